@@ -1,0 +1,127 @@
+# Every task of the project; `make help` lists them. Nothing here needs an activated environment.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+SECONDS ?= 60
+PART ?=
+ARGS ?=
+HERE := $(CURDIR)
+SHELL := /bin/sh
+.SHELLFLAGS := -eu -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+# An environment knows the folder that it was made in; one that came along in a copy is made anew.
+ifneq ($(wildcard $(VENV)/.home),)
+ifneq ($(shell cat $(VENV)/.home),$(HERE))
+MOVED := moved
+endif
+endif
+
+.PHONY: help
+help: ## List the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- Environment -------------------------------------------------------------------------------
+
+# `.partial` stands while an installation runs. Whoever finds it starts from an empty environment,
+# so that an interrupted set-up repairs itself.
+$(VENV)/.stamp-%: requirements/%.txt pyproject.toml $(MOVED)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+		{ echo "trimtab needs Python 3.11 to 3.13; say which with: make PYTHON=python3.12" >&2; exit 2; }
+	@if [ -n "$(MOVED)" ] || [ -e $(VENV)/.partial ] || ! $(PY) -m pip --version >/dev/null 2>&1; then \
+		echo "making $(VENV)"; $(PYTHON) -m venv --clear $(VENV); fi
+	@printf '%s' '$(HERE)' > $(VENV)/.home
+	@touch $(VENV)/.partial
+	@echo "installing requirements/$*.txt"
+	@$(PY) -m pip install --quiet --require-hashes -r $<
+	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@rm $(VENV)/.partial
+	@touch $@
+
+.PHONY: moved
+moved: ;
+
+.PHONY: setup
+setup: $(VENV)/.stamp-dev ## Set up .venv with everything that development needs
+
+# --- Use ---------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(VENV)/.stamp-local ## Show the whole loop on this machine (ARGS=... are passed on)
+	@$(VENV)/bin/trimtab demo $(ARGS)
+
+# --- Checks ------------------------------------------------------------------------------------
+
+.PHONY: test
+test: formatted lint types layers ## Everything that must hold before a change lands
+	@$(PY) -m pytest -n 2 --dist worksteal tests $(ARGS)
+
+.PHONY: check
+check: formatted lint types layers ## The quick part of it: no slow, integration or end-to-end test
+	@HYPOTHESIS_PROFILE=quick $(PY) -m pytest -q -n 2 --dist worksteal -m "not slow" tests/unit $(ARGS)
+
+.PHONY: formatted
+formatted: $(VENV)/.stamp-dev
+	@$(PY) -m ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
+
+.PHONY: lint
+lint: $(VENV)/.stamp-dev ## Lint
+	@$(PY) -m ruff check --quiet .
+
+.PHONY: types
+types: $(VENV)/.stamp-dev ## Check the types
+	@$(PY) -m mypy
+
+.PHONY: layers
+layers: $(VENV)/.stamp-dev ## Check which layer imports which
+	@$(VENV)/bin/lint-imports --no-logo --cache-dir $(VENV)/.import-linter
+
+.PHONY: conformance
+conformance: $(VENV)/.stamp-dev ## Tests with other projects' unmodified clients (PART=mlflow, ...)
+	@if [ -n "$$(find tests/conformance/$(PART) -name 'test_*.py' 2>/dev/null)" ]; then \
+		$(PY) -m pytest tests/conformance/$(PART) $(ARGS); \
+	else echo "there are no conformance tests$(if $(PART), of $(PART)) yet"; fi
+
+.PHONY: bench
+bench: $(VENV)/.stamp-dev ## Measure what the documentation states (benchmarks/)
+	@if [ -e benchmarks/run.py ]; then $(PY) benchmarks/run.py $(ARGS); else \
+		found=; for file in benchmarks/*.py; do \
+			[ -e "$$file" ] || continue; found=yes; echo "== $$file"; $(PY) "$$file" $(ARGS); done; \
+		[ -n "$$found" ] || echo "there are no benchmarks yet"; fi
+
+.PHONY: fuzz
+fuzz: $(VENV)/.stamp-dev ## Property tests with fresh seeds for SECONDS=60
+	@end=$$(( $$(date +%s) + $(SECONDS) )); round=0; \
+	while [ "$$(date +%s)" -lt "$$end" ]; do \
+		round=$$(( round + 1 )); echo "== round $$round"; \
+		HYPOTHESIS_PROFILE=fuzz TRIMTAB_FUZZ_UNTIL=$$end $(PY) -m pytest -q -x -n 2 \
+			-m hypothesis --hypothesis-seed=random tests/unit $(ARGS); \
+	done
+
+# --- Upkeep ------------------------------------------------------------------------------------
+
+.PHONY: format
+format: $(VENV)/.stamp-dev ## Format the code and mend what the linter can
+	@$(PY) -m ruff check --fix --exit-zero --quiet .
+	@$(PY) -m ruff format .
+
+COMPILE = build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) pyproject.toml
+
+.PHONY: lock
+lock: build/uv/bin/uv ## Write requirements/*.txt anew (UPGRADE=1 takes newer versions)
+	$(COMPILE) --extra local --group build --output-file requirements/local.txt
+	$(COMPILE) --extra local --group dev --constraint requirements/local.txt \
+		--output-file requirements/dev.txt
+
+build/uv/bin/uv:
+	@$(PYTHON) -m venv --clear build/uv
+	@build/uv/bin/python -m pip install --quiet uv
+
+.PHONY: clean
+clean: ## Remove everything that is made: environment, caches, builds
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

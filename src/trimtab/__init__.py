@@ -1,0 +1,52 @@
+"""trimtab: the small surface that steers a model back on course.
+
+The public names are loaded when they are first used, so that `import trimtab` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trimtab.errors import TrimtabError
+    from trimtab.pipeline.flow import flow
+    from trimtab.pipeline.handle import Dataset
+    from trimtab.pipeline.step import step
+    from trimtab.track.run import start_run
+    from trimtab.tune.candidate import Candidate
+    from trimtab.tune.search import search
+
+__version__ = "0.1.0"
+__all__ = [
+    "Candidate",
+    "Dataset",
+    "TrimtabError",
+    "__version__",
+    "flow",
+    "search",
+    "start_run",
+    "step",
+]
+
+_WHERE = {
+    "Candidate": "trimtab.tune.candidate",
+    "Dataset": "trimtab.pipeline.handle",
+    "TrimtabError": "trimtab.errors",
+    "flow": "trimtab.pipeline.flow",
+    "search": "trimtab.tune.search",
+    "start_run": "trimtab.track.run",
+    "step": "trimtab.pipeline.step",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'trimtab' has no attribute {name!r}")
+    found = getattr(importlib.import_module(_WHERE[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,34 @@
+"""`trimtab deploy`."""
+
+from __future__ import annotations
+
+import click
+
+from trimtab.cli.session import Session
+from trimtab.cli.verb import verb
+from trimtab.loop.reports import Deployed
+from trimtab.server import operations
+from trimtab.server.requests import Deployment
+
+
+@verb("deploy", "trimtab deploy", "trimtab deploy loans@v2 --direct", "trimtab deploy --port 8080")
+@click.argument("reference", default="", metavar="[MODEL]")
+@click.option("--name", default="", help="The endpoint (default: the model's name).")
+@click.option("--direct", is_flag=True, help="Switch at once, without shadow and canary.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Its port; 0 for any free one.")
+def deploy(session: Session, reference: str, name: str, direct: bool, port: int | None) -> None:
+    """Put a model version (default: the champion) behind a local endpoint.
+
+    The first deployment starts the endpoint in a process of its own. A later one opens a rollout,
+    which `trimtab tick` carries through its stages by evidence.
+    """
+    request = Deployment(reference=reference, name=name, direct=direct, port=port)
+    session.answer(session.call(operations.DEPLOY, request), render)
+
+
+def render(deployed: Deployed) -> None:
+    """Where it answers, and how to ask it."""
+    from trimtab.cli import paper  # rich is loaded only to print
+
+    paper.say(deployed.message or f"{deployed.version} answers at {deployed.url}")
+    paper.facts({"predict": f"{deployed.url}/predict", "version": deployed.version})

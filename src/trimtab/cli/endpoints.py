@@ -1,0 +1,98 @@
+"""`trimtab endpoints`: ls, show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from trimtab.cli.session import Session
+from trimtab.cli.verb import noun, verb
+from trimtab.server import operations
+from trimtab.server.answers import Endpoints, EndpointShown
+from trimtab.server.requests import Named, Nothing
+from trimtab.store.records import Endpoint
+
+endpoints = noun("endpoints", "Endpoints: where models answer.")
+
+
+@verb("ls", "trimtab endpoints ls", of=endpoints)
+def ls(session: Session) -> None:
+    """Every endpoint with its address and what answers there."""
+    session.answer(session.call(operations.ENDPOINTS_LS, Nothing()), _render_list)
+
+
+@verb("show", "trimtab endpoints show loans", of=endpoints)
+@click.argument("name")
+def show(session: Session, name: str) -> None:
+    """One endpoint: models, rollouts, incidents and windows of traffic."""
+    session.answer(session.call(operations.ENDPOINTS_SHOW, Named(name=name)), _render)
+
+
+def answering(endpoint: Endpoint) -> str:
+    """Which models an endpoint answers with, and how much of the traffic each gets."""
+    routes: list[dict[str, Any]] = endpoint.routes.get("routes", [])
+    total = sum(float(route["weight"]) for route in routes) or 1.0
+    shares = [
+        f"{route['label']} {float(route['weight']) / total:.0%} ({route['role']})"
+        for route in routes
+    ]
+    shadows = [f"{route['label']} (shadow)" for route in endpoint.routes.get("shadow", [])]
+    return ", ".join(shares + shadows)
+
+
+def _render_list(found: Endpoints) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+
+    if not found.endpoints:
+        paper.say("no endpoints yet: `trimtab deploy` starts one")
+        return
+    paper.table(
+        ["endpoint", "state", "address", "models", "pid"],
+        [
+            (
+                one.name,
+                one.state,
+                f"http://{one.host}:{one.port}" if one.port else "–",
+                answering(one),
+                str(one.pid or "–"),
+            )
+            for one in found.endpoints
+        ],
+    )
+
+
+def _render(shown: EndpointShown) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    one = shown.endpoint
+    paper.facts(
+        {
+            "endpoint": one.name,
+            "state": one.state,
+            "address": shown.url,
+            "models": answering(one),
+            "pid": str(one.pid or ""),
+            "folder": one.folder,
+        }
+    )
+    for rollout in shown.rollouts:
+        stage = rollout.stages[min(rollout.stage, len(rollout.stages) - 1)]
+        paper.say(f"rollout {words.short(rollout.id)}: {rollout.state} at {stage} {rollout.reason}")
+    for incident in shown.incidents:
+        paper.say(f"incident {words.short(incident.id)}: {incident.state} {incident.title}")
+    if shown.windows:
+        paper.table(
+            ["window", "role", "rows", "findings"],
+            [
+                (
+                    f"{words.moment(window.start)} – {words.moment(window.end)}",
+                    window.role,
+                    f"{window.rows:,}",
+                    str(len(window.findings)),
+                )
+                for window in shown.windows
+            ],
+            right=["rows", "findings"],
+        )

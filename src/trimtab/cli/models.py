@@ -1,0 +1,98 @@
+"""`trimtab models`: ls, show."""
+
+from __future__ import annotations
+
+import click
+
+from trimtab.cli.session import Session
+from trimtab.cli.verb import noun, verb
+from trimtab.server import operations
+from trimtab.server.answers import ModelShown, Versions
+from trimtab.server.requests import Nothing, Reference
+
+models = noun("models", "Models: packaged, gated and numbered.")
+
+
+@verb("ls", "trimtab models ls", of=models)
+def ls(session: Session) -> None:
+    """Model versions, newest first, with their aliases."""
+    session.answer(session.call(operations.MODELS_LS, Nothing()), render_versions)
+
+
+@verb("show", "trimtab models show loans@champion", of=models)
+@click.argument("reference", metavar="MODEL")
+def show(session: Session, reference: str) -> None:
+    """A version (`NAME@v3`, `NAME@champion`) or a refused candidate by its digest."""
+    session.answer(session.call(operations.MODELS_SHOW, Reference(reference=reference)), _render)
+
+
+def render_versions(found: Versions) -> None:
+    """A table of versions."""
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    if not found.versions:
+        paper.say("no versions yet")
+        return
+    called: dict[str, list[str]] = {}
+    for reference, digest in found.aliases.items():
+        name, _, alias = reference.partition("@")
+        called.setdefault(f"{name} {digest}", []).append(alias)
+    paper.table(
+        ["version", "aliases", "made", "digest"],
+        [
+            (
+                version.label,
+                ", ".join(called.get(f"{version.name} {version.digest}", [])),
+                words.ago(version.created_at),
+                version.digest,
+            )
+            for version in found.versions
+        ],
+    )
+
+
+def _render(shown: ModelShown) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    paper.facts(
+        {
+            "version": shown.version.label if shown.version else "none: the gate refused it",
+            "aliases": shown.aliases,
+            "digest": shown.digest,
+            "run": shown.artifact.run,
+            "size": words.size(shown.artifact.size),
+            **{name: words.cell(value) for name, value in shown.artifact.meta.items()},
+        }
+    )
+    if shown.verdicts:
+        paper.table(
+            ["place", "requirement", "measured", "verdict", "decided"],
+            [
+                (
+                    one.place,
+                    one.text,
+                    words.measured(one),
+                    words.standing(one),
+                    words.ago(one.decided_at),
+                )
+                for one in shown.verdicts
+            ],
+        )
+    if shown.evidence:
+        paper.table(
+            ["metric", "slice", "value", "interval", "rows", "window"],
+            [
+                (
+                    " ".join(part for part in (one.metric, one.statistic) if part),
+                    one.slice,
+                    words.number(one.value),
+                    words.interval(one.lo, one.hi),
+                    f"{one.n:,}",
+                    one.window,
+                )
+                for one in shown.evidence
+            ],
+            right=["value", "rows"],
+        )

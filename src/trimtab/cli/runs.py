@@ -1,0 +1,122 @@
+"""`trimtab runs`: ls, show, metrics."""
+
+from __future__ import annotations
+
+import click
+
+from trimtab.cli.session import Session
+from trimtab.cli.verb import noun, verb
+from trimtab.server import operations
+from trimtab.server.answers import RunMetrics, Runs, RunShown
+from trimtab.server.requests import Identified, RunFilter, SeriesFilter
+from trimtab.store.records import Run
+
+runs = noun("runs", "Runs: every execution, with parameters, metrics, inputs and outputs.")
+
+
+@verb("ls", "trimtab runs ls", "trimtab runs ls --kind trial --limit 20", of=runs)
+@click.option("--kind", default="", help="flow, step, trial, evaluate, retrain, …")
+@click.option("--name", default="", help="The name of the flow or step.")
+@click.option("--status", default="", help="running, done, failed, cached or cancelled.")
+@click.option("--all", "inner", is_flag=True, help="Also runs inside other runs.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000))
+def ls(session: Session, kind: str, name: str, status: str, inner: bool, limit: int) -> None:
+    """Runs, newest first; steps and trials inside a run with --all or --kind."""
+    top = not inner and not kind
+    request = RunFilter(kind=kind, name=name, status=status, top=top, limit=limit)
+    session.answer(session.call(operations.RUNS_LS, request), _render_list)
+
+
+@verb("show", "trimtab runs show 01983f0c5a7b7c00", of=runs)
+@click.argument("run")
+def show(session: Session, run: str) -> None:
+    """One run, by its id or the beginning of it."""
+    session.answer(session.call(operations.RUNS_SHOW, Identified(id=run)), _render_one)
+
+
+@verb("metrics", "trimtab runs metrics 01983f0c5a7b7c00 --key roc_auc --json", of=runs)
+@click.argument("run")
+@click.option("--key", default="", help="Only this series.")
+def metrics(session: Session, run: str, key: str) -> None:
+    """The metric series of a run."""
+    request = SeriesFilter(id=run, key=key)
+    session.answer(session.call(operations.RUNS_METRICS, request), _render_metrics)
+
+
+def _render_list(found: Runs) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+
+    if not found.runs:
+        paper.say("no runs yet: `trimtab run` begins one")
+        return
+    _table(found.runs)
+
+
+def _table(rows: list[Run]) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    paper.table(
+        ["run", "kind", "name", "status", "began", "took", "cause"],
+        [
+            (
+                words.short(run.id),
+                run.kind,
+                run.name,
+                run.status,
+                words.ago(run.started_at),
+                words.took(run),
+                words.cause(run.cause),
+            )
+            for run in rows
+        ],
+        right=["took"],
+    )
+
+
+def _render_one(shown: RunShown) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    run = shown.run
+    paper.facts(
+        {
+            "run": run.id,
+            "kind": f"{run.kind} {run.name}",
+            "status": run.status,
+            "began": words.moment(run.started_at),
+            "took": words.took(run),
+            "peak memory": words.size(run.peak_bytes) if run.peak_bytes else "",
+            "cause": words.cause(run.cause),
+            "params": run.params,
+            "tags": run.tags,
+            "code": run.code,
+            "environment": run.environment,
+            "error": words.cell(run.error) if run.error else "",
+        }
+    )
+    if shown.metrics:
+        paper.table(
+            ["metric", "value"],
+            [(key, words.number(value)) for key, value in sorted(shown.metrics.items())],
+            right=["value"],
+        )
+    for link in shown.links:
+        paper.say(f"{link.direction.ljust(3)}  {link.name}  {link.digest}")
+    if shown.children:
+        _table(shown.children)
+
+
+def _render_metrics(found: RunMetrics) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    rows = [(one.key, point) for one in found.series for point in one.points]
+    paper.table(
+        ["metric", "step", "value", "at"],
+        [
+            (key, str(point.step), words.number(point.value), words.moment(point.time))
+            for key, point in rows
+        ],
+        right=["step", "value"],
+    )

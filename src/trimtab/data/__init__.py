@@ -1,0 +1,1 @@
+"""Sources, snapshots, tables, schema, quarantine and labels."""

@@ -1,0 +1,1 @@
+"""The project put right: fitted on repayment, without the neighbourhood."""

@@ -1,0 +1,1 @@
+"""The project as first written: fitted on past approvals, with the neighbourhood."""

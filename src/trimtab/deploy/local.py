@@ -1,0 +1,229 @@
+"""Endpoints as processes of this machine: start, adopt, stop, and which models they answer with.
+
+An endpoint is detached: it outlives the command that started it and is known by its process id and
+that process's start time. It reads its folder and never the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from trimtab import hashing, ids
+from trimtab.config import ServeConfig
+from trimtab.errors import ConflictError, NotFoundError, TrimtabError
+from trimtab.model import registry
+from trimtab.serve import folder as endpoint_folder
+from trimtab.serve import routes as routing
+from trimtab.serve.folder import Settings, State, read_state, write_settings
+from trimtab.serve.process import alive, started
+from trimtab.serve.routes import Role, RoutesFile, RouteSpec
+from trimtab.store import operations
+from trimtab.store.records import Endpoint, Version
+from trimtab.store.workspace import Workspace
+
+TARGET: Final = "local"
+_START_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 15.0
+
+
+def folder(ws: Workspace, name: str) -> Path:
+    """The folder of an endpoint: its settings, routes, state and prediction log."""
+    return ws.root / "endpoints" / name
+
+
+def log_folder(ws: Workspace, name: str) -> Path:
+    """Where an endpoint's prediction log is."""
+    return folder(ws, name) / "log"
+
+
+def package_folder(ws: Workspace, digest: str) -> Path:
+    """A model package checked out to a folder of its own, made once."""
+    return registry.checkout(ws, digest, ws.root / "models" / digest.removeprefix(hashing.PREFIX))
+
+
+def spec(ws: Workspace, version: Version, role: Role, weight: float) -> RouteSpec:
+    """A route to a version's package."""
+    return RouteSpec(
+        role=role,
+        model=version.digest,
+        label=version.label,
+        folder=str(package_folder(ws, version.digest)),
+        weight=weight,
+    )
+
+
+def set_routes(
+    ws: Workspace, name: str, routes: list[RouteSpec], shadow: list[RouteSpec] | None = None
+) -> None:
+    """Tell an endpoint which models answer; the same routes again change nothing."""
+    place = folder(ws, name)
+    place.mkdir(parents=True, exist_ok=True)
+    old = _routes(place)
+    new = RoutesFile(
+        version=(old.version if old else 0) + 1,
+        name=name,
+        routes=tuple(routes),
+        shadow=tuple(shadow or ()),
+    )
+    if old is None or msgspec.structs.replace(new, version=old.version) != old:
+        routing.write(place, new)
+    _save(ws, name, routes=msgspec.to_builtins(_routes(place)))
+
+
+def start(ws: Workspace, name: str, serve: ServeConfig, *, port: int | None = None) -> Endpoint:
+    """Start an endpoint that has routes, or adopt the one that runs; waits until it is ready.
+
+    Raises ConflictError where its port is taken, TrimtabError with its log's end where it fails.
+    """
+    running = find(ws, name)
+    if running is not None and running.state == "ready":
+        return running
+    place = folder(ws, name)
+    wanted = serve.port if port is None else port
+    known = running.port if running is not None and not wanted else wanted
+    for attempt in dict.fromkeys((known, wanted)):
+        try:
+            return _launch(ws, name, place, serve, attempt)
+        except ConflictError:
+            if attempt == wanted:
+                raise
+    raise AssertionError("a start either returns or raises")
+
+
+def find(ws: Workspace, name: str) -> Endpoint | None:
+    """An endpoint as it really is: its row, corrected by whether its process lives."""
+    rows = [one for one in operations.endpoints(ws) if one.name == name]
+    if not rows:
+        return None
+    row = rows[0]
+    if row.state in ("ready", "starting") and not alive(row.pid, row.pid_started):
+        return _save(ws, name, state="lost", pid=0)
+    return row
+
+
+def every(ws: Workspace) -> list[Endpoint]:
+    """Every endpoint as it really is."""
+    found = (find(ws, row.name) for row in operations.endpoints(ws))
+    return [one for one in found if one is not None]
+
+
+def stop(ws: Workspace, name: str) -> Endpoint:
+    """Stop an endpoint: it answers what it has accepted and ends; raises NotFoundError."""
+    row = find(ws, name)
+    if row is None:
+        raise NotFoundError(f"there is no endpoint {name!r}", hint="see `trimtab endpoints ls`")
+    if row.pid:
+        _end(row.pid, row.pid_started)
+    return _save(ws, name, state="stopped", pid=0)
+
+
+def url(endpoint: Endpoint) -> str:
+    """The address of an endpoint."""
+    return f"http://{endpoint.host}:{endpoint.port}"
+
+
+def state(ws: Workspace, name: str) -> State | None:
+    """What the endpoint's process says of itself."""
+    return read_state(folder(ws, name))
+
+
+def _launch(ws: Workspace, name: str, place: Path, serve: ServeConfig, port: int) -> Endpoint:
+    place.mkdir(parents=True, exist_ok=True)
+    settings = Settings(
+        name=name, project=ws.project_name, host=serve.host, port=port, event_time=serve.event_time
+    )
+    write_settings(place, settings)
+    (place / endpoint_folder.STATE).unlink(missing_ok=True)
+    _save(ws, name, state="starting", host=serve.host)
+    with (place / "endpoint.log").open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trimtab.serve.endpoint", str(place)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd=place,
+        )
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        found = read_state(place)
+        if found is not None and found.ready and found.pid == process.pid:
+            return _save(
+                ws,
+                name,
+                state="ready",
+                pid=found.pid,
+                pid_started=started(found.pid),
+                port=found.port,
+            )
+        if process.poll() is not None:
+            _save(ws, name, state="stopped", pid=0)
+            raise _failed(name, place, process.returncode, port)
+        time.sleep(0.02)
+    process.kill()
+    _save(ws, name, state="stopped", pid=0)
+    raise TrimtabError(
+        f"endpoint {name!r} was not ready after {_START_SECONDS:.0f} s", hint=_tail(place)
+    )
+
+
+def _failed(name: str, place: Path, code: int, port: int) -> TrimtabError:
+    if code == ConflictError.exit_code:
+        return ConflictError(
+            f"port {port} is in use by another process",
+            hint="choose another with `trimtab deploy --port N` or [serve] port, 0 for any free one",
+        )
+    return TrimtabError(
+        f"endpoint {name!r} ended with code {code} as it started", hint=_tail(place)
+    )
+
+
+def _save(ws: Workspace, name: str, **fields: Any) -> Endpoint:
+    rows = [one for one in operations.endpoints(ws) if one.name == name]
+    row = (
+        rows[0]
+        if rows
+        else Endpoint(
+            name=name,
+            target=TARGET,
+            state="stopped",
+            folder=str(folder(ws, name)),
+            created_at=ids.now(),
+        )
+    )
+    row = msgspec.structs.replace(row, **fields)
+    operations.save_endpoint(ws, row)
+    return row
+
+
+def _routes(place: Path) -> RoutesFile | None:
+    path = place / routing.FILE
+    return msgspec.json.decode(path.read_bytes(), type=RoutesFile) if path.is_file() else None
+
+
+def _tail(place: Path) -> str:
+    path = place / "endpoint.log"
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    return "its log ends: " + " | ".join(lines[-3:]) if lines else f"its log is {path}"
+
+
+def _end(pid: int, since: float) -> None:
+    for sign, seconds in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, 2.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, sign)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+            if not alive(pid, since):
+                return
+            time.sleep(0.02)

@@ -1,0 +1,1 @@
+"""Observe, compare, act: tick, gate, rollout, incidents."""

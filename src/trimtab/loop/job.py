@@ -1,0 +1,72 @@
+"""The retraining job: `python -m trimtab.loop.job PROJECT_FILE ACTION_ID`.
+
+Everything it needs is in the action's row; everything it finds goes back there. Killed and started
+again, it goes on: the data version is known by its bytes, finished steps and trials are cached.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+from trimtab.errors import TrimtabError
+from trimtab.loop import feedback, gate, train
+from trimtab.loop.project import Project, open_project
+from trimtab.pipeline import snapshot
+from trimtab.store import operations, runs, versions
+from trimtab.store.records import Action
+
+
+def main(arguments: list[str]) -> int:
+    """Do the job; the exit code is 0 where the action's row tells how it ended."""
+    path, action_id = arguments
+    project = open_project(Path(path).parent).applied()
+    action = next(one for one in operations.actions(project.ws) if one.id == action_id)
+    try:
+        retrain(project, action)
+    except TrimtabError as error:
+        operations.update_action(
+            project.ws, action.id, "failed", reason=error.message, hint=error.hint
+        )
+        return error.exit_code
+    except Exception as error:
+        operations.update_action(
+            project.ws, action.id, "failed", reason=f"{type(error).__name__}: {error}",
+            traceback=traceback.format_exc(),
+        )  # fmt: skip
+        return 1
+    return 0
+
+
+def retrain(project: Project, action: Action) -> None:
+    """Publish the labelled rows, run the flow on them, and note what the gate said."""
+    ws, cause = project.ws, action.cause
+    version = feedback.publish(project, cause["endpoint"], int(cause["since"]))
+    operations.update_action(ws, action.id, "running", data=version.label)
+    trained = train.train(
+        project,
+        cause={"kind": "retrain", "action": action.id, **cause},
+        code=champion_code(project) if project.config.retrain.code == "champion" else None,
+        data={version.name: version.label},
+    )
+    decision = trained.decision
+    facts = {"run": trained.run.id, "subject": trained.subject, "data": version.label}
+    if decision.allowed and decision.version is not None:
+        operations.update_action(ws, action.id, "done", version=decision.version.label, **facts)
+    else:
+        operations.update_action(ws, action.id, "failed", reason=gate.refusal(decision), **facts)
+
+
+def champion_code(project: Project) -> Path | None:
+    """The folder of the code that trained the champion; None where its run is not known."""
+    ws = project.ws
+    champion = versions.get(ws, "model", f"{project.config.model_name}@{gate.CHAMPION}")
+    if not champion.run:
+        return None
+    code = runs.get(ws, champion.run).code
+    return snapshot.materialise(ws, code) if code else None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,168 @@
+"""A project's loop at a glance: each stage's state, each requirement's verdicts, one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from trimtab.config import Config
+from trimtab.deploy import local
+from trimtab.errors import NotFoundError
+from trimtab.loop.project import Project, applied
+from trimtab.loop.reports import Node, Overview, RequirementState
+from trimtab.store import operations, runs, verdicts, versions
+from trimtab.store.records import Action, Endpoint, Incident, Rollout, Run, Verdict, Version
+
+_RECENT = 20
+
+
+def overview(project: Project) -> Overview:
+    """What there is and how it is, read from the store alone."""
+    ws = project.ws
+    try:
+        project = replace(project, config=applied(ws))
+    except NotFoundError:
+        pass  # nothing was applied yet: the file itself is what there is
+    config = project.config
+    models = versions.find(ws, "model", config.model_name)
+    aliases = versions.aliases(ws, "model", config.model_name)
+    endpoints = local.every(ws)
+    open_rollouts = operations.rollouts(ws, state="open")
+    incidents = operations.incidents(ws)
+    flows = runs.find(ws, kind="flow", limit=_RECENT)
+    actions = operations.actions(ws)[:_RECENT]
+    champion = next((one for one in models if one.digest == aliases.get("champion")), None)
+    is_open = [one for one in incidents if one.state == "open"]
+    judged = _requirements(project, models)
+    nodes = [
+        _data(project),
+        _run(flows),
+        _model(models, champion, judged),
+        _endpoint(endpoints, open_rollouts),
+        _monitor(project, endpoints, is_open),
+    ]
+    return Overview(
+        project=config.project.name,
+        purpose=config.project.purpose,
+        sentence=_sentence(config, champion, endpoints, open_rollouts, is_open, actions),
+        nodes=nodes,
+        requirements=judged,
+        versions=models,
+        aliases=aliases,
+        endpoints=endpoints,
+        rollouts=operations.rollouts(ws)[:_RECENT],
+        incidents=incidents[:_RECENT],
+        actions=actions,
+        runs=flows,
+    )
+
+
+def _requirements(project: Project, models: Sequence[Version]) -> list[RequirementState]:
+    newest = max(models, key=lambda one: one.number).digest if models else None
+    at_gate = _by_requirement(verdicts.find(project.ws, subject=newest, place="gate"))
+    at_rollout = _by_requirement(verdicts.find(project.ws, place="rollout"))
+    in_production = _by_requirement(verdicts.find(project.ws, place="monitor"))
+    return [
+        RequirementState(
+            text=one.text,
+            gate=at_gate.get(one.digest),
+            rollout=at_rollout.get(one.digest),
+            monitor=in_production.get(one.digest) or in_production.get(one.text),
+        )
+        for one in project.config.require
+    ]
+
+
+def _by_requirement(found: Sequence[Verdict]) -> dict[str, Verdict]:
+    newest: dict[str, Verdict] = {}
+    for one in found:
+        newest.setdefault(one.requirement, one)
+        newest.setdefault(one.text, one)
+    return newest
+
+
+def _data(project: Project) -> Node:
+    found = versions.find(project.ws, "data")
+    if not found:
+        return Node(name="data", state="idle", title="no data version", detail="trimtab data add")
+    newest = found[0]
+    rows = newest.meta.get("rows")
+    detail = f"{rows:,} rows" if isinstance(rows, int) else ""
+    return Node(name="data", state="good", title=newest.label, detail=detail)
+
+
+def _run(flows: Sequence[Run]) -> Node:
+    if not flows:
+        return Node(name="run", state="idle", title="no run yet", detail="trimtab run")
+    last = flows[0]
+    state = {"running": "busy", "failed": "bad", "cancelled": "unknown"}.get(last.status, "good")
+    return Node(
+        name="run", state=state, title=f"{last.name}: {last.status}", detail=last.id,
+        link=f"/runs/{last.id}",
+    )  # fmt: skip
+
+
+def _model(
+    models: Sequence[Version], champion: Version | None, judged: Sequence[RequirementState]
+) -> Node:
+    if champion is None:
+        return Node(
+            name="model", state="idle", title="no champion", detail="none has passed the gate"
+        )
+    newest = max(models, key=lambda one: one.number)
+    held = [one.gate for one in judged if one.gate is not None]
+    bad = any(not verdict.allows for verdict in held)
+    detail = f"newest {newest.label}" if newest.digest != champion.digest else "champion"
+    return Node(name="model", state="bad" if bad else "good", title=champion.label, detail=detail)
+
+
+def _endpoint(endpoints: Sequence[Endpoint], rollouts: Sequence[Rollout]) -> Node:
+    if not endpoints:
+        return Node(name="endpoint", state="idle", title="not deployed", detail="trimtab deploy")
+    one = endpoints[0]
+    state = {"ready": "good", "starting": "busy", "lost": "bad"}.get(one.state, "idle")
+    detail = local.url(one) if one.state == "ready" else one.state
+    if rollouts:
+        state, detail = "busy", f"rollout at {rollouts[0].stages[rollouts[0].stage]}"
+    return Node(name="endpoint", state=state, title=one.name, detail=detail)
+
+
+def _monitor(project: Project, endpoints: Sequence[Endpoint], is_open: Sequence[Incident]) -> Node:
+    if is_open:
+        kinds = ", ".join(dict.fromkeys(one.kind for one in is_open))
+        paged = any(one.severity == "page" for one in is_open)
+        return Node(name="monitor", state="bad" if paged else "unknown", title=kinds,
+                    detail=f"{len(is_open)} open")  # fmt: skip
+    windows = [one for e in endpoints for one in operations.windows(project.ws, endpoint=e.name)]
+    if not windows:
+        return Node(name="monitor", state="idle", title="no traffic yet")
+    judged = [one for one in windows if one.judged_at]
+    return Node(name="monitor", state="good", title="calm", detail=f"{len(judged)} windows judged")
+
+
+def _sentence(
+    config: Config,
+    champion: Version | None,
+    endpoints: Sequence[Endpoint],
+    rollouts: Sequence[Rollout],
+    is_open: Sequence[Incident],
+    actions: Sequence[Action],
+) -> str:
+    name = config.project.name
+    if champion is None:
+        return f"{name} has no model that passed its requirements yet."
+    ready = [one for one in endpoints if one.state == "ready"]
+    said = f"{champion.label} is champion of {name}"
+    said += f" and answers at {local.url(ready[0])}." if ready else "; no endpoint is running."
+    if rollouts:
+        one = rollouts[0]
+        said += f" A rollout is at {one.stages[one.stage]}" + (
+            f": {one.reason}." if one.reason else "."
+        )
+    said += "".join(f" Open: {one.title}" for one in is_open)
+    if not is_open and ready:
+        said += " Nothing is off course."
+    jobs = [one for one in actions if one.kind == "retrain" and one.state in ("planned", "running")]
+    if jobs:
+        said += " A retrain is at work."
+    return said

@@ -1,0 +1,135 @@
+"""What the loop's operations answer with: frozen records for the CLI, the API and the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from trimtab.store.records import Action, Endpoint, Incident, Rollout, Run, Verdict, Version
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The base of every answer."""
+
+
+class Parity(Report, frozen=True, kw_only=True):
+    """How far the packaged model is from the estimator it was made of."""
+
+    engine: str
+    rows: int
+    max_abs_diff: float
+    share_off: float
+    flipped: int
+
+
+class Decision(Report, frozen=True, kw_only=True):
+    """What the gate decided on a packaged candidate; a refused one has no version."""
+
+    subject: str
+    allowed: bool
+    provisional: bool
+    verdicts: list[Verdict]
+    version: Version | None = None
+
+
+class Trained(Report, frozen=True, kw_only=True):
+    """The end of `trimtab run`: the flow's run, its steps, the packaged candidate and the gate."""
+
+    run: Run
+    nothing_to_do: bool
+    steps_run: int
+    steps_cached: int
+    trials: int
+    subject: str
+    parity: Parity | None
+    decision: Decision
+    metrics: dict[str, float] = {}
+
+
+class Applied(Report, frozen=True, kw_only=True):
+    """A configuration that controller and monitor now go by."""
+
+    digest: str
+    changed: bool
+
+
+class Deployed(Report, frozen=True, kw_only=True):
+    """A model behind an address."""
+
+    endpoint: Endpoint
+    url: str
+    version: str
+    rollout: Rollout | None = None
+    message: str = ""
+
+
+class Pass(Report, frozen=True, kw_only=True):
+    """One pass of the controller: what it saw and what it did."""
+
+    observed: list[str]
+    acted: list[Action]
+    waiting: list[str]
+    settled: bool
+
+
+class Node(Report, frozen=True, kw_only=True):
+    """One stage of the loop on the overview: "good", "bad", "busy", "idle" or "unknown"."""
+
+    name: str
+    state: str
+    title: str
+    detail: str = ""
+    link: str = ""
+
+
+class RequirementState(Report, frozen=True, kw_only=True):
+    """A requirement and its newest verdict at each place."""
+
+    text: str
+    gate: Verdict | None = None
+    rollout: Verdict | None = None
+    monitor: Verdict | None = None
+
+
+class Overview(Report, frozen=True, kw_only=True):
+    """A project's loop at a glance."""
+
+    project: str
+    purpose: str
+    sentence: str
+    nodes: list[Node]
+    requirements: list[RequirementState]
+    versions: list[Version]
+    aliases: dict[str, str]
+    endpoints: list[Endpoint]
+    rollouts: list[Rollout]
+    incidents: list[Incident]
+    actions: list[Action]
+    runs: list[Run]
+
+
+class Lineage(Report, frozen=True, kw_only=True):
+    """Why something is as it is: a sentence, facts, and what it came from."""
+
+    title: str
+    facts: dict[str, Any] = {}
+    because: list[Lineage] = []
+
+
+class Check(Report, frozen=True, kw_only=True):
+    """One thing that `trimtab doctor` looked at."""
+
+    name: str
+    ok: bool
+    message: str
+
+
+class Health(Report, frozen=True, kw_only=True):
+    """What `trimtab doctor` found."""
+
+    ok: bool
+    entries: int
+    head: str
+    blobs: int
+    checks: list[Check]

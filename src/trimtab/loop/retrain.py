@@ -1,0 +1,157 @@
+"""Retraining: proposed by an incident, done by a job, decided by the gate, proved by a rollout.
+
+An incident asks for at most one retrain. The job publishes the prediction log joined with its
+labels as a data version and runs the champion's own code on it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any, Final
+
+from trimtab import ids
+from trimtab.config import duration
+from trimtab.errors import ConfigError
+from trimtab.loop import feedback, incidents, rollout
+from trimtab.loop.notes import Notes
+from trimtab.loop.project import Project
+from trimtab.serve.process import alive, started
+from trimtab.store import operations, versions
+from trimtab.store.records import Action, Incident
+
+KIND: Final = "retrain"
+_LOSES_QUALITY: Final = (incidents.CONCEPT, incidents.REQUIREMENT)
+_PERIODS: Final = {"hour": "1h", "day": "1d", "week": "1w"}
+
+
+def propose(project: Project, incident: Incident) -> Action | str:
+    """Plan a retrain for an incident, or say why not; "" where the incident asks for none."""
+    ws, config = project.ws, project.config
+    if incident.kind == incidents.REFUSED:
+        return f"a person must decide: {incident.title}"
+    wanted = "requirement" if incident.kind == incidents.REQUIREMENT else "drift"
+    if incident.kind not in _LOSES_QUALITY:
+        return f"{incident.kind} is open; the requirements hold, so nothing is retrained"
+    if wanted not in config.retrain.on and "requirement" not in config.retrain.on:
+        return f"{incident.kind} is open; [retrain] on does not name it, so a person decides"
+    blocked = [
+        one
+        for one in operations.incidents(ws, state="open", endpoint=incident.endpoint)
+        if one.kind == incidents.REFUSED
+    ]
+    if blocked:
+        return f"no new retrain: {blocked[0].title}"
+    key = f"{KIND}:{incident.id}"
+    if any(one.key == key for one in operations.actions(ws, kind=KIND)):
+        return ""
+    too_many = _too_many(project)
+    if too_many:
+        return too_many
+    labelled = feedback.count(project, incident.endpoint, incident.since)
+    if labelled < config.retrain.min_rows:
+        return (
+            f"{incident.kind} since {ids.iso(incident.since)}: {labelled} labelled rows since, "
+            f"{config.retrain.min_rows} are needed to retrain"
+        )
+    now = ids.now()
+    action = Action(
+        id=ids.new_id(),
+        kind=KIND,
+        key=key,
+        state="planned",
+        cause={"incident": incident.id, "kind": incident.kind, "since": incident.since,
+               "endpoint": incident.endpoint},
+        result={"said": f"retrain on {labelled} labelled rows since {ids.iso(incident.since)}"},
+        created_at=now,
+        updated_at=now,
+    )  # fmt: skip
+    operations.plan_action(ws, action)
+    return _launch(project, action)
+
+
+def advance(project: Project, notes: Notes) -> int:
+    """Look after the jobs: take up those whose process died, act on those that ended.
+
+    Returns how many are still at work.
+    """
+    ws, at_work = project.ws, 0
+    for action in operations.actions(ws, kind=KIND):
+        if action.state in ("planned", "running"):
+            if action.result.get("pid") and alive(
+                action.result["pid"], action.result.get("pid_started", 0.0)
+            ):
+                at_work += 1
+                notes.waiting.append(f"retraining since {ids.iso(action.updated_at)}")
+            else:
+                at_work += 1
+                notes.acted.append(_launch(project, action))
+        elif action.state == "done" and not action.result.get("handled"):
+            _open_rollout(project, action, notes)
+        elif action.state == "failed" and not action.result.get("handled"):
+            notes.acted += incidents.refused(
+                project,
+                action.cause["endpoint"],
+                "the retrained model",
+                str(action.result.get("reason", "the job failed")),
+                str(action.result.get("subject", "")),
+            )
+            operations.update_action(ws, action.id, "failed", handled=True)
+    return at_work
+
+
+def _open_rollout(project: Project, action: Action, notes: Notes) -> None:
+    ws, name = project.ws, action.cause["endpoint"]
+    version = versions.get(ws, "model", action.result["subject"])
+    champion = versions.get(ws, "model", f"{version.name}@champion")
+    opened = None
+    if champion.digest != version.digest:
+        opened = rollout.open_for(
+            project, name, version, champion, cause={"action": action.id, **action.cause}
+        )
+        if opened is None:
+            notes.waiting.append(f"{version.label} waits: another rollout is open at {name}")
+            return
+    operations.update_action(
+        ws, action.id, "done", handled=True, rollout=opened.id if opened else ""
+    )
+    notes.acted.append(action)
+
+
+def _launch(project: Project, action: Action) -> Action:
+    """Start the job's process; its arguments are all that it is told."""
+    ws = project.ws
+    log = ws.root / "jobs" / f"{action.id}.log"
+    log.parent.mkdir(exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trimtab.loop.job", str(project.path), action.id],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd=project.folder,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    facts: dict[str, Any] = {
+        "pid": process.pid,
+        "pid_started": started(process.pid),
+        "log": str(log.relative_to(project.folder)),
+    }
+    operations.update_action(ws, action.id, "running", **facts)
+    return action
+
+
+def _too_many(project: Project) -> str:
+    count, _, period = project.config.retrain.at_most.partition("/")
+    if period not in _PERIODS or not count.isdigit():
+        raise ConfigError(
+            f"[retrain] at_most = {project.config.retrain.at_most!r} cannot be read",
+            hint='write it as "1/day", "3/week" or "2/hour"',
+        )
+    since = ids.now() - duration(_PERIODS[period])
+    recent = [one for one in operations.actions(project.ws, kind=KIND) if one.created_at >= since]
+    if len(recent) >= int(count):
+        return f"no new retrain: {len(recent)} in the last {period}, at most {count} are allowed"
+    return ""

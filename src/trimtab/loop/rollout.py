@@ -1,0 +1,202 @@
+"""A candidate's way to the endpoint: shadow, shares of the traffic, all of it; or back.
+
+Every look judges the project's own requirements on evidence that may be looked at at any time.
+Quality and fairness must pass; latency must not fail. Undecided holds, and rolls back after
+`[serve] max_hold_hours`. docs/rollout.md explains the rules to people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from trimtab import ids
+from trimtab.config import Config, Requirement
+from trimtab.deploy import local
+from trimtab.errors import DataError
+from trimtab.evaluate import anytime, latency
+from trimtab.evaluate.judge import judge
+from trimtab.loop.project import Project
+from trimtab.model import registry
+from trimtab.monitor import traffic
+from trimtab.serve.frame import Frame
+from trimtab.store import evidence, operations, verdicts
+from trimtab.store.records import Evidence, Rollout, Verdict, Version
+
+MIN_STAGE_ROWS: Final = 30
+"""Rows that a candidate must have answered itself before a share of traffic is raised."""
+_HOUR: Final = 3_600_000_000
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What one look at a rollout decided: "advance", "promote", "hold" or "roll back", and why."""
+
+    decision: str
+    reason: str
+    verdicts: list[Verdict]
+
+
+def open_for(
+    project: Project, name: str, candidate: Version, champion: Version, *, cause: dict[str, Any]
+) -> Rollout | None:
+    """Open a rollout at its first stage; None where the endpoint has an open one."""
+    now = ids.now()
+    stages = [*project.config.serve.rollout]
+    rollout = Rollout(
+        id=ids.new_id(),
+        endpoint=name,
+        candidate=candidate.digest,
+        champion=champion.digest,
+        stages=stages if stages[-1] == "100%" else [*stages, "100%"],
+        cause=cause,
+        opened_at=now,
+        staged_at=now,
+    )
+    if not operations.open_rollout(project.ws, rollout):
+        return None
+    route(project, rollout, candidate, champion)
+    return rollout
+
+
+def route(project: Project, rollout: Rollout, candidate: Version, champion: Version) -> None:
+    """Make the endpoint's routes those of the rollout's stage."""
+    ws, stage = project.ws, rollout.stages[rollout.stage]
+    share = share_of(stage)
+    routes = [local.spec(ws, champion, "champion", 1.0 - share)] if share < 1 else []
+    if share > 0:
+        routes.append(local.spec(ws, candidate, "canary", share))
+    shadow = [local.spec(ws, candidate, "shadow", 1.0)] if stage == "shadow" else []
+    local.set_routes(ws, rollout.endpoint, routes, shadow)
+
+
+def share_of(stage: str) -> float:
+    """The share of traffic of a stage: 0 for "shadow"."""
+    return 0.0 if stage == "shadow" else float(stage.removesuffix("%")) / 100
+
+
+def look(project: Project, rollout: Rollout, frames: Sequence[Frame], now: int) -> Step:
+    """Measure and judge the candidate on all it has answered since the rollout opened."""
+    found = measure(project, rollout, frames)
+    config = project.config
+    judged = [
+        judge(
+            requirement,
+            found,
+            subject=rollout.candidate,
+            place="rollout",
+            config=config.digest,
+            now=ids.now(),
+        )
+        for requirement in config.require
+        if not _is_of_bench(requirement)
+    ]
+    with project.ws.transaction():
+        evidence.append(project.ws, found)
+        verdicts.append(project.ws, judged)
+    answered = sum(
+        frame.rows
+        for (model, role), some in traffic.by_model(frames).items()
+        if model == rollout.candidate and role == "canary"
+        for frame in some
+        if frame.received_at >= rollout.staged_at
+    )
+    decision, reason = decide(config, rollout, judged, answered, now)
+    return Step(decision=decision, reason=reason, verdicts=judged)
+
+
+def decide(
+    config: Config, rollout: Rollout, judged: Sequence[Verdict], answered: int, now: int
+) -> tuple[str, str]:
+    """What to do, from verdicts and the rows answered at this stage; pure."""
+    failed = [one for one in judged if one.status == "fail"]
+    if failed:
+        return "roll back", f"{failed[0].text} failed: {failed[0].reason}"
+    stage = rollout.stages[rollout.stage]
+    guards = [one for one in judged if is_guard(one.metric)]
+    waiting = [one for one in judged if one not in guards and one.status != "pass"]
+    too_few = stage != "shadow" and answered < MIN_STAGE_ROWS
+    if waiting or too_few:
+        if now - rollout.staged_at > config.serve.max_hold_hours * _HOUR:
+            what = waiting[0].reason if waiting else f"only {answered} rows were answered"
+            return (
+                "roll back",
+                f"undecided for {config.serve.max_hold_hours:g} h at {stage}: {what}",
+            )
+        if waiting:
+            return "hold", f"{waiting[0].text} is {waiting[0].status}: {waiting[0].reason}"
+        return "hold", f"{answered} of {MIN_STAGE_ROWS} rows answered at {stage}"
+    passed = "; ".join(one.reason for one in judged if one not in guards) or "nothing is required"
+    if rollout.stage + 1 >= len(rollout.stages):
+        return "promote", passed
+    return "advance", passed
+
+
+def is_guard(metric: str) -> bool:
+    """Whether a metric only guards a rollout: it must not fail, and need not pass."""
+    return metric in ("latency_ms", "error_rate")
+
+
+def measure(project: Project, rollout: Rollout, frames: Sequence[Frame]) -> list[Evidence]:
+    """Evidence on the candidate from its answers as shadow and canary, and the labels they got."""
+    ws, config = project.ws, project.config
+    signature = registry.signature_of(ws, rollout.candidate)
+    grouped = traffic.by_model(frame for frame in frames if frame.received_at >= rollout.opened_at)
+    mine = [
+        frame
+        for (model, _role), some in grouped.items()
+        if model == rollout.candidate
+        for frame in some
+    ]
+    if not mine:
+        return []
+    mine.sort(key=lambda frame: frame.received_at)
+    rows = traffic.answers(mine, signature)
+    window = f"rollout:{rollout.id}"
+    spent = np.array([frame.latency_us for frame in mine]) / 1000
+    found = [
+        latency.quantile_evidence(
+            spent,
+            one.quantile,
+            subject=rollout.candidate,
+            window=window,
+            validity="anytime",
+            level=one.level,
+        )
+        for one in config.require
+        if one.metric == "latency_ms" and one.quantile
+    ]
+    labels = operations.labels_of(ws, rows.ids)
+    known, truths = traffic.with_labels(rows, labels)
+    if not known.rows:
+        return found
+    grouping = {one.across or one.by for one in config.require} - {""}
+    biased = (
+        "outcomes are seen only for selected cases"
+        if config.serve.label_policy == "selected"
+        else ""
+    )
+    try:
+        table = traffic.scored(
+            known,
+            [one.value for one in truths],
+            signature,
+            slices=traffic.slices(known, truths, grouping),
+            biased=biased,
+        )
+        found += anytime.measure_anytime(
+            table,
+            [one for one in config.require if not one.better_than],
+            subject=rollout.candidate,
+            window=window,
+        )
+    except DataError as error:
+        raise DataError(f"labels do not fit the model's classes: {error.message}") from error
+    return found
+
+
+def _is_of_bench(requirement: Requirement) -> bool:
+    """Costs are measured on a throwaway endpoint; gains over the baseline on withheld rows."""
+    return requirement.metric == "cost_per_1000" or bool(requirement.better_than)

@@ -1,0 +1,141 @@
+"""One idempotent pass of the controller: observe, compare, act.
+
+Level-triggered: it reads what is, compares it with the configuration in force and does what is
+lacking; every act is a row before it is done, under a key that makes it happen once. A pass that
+dies anywhere is repaired by the next. No user code runs here and no modelling library is loaded:
+retraining is a job in a process of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from trimtab import ids
+from trimtab.deploy import local
+from trimtab.loop import incidents, release, retrain, rollout
+from trimtab.loop.notes import Notes
+from trimtab.loop.project import Project
+from trimtab.loop.reports import Pass
+from trimtab.monitor import observe, traffic
+from trimtab.serve.frame import Frame
+from trimtab.store import leases, operations, versions
+from trimtab.store.records import Action, Endpoint, Rollout
+
+_LEASE_SECONDS = 120.0
+
+
+def tick(project: Project, *, now: int | None = None) -> Pass:
+    """Make one pass under the configuration in force; raises NotFoundError before the first apply.
+
+    `now` is the present in microseconds; giving it makes time virtual, as replays do. Two passes
+    at once are one pass: the second finds the first at work and says so.
+    """
+    project = project.applied()
+    ws, holder = project.ws, ids.new_id()
+    if not leases.acquire(ws, "tick", holder, _LEASE_SECONDS):
+        return Pass(observed=[], acted=[], waiting=["another pass is at work"], settled=False)
+    notes = Notes()
+    try:
+        jobs = retrain.advance(project, notes)
+        for endpoint in local.every(ws):
+            _endpoint(project, endpoint, notes, now)
+    finally:
+        leases.release(ws, "tick", holder)
+    settled = not notes.acted and not jobs
+    return Pass(observed=notes.observed, acted=notes.acted, waiting=notes.waiting, settled=settled)
+
+
+def _endpoint(project: Project, endpoint: Endpoint, notes: Notes, now: int | None) -> None:
+    ws, name = project.ws, endpoint.name
+    if endpoint.state == "lost" and endpoint.routes:
+        endpoint = local.start(ws, name, project.config.serve)
+        notes.acted.append(
+            act(project, "restart", f"restart:{name}:{endpoint.pid}", {"endpoint": name})
+        )
+    champion = release.champion_of(project, name)
+    if champion is None:
+        return
+    seen = observe.observe(ws, project.config, name, champion, now=now)
+    notes.observed += seen.sentences
+    notes.acted += incidents.compare(project, name, champion, seen)
+    frames, _ = traffic.read_all(local.log_folder(ws, name))
+    for one in operations.rollouts(ws, endpoint=name, state="open"):
+        _rollout(project, one, frames, notes, seen.now)
+    _retrain(project, name, notes)
+
+
+def _rollout(project: Project, one: Rollout, frames: list[Frame], notes: Notes, now: int) -> None:
+    ws = project.ws
+    candidate = versions.get(ws, "model", one.candidate)
+    champion = versions.get(ws, "model", one.champion)
+    rollout.route(
+        project, one, candidate, champion
+    )  # repairs routes that a killed pass left behind
+    step = rollout.look(project, one, frames, ids.now())
+    stage = one.stages[one.stage]
+    said = f"{candidate.label} at {stage}: {step.decision}; {step.reason}"
+    if step.decision == "hold":
+        notes.waiting.append(said)
+        return
+    key = f"rollout:{one.id}:{one.stage}:{step.decision}"
+    action = act(
+        project,
+        step.decision,
+        key,
+        {"rollout": one.id, "stage": stage, "verdicts": [v.id for v in step.verdicts]},
+        said=said,
+    )
+    notes.acted.append(action)
+    moment = ids.now()
+    if step.decision == "advance":
+        moved = msgspec.structs.replace(
+            one, stage=one.stage + 1, staged_at=moment, reason=step.reason
+        )
+        operations.update_rollout(ws, moved)
+        rollout.route(project, moved, candidate, champion)
+    elif step.decision == "promote":
+        release.switch(project, one.endpoint, candidate, champion)
+        operations.update_rollout(
+            ws,
+            msgspec.structs.replace(one, state="promoted", reason=step.reason, closed_at=moment),
+        )
+        incidents.resolve_by(project, one.endpoint, candidate, one.opened_at, now)
+    else:
+        local.set_routes(ws, one.endpoint, [local.spec(ws, champion, "champion", 1.0)])
+        operations.update_rollout(
+            ws,
+            msgspec.structs.replace(one, state="rolled_back", reason=step.reason, closed_at=moment),
+        )
+        incidents.refused(project, one.endpoint, candidate.label, step.reason, one.id)
+    operations.update_action(ws, action.id, "done")
+
+
+def _retrain(project: Project, name: str, notes: Notes) -> None:
+    if operations.rollouts(project.ws, endpoint=name, state="open"):
+        return
+    for incident in operations.incidents(project.ws, state="open", endpoint=name):
+        proposed = retrain.propose(project, incident)
+        if isinstance(proposed, Action):
+            notes.acted.append(proposed)
+        elif proposed:
+            notes.waiting.append(proposed)
+
+
+def act(project: Project, kind: str, key: str, cause: dict[str, Any], *, said: str = "") -> Action:
+    """Write an action down; one whose key is known already is the same action, taken up again."""
+    now = ids.now()
+    action = Action(
+        id=ids.new_id(),
+        kind=kind,
+        key=key,
+        state="planned",
+        cause=cause,
+        result={"said": said} if said else {},
+        created_at=now,
+        updated_at=now,
+    )
+    if operations.plan_action(project.ws, action):
+        return action
+    return next(one for one in operations.actions(project.ws, kind=kind) if one.key == key)

@@ -1,0 +1,355 @@
+"""From a flow to a verdict: run it, package its candidate, measure it, ask the gate.
+
+What was done before is not done again: the flow's steps are cached, a candidate is packaged once,
+and evidence is taken once for each packaged model and configuration.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from trimtab import hashing, ids
+from trimtab.config import Requirement
+from trimtab.errors import DataError
+from trimtab.evaluate import latency, measure
+from trimtab.evaluate.requirements import check_requirements
+from trimtab.evaluate.scored import Scored
+from trimtab.loop import gate as gating
+from trimtab.loop.project import Project, apply
+from trimtab.loop.reports import Parity, Trained
+from trimtab.model import codec, registry
+from trimtab.model.load import LoadedModel, load
+from trimtab.model.package import PROFILE, package
+from trimtab.monitor import basis as bases
+from trimtab.monitor import traffic
+from trimtab.pipeline import driver, planning
+from trimtab.pipeline.driver import FlowResult
+from trimtab.profile import reference as references
+from trimtab.serve import bench
+from trimtab.store import artifacts, cache, evidence, runs
+from trimtab.store.records import CachedStep, Evidence, Run
+from trimtab.tune.candidate import Candidate
+from trimtab.tune.frames import features
+
+Progress = Callable[[str, dict[str, Any]], None]
+
+WITHHELD: Final = "withheld"
+BENCH: Final = "bench"
+_BENCH_ROWS: Final = 64
+_PACKAGE_FORMAT: Final = "1"
+"""Part of the key under which a package is remembered; a change here packages anew."""
+
+
+def plan(project: Project, params: Mapping[str, Any] | None = None) -> planning.Plan:
+    """What `train` would run, and why; changes nothing."""
+    return planning.plan(project.ws, project.config, project.folder, dict(params or {}))
+
+
+def train(
+    project: Project,
+    *,
+    params: Mapping[str, Any] | None = None,
+    cause: Mapping[str, Any] | None = None,
+    code: Path | None = None,
+    data: Mapping[str, str] | None = None,
+    on_event: Progress | None = None,
+) -> Trained:
+    """Run the project's flow to a gated candidate.
+
+    `code` is a folder to take the flow from instead of the project's, `data` names the version of
+    a source (`NAME@vN`) to use instead of the latest. Raises PipelineError, DataError, ModelError;
+    a refusal is no error but a decision.
+    """
+    say = on_event or _silent
+    apply(project)
+    ws = project.ws
+    result = driver.run(
+        ws,
+        project.config,
+        code or project.folder,
+        params=dict(params or {}),
+        cause=dict(cause or {"kind": "manual"}),
+        data=dict(data or {}),
+        on_event=on_event,
+    )
+    subject, fresh = packaged(project, result, say)
+    parity = _parity(project, subject)
+    known = gating.last(project, subject)
+    if known is None or fresh:
+        _measure(project, result, subject, say)
+        say("gate", {"subject": subject})
+        known = gating.gate(project, subject, run=result.run.id)
+        done = True
+    else:
+        done = False
+    return Trained(
+        run=result.run,
+        nothing_to_do=result.nothing_to_do and not done,
+        steps_run=result.steps_run,
+        steps_cached=result.steps_cached,
+        trials=len(runs.find(ws, kind="trial", limit=100_000)),
+        subject=subject,
+        parity=parity,
+        decision=known,
+        metrics=_metrics(project, subject),
+    )
+
+
+def packaged(project: Project, result: FlowResult, say: Progress) -> tuple[str, bool]:
+    """The digest of the candidate's package, and whether it was made just now."""
+    ws = project.ws
+    key = hashing.object_digest("key", ["package", _PACKAGE_FORMAT, result.output])
+    known = cache.get(ws, key)
+    if known is not None:
+        return known.outputs[0], False
+    say("package", {})
+    candidate = _candidate(result)
+    run = runs.start(ws, "package", "package", parent=result.run.id, key=key)
+    try:
+        with tempfile.TemporaryDirectory(dir=ws.root / "tmp") as place:
+            out = Path(place) / "package"
+            found = package(
+                candidate,
+                out=out,
+                profile=lambda model: _profile(candidate, model),
+                context=_context(project, candidate),
+            )
+            model = load(out, verify=False)
+            if len(_known(candidate)):
+                (out / bases.FILE).write_bytes(_basis(candidate, model, out))
+            digest = registry.put(ws, out, parity=found.parity, run=run.id)
+    except BaseException as error:
+        runs.finish(
+            ws, run.id, "failed", error={"type": type(error).__name__, "message": str(error)}
+        )
+        raise
+    with ws.transaction():
+        runs.link(ws, run.id, "in", "candidate", result.output)
+        runs.link(ws, run.id, "out", "model", digest)
+        cache.put(
+            ws,
+            CachedStep(
+                key=key,
+                run=run.id,
+                name="package",
+                outputs=[digest],
+                codecs=["model"],
+                created_at=ids.now(),
+            ),
+        )
+        runs.finish(ws, run.id, "done")
+    return digest, True
+
+
+def scored(
+    model: LoadedModel, candidate: Candidate, requirements: tuple[Requirement, ...]
+) -> tuple[Scored, pl.DataFrame]:
+    """The packaged model's answers on the withheld rows beside the truth and the baseline."""
+    rows = _known(candidate)
+    if not rows.height:
+        raise DataError("no withheld row has a known target: the model cannot be judged")
+    columns = _columns(model, candidate, rows)
+    answer = model.predict(columns)
+    truth = rows[candidate.target].to_list()
+    wanted = {one.across or one.by for one in requirements} - {""}
+    slices = {
+        name: np.array(rows[name].to_list(), dtype=object)
+        for name in wanted
+        if name in rows.columns
+    }
+    guess = _baseline(model, candidate, truth)
+    table = traffic.build(
+        model.signature, truth, answer.score, answer.decision, slices=slices, baseline=guess
+    )
+    return table, rows
+
+
+def _measure(project: Project, result: FlowResult, subject: str, say: Progress) -> None:
+    """Evidence that the gate needs: quality on withheld rows, latency on a throwaway endpoint."""
+    ws, config = project.ws, project.config
+    say("evaluate", {})
+    candidate = _candidate(result)
+    check_requirements(config.require, candidate.task, columns=[*candidate.withheld.columns])
+    place = registry.checkout(
+        ws, subject, ws.root / "models" / subject.removeprefix(hashing.PREFIX)
+    )
+    model = load(place)
+    run = runs.start(ws, "evaluate", "evaluate", parent=result.run.id)
+    try:
+        table, rows = scored(model, candidate, config.require)
+        found = measure.measure(table, config.require, subject=subject, window=WITHHELD, run=run.id)
+        found += _benched(project, subject, place, candidate, rows, run, say)
+        with ws.transaction():
+            evidence.append(ws, found)
+            runs.link(ws, run.id, "in", "model", subject)
+            runs.finish(ws, run.id, "done")
+    except BaseException as error:
+        runs.finish(
+            ws, run.id, "failed", error={"type": type(error).__name__, "message": str(error)}
+        )
+        raise
+
+
+def _benched(
+    project: Project,
+    subject: str,
+    place: Path,
+    candidate: Candidate,
+    rows: pl.DataFrame,
+    run: Run,
+    say: Progress,
+) -> list[Evidence]:
+    config = project.config
+    timed = [one for one in config.require if one.metric == "latency_ms" and one.quantile]
+    priced = [one for one in config.require if one.metric == "cost_per_1000"]
+    if not timed and not priced:
+        return []
+    say("bench", {})
+    signature = registry.signature_of(project.ws, subject)
+    names = [column.name for column in signature.inputs]
+    sample = rows.head(_BENCH_ROWS).select(names).fill_nan(None).to_dicts()
+    figures = bench.measure_latency(place, sample)
+    found = [
+        latency.quantile_evidence(
+            figures.milliseconds, one.quantile, subject=subject, window=BENCH, run=run.id,
+            level=one.level,
+        )
+        for one in timed
+    ]  # fmt: skip
+    if priced and config.serve.price_per_hour > 0:
+        found += [
+            latency.cost_evidence(
+                np.array(figures.milliseconds) / 1000, 1,
+                price_per_hour=config.serve.price_per_hour, subject=subject, window=BENCH,
+                run=run.id, level=one.level,
+            )
+            for one in priced
+        ]  # fmt: skip
+    return found
+
+
+def _profile(candidate: Candidate, model: LoadedModel) -> bytes:
+    """The reference: withheld inputs, which no fit has seen, and the model's answers to them."""
+    rows = candidate.withheld
+    columns = _columns(model, candidate, rows)
+    answer = model.predict(columns)
+    table = _profiled(rows, model) | traffic.outputs(answer.score, answer.decision, model.signature)
+    return references.encode(references.fit_reference(table, kinds=_kinds(model)))
+
+
+def _basis(candidate: Candidate, model: LoadedModel, place: Path) -> bytes:
+    rows = _known(candidate)
+    answer = model.predict(_columns(model, candidate, rows))
+    table = _profiled(rows, model) | traffic.outputs(answer.score, answer.decision, model.signature)
+    reference = references.decode((place / PROFILE).read_bytes())
+    found = bases.fit(
+        model.signature, reference, table, answer.score, answer.decision,
+        rows[candidate.target].to_list(),
+    )  # fmt: skip
+    return bases.encode(found)
+
+
+def _kinds(model: LoadedModel) -> dict[str, Any]:
+    kinds: dict[str, Any] = {
+        column.name: "category" if column.kind == "text" else "number"
+        for column in model.signature.inputs
+    }
+    kinds[traffic.SCORE] = "number"
+    if model.signature.task != "regression":
+        kinds[traffic.DECISION] = "category"
+    return kinds
+
+
+def _profiled(rows: pl.DataFrame, model: LoadedModel) -> dict[str, Any]:
+    """Input columns as the prediction log has them: nulls as NaN, or None for texts."""
+    found: dict[str, Any] = {}
+    for column in model.signature.inputs:
+        values = rows[column.name]
+        if column.kind == "text":
+            found[column.name] = np.array(values.cast(pl.String).to_list(), dtype=object)
+        else:
+            found[column.name] = values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return found
+
+
+def _columns(model: LoadedModel, candidate: Candidate, rows: pl.DataFrame) -> dict[str, Any]:
+    names = {column.name: candidate.features[column.name] for column in model.signature.inputs}
+    table = features(rows, names)
+    return {
+        name: np.array(table[name].to_list(), dtype=object)
+        if kind == "text"
+        else table[name].to_numpy()
+        for name, kind in names.items()
+    }
+
+
+def _known(candidate: Candidate) -> pl.DataFrame:
+    return candidate.withheld.drop_nulls([candidate.target])
+
+
+def _baseline(model: LoadedModel, candidate: Candidate, truth: list[Any]) -> Scored:
+    """What guessing without inputs would have said on the same rows."""
+    signature, rows = model.signature, len(truth)
+    if signature.task == "regression":
+        guess = np.full(rows, candidate.baseline["value"])
+        return traffic.build(signature, truth, guess, guess.tolist())
+    shares = {traffic.text(label): share for label, share in candidate.baseline["shares"].items()}
+    likeliest = max(shares, key=lambda label: shares[label])
+    if signature.task == "binary":
+        share = shares.get(traffic.text(signature.positive), 0.0)
+        return traffic.build(signature, truth, np.full(rows, share), [likeliest] * rows)
+    chances = [shares.get(name, 0.0) for name in traffic.class_names(signature)]
+    total = sum(chances) or 1.0
+    table = np.tile(np.array(chances) / total, (rows, 1))
+    return traffic.build(signature, truth, table, [likeliest] * rows)
+
+
+def _context(project: Project, candidate: Candidate) -> list[str]:
+    """Columns that a client may send along to be logged: key, time and protected."""
+    names = [
+        name
+        for one in project.config.data.values()
+        for name in (one.key, one.time, *one.protected)
+        if name
+    ]
+    return [name for name in dict.fromkeys(names) if name in candidate.train.columns]
+
+
+def _candidate(result: FlowResult) -> Candidate:
+    value = result.value()
+    if not codec.CANDIDATE.matches(value):
+        raise DataError(
+            f"the flow returned {type(value).__name__}, not a candidate",
+            hint="return search(...) from the flow",
+        )
+    found: Candidate = value
+    return found
+
+
+def _parity(project: Project, subject: str) -> Parity | None:
+    meta = artifacts.get(project.ws, subject).meta
+    found = meta.get("parity")
+    if not found:
+        return None
+    return Parity(
+        engine=meta["engine"],
+        rows=int(found["rows"]),
+        max_abs_diff=float(found["max_difference"]),
+        share_off=float(found["above"]),
+        flipped=int(found["flips"]),
+    )
+
+
+def _metrics(project: Project, subject: str) -> dict[str, float]:
+    found = evidence.find(project.ws, subject=subject, window=WITHHELD)
+    return {one.metric: one.value for one in reversed(found) if not one.statistic and not one.slice}
+
+
+def _silent(_stage: str, _facts: dict[str, Any]) -> None:
+    """Progress that nobody watches."""

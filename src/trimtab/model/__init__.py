@@ -1,0 +1,1 @@
+"""Signature, packaging and registry."""

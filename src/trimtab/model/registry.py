@@ -1,0 +1,73 @@
+"""Models by name in a workspace: packages as artifacts, numbered versions, aliases.
+
+Thin over `store.versions`: a version number is given by the gate alone; a refused candidate stays
+as an artifact with its verdicts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from trimtab.errors import ModelError
+from trimtab.model import signature
+from trimtab.model.parity import Parity
+from trimtab.model.signature import Signature
+from trimtab.store import artifacts, refs, trees, versions
+from trimtab.store.records import Artifact, Version
+from trimtab.store.workspace import Workspace
+
+
+def put(ws: Workspace, folder: Path, *, parity: Parity | None = None, run: str = "") -> str:
+    """Store a package folder as an artifact and return its digest; raises NotFoundError.
+
+    The parity figures and the engine are kept in the artifact's meta.
+    """
+    signed = signature.read(folder)
+    digest = trees.put_folder(ws.blobs, folder)
+    meta: dict[str, Any] = {
+        "task": signed.task,
+        "engine": signed.engine,
+        "reason": signed.reason,
+        "parity": msgspec.to_builtins(parity) if parity else None,
+    }
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    artifacts.record(ws, Artifact(digest=digest, kind="model", size=size, meta=meta, run=run))
+    return digest
+
+
+def register(
+    ws: Workspace, name: str, digest: str, *, run: str = "", meta: dict[str, Any] | None = None
+) -> Version:
+    """Number a stored package; the same digest keeps its number.
+
+    Raises NotFoundError for an unknown digest, ModelError where it is no model package.
+    """
+    if signature.FILE not in trees.walk(ws.blobs, digest):
+        raise ModelError(f"{digest} is no model package: it has no {signature.FILE}")
+    return versions.add(ws, "model", name, digest, run=run, meta=meta or {})
+
+
+def resolve(ws: Workspace, reference: str) -> Version:
+    """`NAME`, `NAME@v3`, `NAME@champion` or a digest to its version; raises NotFoundError."""
+    return versions.get(ws, "model", reference)
+
+
+def set_alias(ws: Workspace, name: str, alias: str, digest: str, *, expect: str = refs.ANY) -> None:
+    """Move an alias by compare-and-swap; raises ConflictError where `expect` is not there."""
+    versions.set_alias(ws, "model", name, alias, digest, expect=expect)
+
+
+def signature_of(ws: Workspace, digest: str) -> Signature:
+    """The signature of a stored package; raises NotFoundError."""
+    return signature.decode(trees.file(ws.blobs, digest, signature.FILE).read_bytes())
+
+
+def checkout(ws: Workspace, digest: str, into: Path) -> Path:
+    """Write a stored package into a folder, or find it there already; returns the folder."""
+    if not into.exists():
+        into.parent.mkdir(parents=True, exist_ok=True)
+        trees.checkout(ws.blobs, digest, into)
+    return into

@@ -1,0 +1,1 @@
+"""Judges profiles: drift, concept drift, quality from late labels."""

@@ -1,0 +1,73 @@
+"""The one knob of alarms: false pages per model and month, split over everything that is tested.
+
+A level per test follows from the budget: B * share / ((features + 1) * windows * scales), the one
+standing for the dependence test. The union bound makes the sum of all false alarms at most B.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from trimtab.errors import UsageError
+
+SHAPE: Final = 0.5
+"""The part of a feature's level for its distribution (Anderson-Darling or chi-square)."""
+SPIKE: Final = 0.25
+"""The part for the largest change of a single cell."""
+RATES: Final = 0.25
+"""The part for missing, mistyped, infinite, out-of-range and unseen values together."""
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """False pages that a model may raise in a month on data that did not change.
+
+    `windows_per_month` is how often inputs are judged (30 for daily windows). `scales` merges of
+    the last 1, 2, 4, ... windows are judged each time. `inputs` of the pages go to inputs, the rest
+    to the error detector.
+    """
+
+    pages_per_month: float = 0.1
+    windows_per_month: float = 30.0
+    scales: int = 6
+    inputs: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.pages_per_month <= 0 or self.windows_per_month <= 0 or self.scales < 1:
+            raise UsageError(
+                "a budget needs pages and windows above 0 and at least one scale",
+                hint="the default is 0.1 pages and 30 windows a month at 6 scales",
+            )
+        if not 0 < self.inputs < 1:
+            raise UsageError("the inputs' part of a budget lies between 0 and 1")
+
+
+class Margins(msgspec.Struct, frozen=True, kw_only=True):
+    """The least effects worth a word; the lower end of an effect's interval must exceed them.
+
+    `shift` in reference sd (W1), `share` of rows that changed cell, `rate` of broken values,
+    `correlation` as a difference. Drift whose lower ends stay under `strong_shift` and
+    `strong_share` is a notice, not an alarm.
+    """
+
+    shift: float = 0.02
+    share: float = 0.01
+    rate: float = 0.002
+    correlation: float = 0.05
+    strong_shift: float = 0.1
+    strong_share: float = 0.05
+
+
+def alpha(budget: Budget, features: int) -> float:
+    """The level of one feature in one window at one scale."""
+    return (
+        budget.pages_per_month
+        * budget.inputs
+        / ((features + 1) * budget.windows_per_month * budget.scales)
+    )
+
+
+def run_length(budget: Budget, rows_per_month: float) -> float:
+    """The mean number of labelled rows between false alarms that the error detector must keep."""
+    return rows_per_month / (budget.pages_per_month * (1 - budget.inputs))

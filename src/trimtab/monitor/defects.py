@@ -1,0 +1,192 @@
+"""Defects counted per row: missing, mistyped, infinite, out of range, unseen; and spikes."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.monitor import budget, rates
+from trimtab.monitor.case import Case, Signal, stronger, sure
+from trimtab.monitor.categories import LEAST_EXPECTED, listed
+from trimtab.monitor.findings import Kind, Test
+from trimtab.monitor.overdispersion import corrected
+from trimtab.monitor.windows import LEAST_ROWS
+from trimtab.profile.cells import CategoryCells, NumberCells
+
+_SPIKE_CELL: Final = 0.02
+_KINDS: Final[dict[str, Kind]] = {
+    "outside": "data drift",
+    "other": "data drift",
+    "unseen": "skew",
+}
+_WORDS: Final = {
+    "missing": "missing",
+    "mistyped": "of the wrong type",
+    "infinite": "infinite",
+    "far": "far outside the training range",
+    "outside": "outside the training range",
+    "unseen": "never seen in training",
+    "other": "of rare levels",
+}
+
+
+def broken(case: Case) -> list[Signal]:
+    """The strongest scale of every defect whose share rose (or, for missing, fell)."""
+    groups = _groups(case)
+    level = case.alpha * budget.RATES / len(groups)
+    found = []
+    for name, (codes, hits, total) in groups.items():
+        best: Signal | None = None
+        for entry in case.scales:
+            signal = _defect(case, name, codes, hits, total, entry, level)
+            if signal is not None:
+                best = stronger(best, signal)
+        if best is not None:
+            found.append(best)
+    return found
+
+
+def spike(case: Case) -> Signal | None:
+    """The cell whose share changed most, over all scales.
+
+    An exact test of the most deviant cell, Bonferroni-corrected over the cells. A new concentration
+    in a cell that was thin and is not a known single value looks like a default or a sentinel.
+    """
+    cells, codes = case.cells, _single_cells(case)
+    valued = slice(0, cells.ordered.stop + isinstance(cells, CategoryCells))
+    reference, total = case.reference[codes], int(case.reference[valued].sum())
+    best: Signal | None = None
+    for entry in case.scales:
+        window, n = case.windows[entry][codes], int(case.windows[entry][valued].sum())
+        if n < LEAST_ROWS or total == 0 or len(codes) == 0:
+            continue
+        pooled = (window + reference) / (n + total)
+        noise = np.sqrt(np.maximum(pooled * (1 - pooled) * (1 / n + 1 / total), 1e-300))
+        most = int((np.abs(window / n - reference / total) / noise).argmax())
+        code, k, base = int(codes[most]), int(window[most]), int(reference[most])
+        if not rates.far_from(k, n, base, total):
+            continue
+        p = len(window) * rates.two_sided(k, n, base, total)
+        p = corrected(min(p, 1.0), case.at(case.single, entry), case.chunks)
+        effect = rates.difference(k, n, base, total)
+        if p >= case.alpha * budget.SPIKE or sure(effect) <= case.margins.share:
+            continue
+        note = f"{cells.label(code)} holds {_percent(k / n)}, was {_percent(base / total)}"
+        kind = _spike_kind(case, code)
+        best = stronger(
+            best, Signal(cells.name, "spike", kind, p, effect, "share", note, entry, (code,))
+        )
+    return best
+
+
+def _single_cells(case: Case) -> NDArray[np.int64]:
+    """The codes whose shares are compared one by one."""
+    if isinstance(case.cells, CategoryCells):
+        return listed(case.reference[: len(case.cells.levels)])
+    return np.arange(case.cells.ordered.stop)
+
+
+def _spike_kind(case: Case, code: int) -> Kind:
+    cells = case.cells
+    if isinstance(cells, CategoryCells):
+        return "data drift"
+    cell = code - NumberCells.FIRST
+    known = cell in cells.atoms or not 0 <= cell < cells.inner
+    thin = case.reference[code] < _SPIKE_CELL * case.reference[cells.ordered].sum()
+    return "broken input" if thin and not known else "data drift"
+
+
+def _groups(case: Case) -> dict[str, tuple[tuple[int, ...], int, int]]:
+    """Per defect its codes, and hits and rows of the reference to compare with."""
+    cells, total = case.cells, case.total
+    groups = {
+        name: (codes, int(case.reference[list(codes)].sum()), total)
+        for name, codes in cells.groups().items()
+    }
+    if isinstance(cells, CategoryCells):
+        groups["unseen"] = (groups["unseen"][0], *_unseen_levels(cells, total))
+        return groups | _rest(case, cells)
+    first = NumberCells.FIRST
+    gaps = np.flatnonzero(case.reference[first : first + cells.inner] == 0) + first
+    # each gap may have been missed by a hair: one row each is granted to the reference
+    groups["unseen"] = (tuple(gaps.tolist()), len(gaps), total)
+    return groups
+
+
+def _unseen_levels(cells: CategoryCells, total: int) -> tuple[int, int]:
+    """Hits and rows that stand for the reference's own rate of new levels.
+
+    A row of the reference was new to the others if its level was seen once, so once/rows estimates
+    the unseen mass (Good 1953); its variance is (once + 2 twice)/rows^2, which is granted by
+    shrinking the sample.
+    """
+    if cells.once == 0:
+        return 0, total
+    shrink = cells.once / (cells.once + 2 * cells.twice)
+    return max(1, round(cells.once * shrink)), max(1, round(total * shrink))
+
+
+def _rest(case: Case, cells: CategoryCells) -> dict[str, tuple[tuple[int, ...], int, int]]:
+    """The share of rare, other and unseen levels, where the reference had rare ones.
+
+    Of the levels that hold c rows or more, c times the number that hold exactly c is what falls below
+    in another sample (Good 1953, summed over counts); the reference is granted it, and its variance.
+    """
+    levels = case.reference[: len(cells.levels)]
+    rare = np.flatnonzero(levels < LEAST_EXPECTED)
+    codes = (*rare.tolist(), len(cells.levels), len(cells.levels) + 1)
+    hits = int(case.reference[list(codes)].sum())
+    kept = levels[levels >= LEAST_EXPECTED]
+    if hits == 0 or kept.size == 0:
+        return {}
+    least = float(kept.min())
+    at_least = float((kept < 1.5 * least).sum()) / max(1.0, 0.5 * least)
+    moving = least * at_least
+    shrink = hits / (hits + least * moving)
+    granted = round((hits + moving) * shrink), max(1, round(case.total * shrink))
+    return {"other": (codes, *granted)}
+
+
+def _defect(
+    case: Case,
+    name: str,
+    codes: tuple[int, ...],
+    hits: int,
+    total: int,
+    entry: int,
+    level: float,
+) -> Signal | None:
+    n = int(case.rows[entry])
+    k = int(case.windows[entry][list(codes)].sum())
+    fell = name in {"missing", "other"} and k * total < hits * n
+    if total == 0 or not rates.far_from(k, n, hits, total) or (k * total < hits * n and not fell):
+        return None
+    p = rates.two_sided(k, n, hits, total)
+    p = corrected(p, case.at((case.rates or {}).get(name, 1.0), entry), case.chunks)
+    effect = rates.difference(k, n, hits, total)
+    if p >= level or sure(effect) <= case.margins.rate:
+        return None
+    kind = "data drift" if fell else _KINDS.get(name, "broken input")
+    test: Test = name  # type: ignore[assignment]
+    note = f"{_percent(k / n)} {_words(case, name)}, was {_percent(_before(case, codes))}"
+    return Signal(case.cells.name, test, kind, p, effect, "share", note, entry, codes)
+
+
+def _words(case: Case, name: str) -> str:
+    cells = case.cells
+    if name in {"far", "outside"} and isinstance(cells, NumberCells):
+        if cells.inner == 0:
+            return "present where training had no value"
+        return f"{_WORDS[name]} {cells.low:.4g} to {cells.high:.4g}"
+    return _WORDS[name]
+
+
+def _before(case: Case, codes: tuple[int, ...]) -> float:
+    return float(case.reference[list(codes)].sum()) / max(case.total, 1)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %" if math.isfinite(share) else "?"

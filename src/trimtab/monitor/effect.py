@@ -1,0 +1,176 @@
+"""How large a difference is, with an interval: a shift in reference sd, a share, a divergence.
+
+Significance says that something moved; these say whether anyone should care. All of them come from
+counts on the reference's cells. Lower bounds are conservative: plug-in distances are biased
+upwards, so the bias under equality is taken off before the interval.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.monitor.tails import normal_isf
+from trimtab.profile.cells import NumberCells
+
+Floats = NDArray[np.float64]
+Counts = NDArray[Any]
+
+_FOLDED: Final = math.sqrt(2 / math.pi)
+"""Mean of |Z| for a standard normal Z."""
+
+
+class Effect(NamedTuple):
+    """An effect and its two-sided interval."""
+
+    value: float
+    lo: float
+    hi: float
+
+
+NOTHING: Final = Effect(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The reference's number line, clipped to its outer inner bounds so that no outlier stretches
+    it.
+
+    `bounds` (cells + 1) are clipped positions, `middle` (codes) the clipped position of every
+    ordered code, `sd` the reference's standard deviation of them, `centre` their median.
+    """
+
+    bounds: Floats
+    middle: Floats
+    sd: float
+    centre: float
+
+
+def grid(cells: NumberCells, reference: Counts) -> Grid | None:
+    """The grid of a feature from its ordered reference counts; None where it has no spread."""
+    if cells.inner == 0:
+        return None
+    bounds = np.array([*cells.bounds[:-1], cells.high])
+    lower = 0 if 0 in cells.atoms or cells.inner < 3 else 1
+    upper = -1 if cells.inner - 1 in cells.atoms or cells.inner < 3 else -2
+    clipped = np.clip(bounds, bounds[lower], bounds[upper])
+    middle = np.concatenate(
+        [
+            np.full(3, clipped[0]),
+            clipped[:-1] + np.diff(clipped) / 2,
+            np.full(3, clipped[-1]),
+        ]
+    )
+    share = reference / max(reference.sum(), 1)
+    # positions are scaled first: squares of 1e308 overflow
+    scale = float(np.abs(middle).max()) or 1.0
+    unit = middle / scale
+    mean = float(share @ unit)
+    width = np.concatenate([np.zeros(3), np.diff(clipped) / scale, np.zeros(3)])
+    sd = math.sqrt(float(share @ ((unit - mean) ** 2 + width**2 / 12))) * scale
+    if not 0 < sd < math.inf:
+        return None
+    centre = float(middle[np.searchsorted(np.cumsum(share), 0.5)])
+    return Grid(clipped, middle, sd, centre)
+
+
+def wasserstein(line: Grid, window: Counts, reference: Counts, level: float = 0.95) -> Effect:
+    """The distance W1 between two clipped distributions, in reference sd.
+
+    W1 is the integral of |F-G|, F and G taken linear within a cell. By Kantorovich duality every
+    1-Lipschitz f gives W1 >= |E f(X) - E f(Y)|: the lower bound is the best of three, the shift of
+    the mean, of the spread around the median, and W1 itself less its bias under equality, each at
+    (1 - level)/3.
+    """
+    n, total = float(window.sum()), float(reference.sum())
+    if n == 0 or total == 0:
+        return Effect(0.0, 0.0, math.inf)
+    f, g = window / n, reference / total
+    cumulative = np.cumsum(np.stack([f, g]), axis=1)[:, 2:-3]
+    gap = cumulative[0] - cumulative[1]
+    width = np.diff(line.bounds) / line.sd
+    between = (np.abs(gap[:-1]) + np.abs(gap[1:])) / 2
+    value = float(width @ between)
+    pooled = (n * cumulative[0] + total * cumulative[1]) / (n + total)
+    noise = np.sqrt(np.maximum(pooled * (1 - pooled), 0) * (1 / n + 1 / total))
+    bias = _FOLDED * float(width @ (noise[:-1] + noise[1:])) / 2
+    z = normal_isf((1 - level) / 6)
+    place = (line.middle - line.centre) / line.sd
+    potential = _potential(width, gap)
+    spread = _spread(potential, f, n, g, total)
+    lower = value - bias - z * spread
+    for witness in (place, np.abs(place)):
+        step = abs(float(f @ witness - g @ witness))
+        lower = max(lower, step - z * _spread(witness, f, n, g, total))
+    return Effect(value, max(0.0, lower), value + normal_isf((1 - level) / 2) * spread)
+
+
+def total_variation(window: Counts, reference: Counts, level: float = 0.95) -> Effect:
+    """Half the summed difference of shares: the share of rows that sit in other cells now.
+
+    The lower bound is the better of the distance less its bias under equality and the largest
+    single cell's difference, Bonferroni-corrected.
+    """
+    n, total = float(window.sum()), float(reference.sum())
+    if n == 0 or total == 0:
+        return Effect(0.0, 0.0, 1.0)
+    f, g = window / n, reference / total
+    pooled = (window + reference) / (n + total)
+    step = np.abs(f - g)
+    value = float(step.sum()) / 2
+    bias = _FOLDED / 2 * float(np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / total)).sum())
+    tail = (1 - level) / 4
+    sign = np.sign(f - g) / 2
+    spread = _spread(sign, f, n, g, total)
+    single = np.sqrt(f * (1 - f) / n + g * (1 - g) / total)
+    lower = max(
+        value - bias - normal_isf(tail) * spread,
+        float((step - normal_isf(tail / max(len(f), 1)) * single).max()),
+    )
+    upper = min(1.0, value + normal_isf((1 - level) / 2) * spread)
+    return Effect(value, max(0.0, lower), upper)
+
+
+def jensen_shannon(window: Counts, reference: Counts, level: float = 0.95) -> Effect:
+    """The Jensen-Shannon divergence in bits (0 to 1), less its expectation under equality.
+
+    Under equality the plug-in has mean (cells - 1)(1/n + 1/N)/8 nats; the interval is the delta
+    method's around the corrected value.
+    """
+    n, total = float(window.sum()), float(reference.sum())
+    if n == 0 or total == 0:
+        return Effect(0.0, 0.0, 1.0)
+    f, g = window / n, reference / total
+    half = (f + g) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left = np.where(f > 0, np.log2(f / half), 0.0)
+        right = np.where(g > 0, np.log2(g / half), 0.0)
+    value = float(f @ left + g @ right) / 2
+    cells = int(((window + reference) > 0).sum())
+    bias = max(cells - 1, 0) * (1 / n + 1 / total) / 8 / math.log(2)
+    variance = _variance(left, f) / n / 4 + _variance(right, g) / total / 4
+    z = normal_isf((1 - level) / 2) * math.sqrt(variance)
+    middle = max(0.0, value - bias)
+    return Effect(middle, max(0.0, middle - z), min(1.0, middle + z))
+
+
+def _potential(width: Floats, gap: Floats) -> Floats:
+    """The Kantorovich potential at every ordered code: slope -sign(F-G) within each cell."""
+    slope = -np.sign(gap[:-1] + gap[1:]) * width
+    ends = np.concatenate([[0.0], np.cumsum(slope)])
+    inside = (ends[:-1] + ends[1:]) / 2
+    return np.concatenate([np.full(3, ends[0]), inside, np.full(3, ends[-1])])
+
+
+def _spread(value: Floats, f: Floats, n: float, g: Floats, total: float) -> float:
+    """Standard error of the difference of a cell function's means."""
+    return math.sqrt(_variance(value, f) / n + _variance(value, g) / total)
+
+
+def _variance(value: Floats, share: Floats) -> float:
+    mean = float(share @ value)
+    return max(0.0, float(share @ (value - mean) ** 2))

@@ -1,0 +1,162 @@
+"""Gives what was seen its name: data drift, broken input, skew, broken join or concept drift.
+
+One finding per kind. Concept drift is what is left when errors exceed what the model itself expects
+on these very rows and no defect of the inputs explains the excess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from trimtab.monitor.budget import Margins
+from trimtab.monitor.case import Signal, sure
+from trimtab.monitor.concept import Alarm
+from trimtab.monitor.findings import FeatureFinding, Finding, Kind, Severity
+from trimtab.monitor.strata import Excess
+
+
+class Naming(NamedTuple):
+    """The concept drift that is named, or None, and the sentence that says why."""
+
+    finding: Finding | None
+    reason: str
+
+
+Onset = dict[tuple[str, str], int]
+
+_ORDER: Final[tuple[Kind, ...]] = ("broken input", "skew", "broken join", "data drift")
+_LISTED: Final = 3
+_STREAMS: Final = {
+    "errors": "wrong decisions",
+    "more": "events",
+    "fewer": "rows without the event",
+}
+
+
+def name_inputs(
+    signals: Iterable[Signal], onsets: Onset, features: int, margins: Margins
+) -> tuple[Finding, ...]:
+    """One finding per kind of input trouble, features ranked by p and then by sure effect.
+
+    `onsets` holds the first affected window per (feature, test); a finding begins with its worst
+    feature.
+    """
+    by_kind: dict[Kind, list[Signal]] = {}
+    for signal in signals:
+        by_kind.setdefault(signal.kind, []).append(signal)
+    return tuple(
+        _finding(kind, by_kind[kind], onsets, features, margins)
+        for kind in _ORDER
+        if kind in by_kind
+    )
+
+
+def name_errors(
+    alarm: Alarm | None,
+    inputs: Iterable[Finding],
+    excesses: Mapping[str, Excess] | None = None,
+    *,
+    margin: float = 0.01,
+) -> Naming:
+    """Whether errors that rose beyond expectation are concept drift, and why (or why not).
+
+    `inputs` are the findings on the same rows' inputs. A defect that touches a share of the rows
+    explains an excess of at most that share. `excesses` (feature -> `strata.excess` since the
+    alarm's `since`) must hold the features that drifted: where rows of equal score and equal value
+    of a drifted feature err no more than before, the drift explains the errors.
+    """
+    if alarm is None:
+        return Naming(None, "errors are as the model's own probabilities expect them")
+    found = {finding.kind: finding for finding in inputs}
+    rate = (alarm.seen - alarm.expected) / max(alarm.rows, 1)
+    for kind in ("broken input", "skew", "broken join"):
+        defect = found.get(kind)
+        if defect is not None and defect.detail["rows_touched"] >= rate:
+            return Naming(None, f"errors rose, and {kind} explains it: mend the input first")
+    drift = found.get("data drift")
+    moved = [feature.feature for feature in drift.features] if drift else []
+    for name in moved:
+        excess = (excesses or {}).get(name)
+        if excess is not None and excess.lo <= margin:
+            return Naming(
+                None,
+                f"errors rose because {name} moved to where the model is less accurate, or to where "
+                "no withheld row can tell",
+            )
+    cause = "more than the moved inputs explain" if moved else "while the inputs did not move"
+    what = _STREAMS[alarm.stream]
+    text = (
+        f"Concept drift: {what} rose {cause}: {alarm.seen:.0f} in {alarm.rows} labelled rows since "
+        f"row {alarm.since}, {alarm.expected:.0f} were expected."
+    )
+    finding = Finding(
+        kind="concept drift",
+        severity="alarm",
+        features=(),
+        since=alarm.since if alarm.since_time is None else alarm.since_time,
+        text=text,
+        detail={
+            "rows": float(alarm.rows),
+            "seen": alarm.seen,
+            "expected": alarm.expected,
+            "excess": rate,
+        },
+    )
+    return Naming(finding, text)
+
+
+def _finding(
+    kind: Kind, signals: list[Signal], onsets: Onset, features: int, margins: Margins
+) -> Finding:
+    ranked = sorted(signals, key=lambda signal: (signal.p, -sure(signal.effect), signal.feature))
+    since = onsets[ranked[0].feature, ranked[0].test]
+    names = list(dict.fromkeys(signal.feature for signal in ranked))
+    said = "; ".join(f"{signal.feature} {signal.note}" for signal in ranked[:_LISTED])
+    more = f"; and {len(ranked) - _LISTED} more" if len(ranked) > _LISTED else ""
+    what = "features" if features > 1 else "feature"
+    return Finding(
+        kind=kind,
+        severity=_severity(kind, ranked, margins),
+        features=tuple(_feature(signal) for signal in ranked),
+        since=since,
+        text=(
+            f"{kind.capitalize()} in {len(names)} of {features} {what} since window {since}: "
+            f"{said}{more}."
+        ),
+        detail={
+            "features": float(len(names)),
+            "of": float(features),
+            "p": ranked[0].p,
+            "effect": ranked[0].effect.value,
+            "rows_touched": _touched(ranked),
+        },
+    )
+
+
+def _feature(signal: Signal) -> FeatureFinding:
+    return FeatureFinding(
+        feature=signal.feature,
+        statistic=signal.test,
+        p=signal.p,
+        effect=signal.effect.value,
+        lo=signal.effect.lo,
+        hi=signal.effect.hi,
+        unit=signal.unit,
+        note=signal.note,
+    )
+
+
+def _severity(kind: Kind, signals: list[Signal], margins: Margins) -> Severity:
+    if kind != "data drift":
+        return "alarm"
+    limits = {"sd": margins.strong_shift, "share": margins.strong_share, "correlation": 0.0}
+    strong = any(sure(signal.effect) > limits[signal.unit] for signal in signals)
+    return "alarm" if strong else "notice"
+
+
+def _touched(signals: list[Signal]) -> float:
+    """An upper bound on the share of rows that hold a broken value; 1 where it has none."""
+    if any(signal.unit != "share" for signal in signals):
+        return 1.0
+    return min(1.0, sum(max(signal.effect.hi, 0.0) for signal in signals))

@@ -1,0 +1,49 @@
+"""When a signal began: the run of newest windows that carries the most evidence for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.monitor.case import Case, Signal
+from trimtab.monitor.categories import listed
+from trimtab.profile.cells import NumberCells
+from trimtab.profile.distance import anderson_darling, pearson, pool
+
+Floats = NDArray[np.float64]
+
+
+def strongest_run(case: Case, signal: Signal) -> int:
+    """The entry (newest blocks less one) at which the signal's statistic is largest.
+
+    Each statistic grows with the rows that changed and is diluted by rows that did not, so its
+    maximum over runs estimates the change point.
+    """
+    if signal.codes:
+        return int(_shares(case, signal).argmax())
+    if isinstance(case.cells, NumberCells):
+        ordered = case.cells.ordered
+        windows, reference = case.windows[:, ordered], case.reference[ordered]
+        return int(np.nan_to_num(anderson_darling(windows, reference)).argmax())
+    codes = listed(case.reference[: len(case.cells.levels)])
+    windows, reference = case.windows[:, codes], case.reference[codes]
+    turn = _turn(windows[-1] + reference, int(windows[0].sum()))
+    return int(np.nan_to_num(pearson(windows @ turn, reference @ turn)).argmax())
+
+
+def _shares(case: Case, signal: Signal) -> Floats:
+    """Squared standardised differences of the signal's share."""
+    codes = list(signal.codes)
+    hits, base = case.windows[:, codes].sum(axis=1), case.reference[codes].sum()
+    pooled = np.clip((hits + base) / (case.rows + case.total), 1e-12, 1 - 1e-12)
+    gap = hits / case.rows - base / max(case.total, 1)
+    result: Floats = gap**2 / (pooled * (1 - pooled) * (1 / case.rows + 1 / max(case.total, 1)))
+    return result
+
+
+def _turn(counts: NDArray[Any], rows: int) -> NDArray[np.int64]:
+    """The matrix that pools light levels at a window of `rows` rows."""
+    groups = pool(counts.astype(np.float64) * (rows / max(counts.sum(), 1)), 5.0)
+    return np.eye(int(groups.max()) + 1, dtype=np.int64)[groups]

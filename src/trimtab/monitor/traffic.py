@@ -1,0 +1,214 @@
+"""Logged predictions as tables: columns to profile, and rows with their late truth to measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.evaluate.scored import Scored
+from trimtab.model.signature import Signature
+from trimtab.serve import log
+from trimtab.serve.frame import Frame
+from trimtab.store.records import Label
+
+SCORE: Final = "__score__"
+DECISION: Final = "__decision__"
+ANSWERED: Final = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Rows that one model answered, in the order they were answered.
+
+    `times` are event times in microseconds, `latency_us` the time that the row's request took.
+    `columns` are inputs (float64, or object with None) and context.
+    """
+
+    ids: list[str]
+    times: NDArray[np.int64]
+    roles: list[str]
+    score: NDArray[np.float32]
+    decision: list[Any]
+    latency_us: NDArray[np.int64]
+    columns: dict[str, NDArray[Any]]
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return len(self.ids)
+
+    def take(self, index: Sequence[int]) -> Answers:
+        """Those rows."""
+        places = np.asarray(index, dtype=np.intp)
+        return Answers(
+            ids=[self.ids[i] for i in index],
+            times=self.times[places],
+            roles=[self.roles[i] for i in index],
+            score=self.score[places],
+            decision=[self.decision[i] for i in index],
+            latency_us=self.latency_us[places],
+            columns={name: values[places] for name, values in self.columns.items()},
+        )
+
+
+def read_all(folder: Path, cursor: log.Cursor | None = None) -> tuple[list[Frame], dict[str, int]]:
+    """Every whole frame after `cursor`, and the cursor behind them."""
+    frames: list[Frame] = []
+    place = dict(cursor or {})
+    while True:
+        found, place = log.read(folder, place)
+        if not found:
+            return frames, place
+        frames += found
+
+
+def by_model(frames: Iterable[Frame]) -> dict[tuple[str, str], list[Frame]]:
+    """Answered frames per (model digest, role)."""
+    found: dict[tuple[str, str], list[Frame]] = {}
+    for frame in frames:
+        if frame.status == ANSWERED and frame.ids:
+            found.setdefault((frame.model, frame.role), []).append(frame)
+    return found
+
+
+def answers(frames: Sequence[Frame], signature: Signature) -> Answers:
+    """The rows of one model's frames."""
+    names = [column.name for column in (*signature.inputs, *signature.context)]
+    return Answers(
+        ids=list(chain.from_iterable(frame.ids for frame in frames)),
+        times=np.array(
+            list(chain.from_iterable(frame.times() for frame in frames)), dtype=np.int64
+        ),
+        roles=list(chain.from_iterable([frame.role] * frame.rows for frame in frames)),
+        score=np.concatenate([frame.scores() for frame in frames])
+        if frames
+        else np.empty(0, np.float32),
+        decision=list(chain.from_iterable(frame.decision for frame in frames)),
+        latency_us=np.array(
+            list(chain.from_iterable([frame.latency_us] * frame.rows for frame in frames)),
+            dtype=np.int64,
+        ),
+        columns={name: _column(frames, name) for name in names},
+    )
+
+
+def profiled(rows: Answers, signature: Signature) -> dict[str, NDArray[Any]]:
+    """The columns that a reference profile holds: the inputs and the model's own outputs."""
+    inputs = {column.name: rows.columns[column.name] for column in signature.inputs}
+    return inputs | outputs(rows.score, rows.decision, signature)
+
+
+def outputs(
+    score: NDArray[Any], decision: Sequence[Any], signature: Signature
+) -> dict[str, NDArray[Any]]:
+    """The model's outputs as columns: the score (the highest of several), and the decision."""
+    flat = np.asarray(score, dtype=np.float64)
+    found: dict[str, NDArray[Any]] = {SCORE: flat.max(axis=1) if flat.ndim == 2 else flat}
+    if signature.task != "regression":
+        found[DECISION] = np.array([text(one) for one in decision], dtype=object)
+    return found
+
+
+def scored(
+    rows: Answers,
+    truth: Sequence[Any],
+    signature: Signature,
+    *,
+    slices: Mapping[str, NDArray[np.object_]] | None = None,
+    baseline: Scored | None = None,
+    champion: Scored | None = None,
+    biased: str = "",
+) -> Scored:
+    """Rows with their truth, as everything that measures reads them."""
+    return build(
+        signature, truth, rows.score, rows.decision,
+        slices=slices, baseline=baseline, champion=champion, biased=biased,
+    )  # fmt: skip
+
+
+def build(
+    signature: Signature,
+    truth: Sequence[Any] | None,
+    score: NDArray[Any],
+    decision: Sequence[Any],
+    *,
+    slices: Mapping[str, NDArray[np.object_]] | None = None,
+    baseline: Scored | None = None,
+    champion: Scored | None = None,
+    biased: str = "",
+) -> Scored:
+    """A `Scored` from labels as they are written in tables and answers."""
+    known: NDArray[Any] | None = None
+    if signature.task == "regression":
+        known = None if truth is None else np.asarray(truth, dtype=np.float64)
+        decided: NDArray[Any] = np.asarray(score, dtype=np.float64)
+    else:
+        known = None if truth is None else np.array([text(one) for one in truth], dtype=object)
+        decided = np.array([text(one) for one in decision], dtype=object)
+    return Scored(
+        task=signature.task,
+        truth=known,
+        score=np.asarray(score, dtype=np.float64),
+        decision=decided,
+        classes=class_names(signature),
+        slices=slices or {},
+        baseline=baseline,
+        champion=champion,
+        biased=biased,
+    )
+
+
+def class_names(signature: Signature) -> tuple[str, ...]:
+    """The classes as text; of a binary model the positive one last."""
+    names = tuple(text(one) for one in signature.classes)
+    if signature.task == "binary" and signature.positive_index == 0:
+        return names[::-1]
+    return names
+
+
+def text(label: Any) -> str:
+    """A label as text, the same for 1, 1.0 and "1"."""
+    if isinstance(label, float | np.floating) and float(label).is_integer():
+        return str(int(label))
+    return str(label)
+
+
+def with_labels(rows: Answers, labels: Mapping[str, Label]) -> tuple[Answers, list[Label]]:
+    """The rows whose truth has arrived, with it."""
+    known = [index for index, one in enumerate(rows.ids) if one in labels]
+    return rows.take(known), [labels[rows.ids[index]] for index in known]
+
+
+def slices(
+    rows: Answers, labels: Sequence[Label], names: Iterable[str]
+) -> dict[str, NDArray[np.object_]]:
+    """Columns to group by: sent along with the request, or brought by the labels."""
+    found = {}
+    for name in names:
+        if name in rows.columns:
+            values = rows.columns[name].astype(object)
+        elif labels and all(name in label.extra for label in labels):
+            values = np.array([label.extra[name] for label in labels], dtype=object)
+        else:
+            continue
+        found[name] = values
+    return found
+
+
+def _column(frames: Sequence[Frame], name: str) -> NDArray[Any]:
+    parts: list[Any] = []
+    numeric = all(name in frame.numbers for frame in frames)
+    for frame in frames:
+        try:
+            parts.append(frame.column(name))
+        except KeyError:
+            parts.append([None] * frame.rows)
+    if numeric:
+        return np.concatenate(parts) if parts else np.empty(0)
+    return np.array(list(chain.from_iterable(parts)), dtype=object)

@@ -1,0 +1,1 @@
+"""Steps, flows, fingerprints, cache, plan, driver and executors."""

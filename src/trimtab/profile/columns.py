@@ -1,0 +1,138 @@
+"""Columns as they come from a table, a log or a caller, made safe to count.
+
+A column is a float64 array in which NaN is a missing value, or an object array of text and None.
+Anything else an object array holds (a number among words, a list) is counted as mistyped, never
+raised. Reading columns from a file or a log is left to others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.errors import DataError
+
+Column = NDArray[Any]
+Columns = Mapping[str, Column]
+Kind = Literal["number", "category"]
+
+_LOOK: Final = 10_000
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Float values with NaN where missing; `odd` marks values that are no number at all.
+
+    `nan` marks NaN in an object array, where None says missing; both masks are None when empty.
+    """
+
+    values: NDArray[np.float64]
+    nan: NDArray[np.bool_] | None = None
+    odd: NDArray[np.bool_] | None = None
+
+
+def row_count(columns: Columns) -> int:
+    """The common length of all columns. Raises DataError on no columns, ragged or 2-d ones."""
+    if not columns:
+        raise DataError("there is no column to profile", hint="pass at least one column")
+    lengths: dict[str, int] = {}
+    for name, column in columns.items():
+        if column.ndim != 1:
+            raise DataError(
+                f"column {name!r} has {column.ndim} dimensions", hint="pass one-dimensional arrays"
+            )
+        lengths[name] = len(column)
+    first, rows = next(iter(lengths.items()))
+    for name, length in lengths.items():
+        if length != rows:
+            raise DataError(
+                f"column {name!r} has {length} rows and {first!r} has {rows}",
+                hint="all columns of a profile need the same rows",
+            )
+    return rows
+
+
+def kind_of(name: str, column: Column) -> Kind:
+    """Whether a column is counted as numbers or as a category.
+
+    An object array goes by the majority of its first 10,000 values that are not None.
+    """
+    if column.dtype.kind in "fiub":
+        return "number"
+    if column.dtype.kind in "UT":
+        return "category"
+    if column.dtype.kind != "O":
+        raise DataError(
+            f"column {name!r} holds {column.dtype}, which cannot be profiled",
+            hint="turn it into float64 numbers (times: hours or seconds) or text",
+        )
+    numbers = words = 0
+    for value in column[:_LOOK].tolist():
+        numbers += _is_number(value)
+        words += isinstance(value, str)
+    return "number" if numbers > words else "category"
+
+
+def numbers(column: Column) -> Numbers:
+    """A column of any dtype as float64 numbers."""
+    if column.dtype.kind in "fiub":
+        return Numbers(column.astype(np.float64, copy=False))
+    raw = column.tolist()
+    values = np.full(len(raw), np.nan)
+    nan = np.zeros(len(raw), dtype=np.bool_)
+    odd = np.zeros(len(raw), dtype=np.bool_)
+    for row, value in enumerate(raw):
+        if value is None:
+            continue
+        if not _is_number(value):
+            odd[row] = True
+            continue
+        values[row] = _to_float(value)
+        nan[row] = values[row] != values[row]
+    return Numbers(values, nan if nan.any() else None, odd if odd.any() else None)
+
+
+def texts(column: Column) -> list[Any]:
+    """A column of any dtype as Python values: text, None where missing, else mistyped values.
+
+    An array of numbers becomes the numbers' text (3.0 is "3"), NaN is missing.
+    """
+    if column.dtype.kind not in "fiub":
+        return list(column.tolist())
+    return [None if math.isnan(value) else f"{value:.17g}" for value in column.tolist()]
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value of a category column is missing: None, or the NaN that pandas writes."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def wanted(columns: Columns, names: Iterable[str]) -> dict[str, Column]:
+    """The named columns, in that order. Raises DataError naming the first absent one."""
+    found: dict[str, Column] = {}
+    for name in names:
+        if name not in columns:
+            raise DataError(
+                f"column {name!r} is in the reference but not in this table",
+                hint="pass it, filled with None where it is unknown",
+            )
+        found[name] = columns[name]
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number | np.bool_) and not isinstance(
+        value, np.complexfloating
+    )
+
+
+def _to_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a Python int beyond the float range
+        return float("inf") if value > 0 else float("-inf")

@@ -1,0 +1,1 @@
+"""Model server, contracts, router and prediction log."""

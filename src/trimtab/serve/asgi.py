@@ -1,0 +1,69 @@
+"""The engine as a raw ASGI application: reads the body up to the limit, moves bytes, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from trimtab.serve.engine import MAX_BODY, Engine, too_large
+from trimtab.serve.reply import Response, error_body
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class App:
+    """`App(engine)` is an ASGI 3 application for HTTP; lifespan events are not spoken."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        if scope["type"] != "http":
+            raise NotImplementedError(f"the endpoint speaks HTTP, not {scope['type']}")
+        body = await _body(receive)
+        if body is None:
+            return
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        if len(body) > MAX_BODY:
+            response = Response(status=413, body=error_body(too_large()))
+        else:
+            response = self.engine.handle(scope["method"], scope["path"], headers, body)
+        await self._answer(scope["method"], response, send)
+        if response.after is not None:
+            response.after()
+
+    async def _answer(self, method: str, response: Response, send: Send) -> None:
+        headers = [
+            (b"content-length", str(len(response.body)).encode()),
+            (b"content-type", response.content_type.encode()),
+            *(
+                (name.encode(), value.encode("latin-1", "replace"))
+                for name, value in response.headers.items()
+            ),
+        ]
+        # A body left unread, or an endpoint on its way out, must not be followed by more requests.
+        if self.engine.draining or response.status == 413:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        body = b"" if method == "HEAD" else response.body
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The body, at most one chunk beyond the limit; None where the client is gone."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        chunk: bytes = message.get("body", b"")
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_BODY or not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -1,0 +1,81 @@
+"""The folder of an endpoint: what it is told in `endpoint.json`, what it tells in `state.json`.
+
+Both are replaced whole, so a reader never sees half of one. Light: no model is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from trimtab.errors import NotFoundError, UsageError
+
+SETTINGS: Final = "endpoint.json"
+STATE: Final = "state.json"
+STOP_SECONDS: Final = 10
+DRAIN_SECONDS: Final = 2.0
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`endpoint.json`. `log` is a folder, absolute or in the endpoint's own; port 0 picks one."""
+
+    name: str
+    project: str = ""
+    host: str = "127.0.0.1"
+    port: int = 0
+    event_time: Literal["server", "client"] = "server"
+    log: str = "log"
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """`state.json`. `pid` is 0 once the endpoint has stopped; `pid_started` is of `process`.
+
+    `error` is why the newest routes are not served; those of `routes_version` are.
+    """
+
+    pid: int
+    pid_started: float
+    host: str
+    port: int
+    ready: bool
+    routes_version: int = 0
+    error: str = ""
+
+
+def write_settings(folder: Path, settings: Settings) -> None:
+    """Write `endpoint.json` for an endpoint that is to be started."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / SETTINGS, msgspec.json.format(msgspec.json.encode(settings), indent=1))
+
+
+def read_settings(folder: Path) -> Settings:
+    """`endpoint.json`; raises NotFoundError, or UsageError where it is malformed."""
+    path = folder / SETTINGS
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Settings)
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no endpoint at {folder}: it has no {SETTINGS}") from None
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+
+
+def write_state(folder: Path, state: State) -> None:
+    """Replace `state.json`."""
+    _replace(folder / STATE, msgspec.json.encode(state))
+
+
+def read_state(folder: Path) -> State | None:
+    """The last state an endpoint wrote, None before its first."""
+    try:
+        return msgspec.json.decode((folder / STATE).read_bytes(), type=State)
+    except FileNotFoundError:
+        return None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    staged.write_bytes(data)
+    staged.replace(path)

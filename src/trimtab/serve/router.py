@@ -1,0 +1,164 @@
+"""Which model answers: `routes.json` of an endpoint's folder, loaded, checked and swapped whole.
+
+The file is replaced by rename; the router never reads a database. New models are loaded beside the
+old ones, their digests checked and golden rows asked, before one pointer moves; a bad file or
+package leaves the old routes serving and its error in `error`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from trimtab.errors import ModelError, NotFoundError, TrimtabError
+from trimtab.model.digest import check_digest
+from trimtab.model.load import LoadedModel, load
+from trimtab.serve import routes as routes_in
+from trimtab.serve.parse import Checker
+from trimtab.serve.routes import FILE, Role, RouteSpec
+
+RETRY_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Route:
+    """A loaded route. `upto` is the end of its share of [0, 1)."""
+
+    role: Role
+    digest: str
+    label: str
+    model: LoadedModel
+    checker: Checker
+    upto: float = 0.0
+
+
+@dataclass(frozen=True)
+class Table:
+    """Everything an endpoint answers with; immutable. `known` are the columns any of it reads."""
+
+    version: int
+    name: str
+    routes: tuple[Route, ...]
+    shadows: tuple[Route, ...]
+    known: frozenset[str]
+
+    def pick(self, key: str) -> Route:
+        """The route of a request: always the same for one key while the weights stay.
+
+        Raising the last route's weight keeps the keys that it has already.
+        """
+        if len(self.routes) == 1:
+            return self.routes[0]
+        place = int.from_bytes(blake2b(key.encode(), digest_size=8).digest()) / 2**64
+        return next((route for route in self.routes if place < route.upto), self.routes[-1])
+
+
+class Router:
+    """The current table of an endpoint's folder; `reload` may run in a thread beside requests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.table: Table | None = None
+        self.previous: Table | None = None
+        self.error = ""
+        self._seen: tuple[int, int, int] | None = None
+        self._tried = 0.0
+
+    def changed(self) -> bool:
+        """Whether `routes.json` differs from what was tried last, or a failure is due again."""
+        if self._stamp() != self._seen:
+            return True
+        return bool(self.error) and time.monotonic() - self._tried > RETRY_SECONDS
+
+    def reload(self) -> bool:
+        """Read the routes and load what is new; True where the table moved.
+
+        Never raises for a bad file or package: the reason is in `error` and the old table stays.
+        """
+        self._seen, self._tried = self._stamp(), time.monotonic()
+        if self._seen is None:
+            self.error = f"there is no {FILE} in {self.folder}"
+            return False
+        try:
+            table = build(self.folder, _loaded(self.table, self.previous))
+        except (TrimtabError, OSError) as error:
+            self.error = str(error) or type(error).__name__
+            return False
+        self.error = ""
+        self.previous, self.table = self.table, table
+        return True
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            status = (self.folder / FILE).stat()
+        except FileNotFoundError:
+            return None
+        return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def build(folder: Path, loaded: Mapping[str, Route]) -> Table:
+    """Read `routes.json` and load every model that `loaded` (by digest) does not hold.
+
+    Raises UsageError, ModelError, IntegrityError, NotFoundError or OSError.
+    """
+    file = routes_in.read(folder)
+    if file is None:
+        raise NotFoundError(f"there is no {FILE} in {folder}")
+    total = sum(spec.weight for spec in file.routes)
+    if not file.routes or any(spec.weight < 0 for spec in file.routes) or not total > 0:
+        raise ModelError(f"{FILE} gives no route a positive weight")
+    ready = dict(loaded)
+    for spec in (*file.routes, *file.shadow):
+        if spec.model not in ready:
+            ready[spec.model] = _load(folder, spec)
+    routes, upto = [], 0.0
+    for spec in file.routes:
+        upto += spec.weight / total
+        routes.append(_named(ready[spec.model], spec, upto))
+    shadows = tuple(_named(ready[spec.model], spec, 0.0) for spec in file.shadow)
+    names = [route.checker.names for route in (*routes, *shadows)]
+    return Table(
+        version=file.version,
+        name=file.name,
+        routes=tuple(routes),
+        shadows=shadows,
+        known=frozenset().union(*names),
+    )
+
+
+def _load(folder: Path, spec: RouteSpec) -> Route:
+    place = folder / spec.folder  # an absolute path stays as it is
+    check_digest(place, spec.model)
+    model = load(place)
+    return Route(
+        role=spec.role,
+        digest=spec.model,
+        label=spec.label,
+        model=model,
+        checker=Checker(model.signature),
+    )
+
+
+def _named(route: Route, spec: RouteSpec, upto: float) -> Route:
+    return Route(
+        role=spec.role,
+        digest=route.digest,
+        label=spec.label,
+        model=route.model,
+        checker=route.checker,
+        upto=upto,
+    )
+
+
+def _loaded(*tables: Table | None) -> dict[str, Route]:
+    """Models that need no loading: those of the current table and of the one before."""
+    return {
+        route.digest: route
+        for table in tables
+        if table
+        for route in (*table.routes, *table.shadows)
+    }

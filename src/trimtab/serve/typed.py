@@ -1,0 +1,159 @@
+"""The endpoint's own JSON: `/predict`, and SageMaker's `/invocations` in the same shape.
+
+`{"row": {...}}`, `{"rows": [{...}, ...]}` or `{"columns": {name: [...]}}`, with optional `ids` and
+`event_time` (one per row) beside it. docs/serving.md is the specification.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from trimtab import ids
+from trimtab.errors import InputError, TrimtabError
+from trimtab.model.signature import Signature
+from trimtab.serve import parse
+from trimtab.serve.answer import Answer
+from trimtab.serve.parse import Rows
+from trimtab.serve.reply import encode, error_body
+
+_SHAPES: Final = ("row", "rows", "columns")
+_KEYS: Final = frozenset({*_SHAPES, "ids", "id", "event_time"})
+
+
+class Typed:
+    """The typed JSON contract under one of its names."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def read(self, body: bytes, signature: Signature) -> Rows:
+        """The rows of a body; raises Refusal or InputError."""
+        request = parse.decode_json(body)
+        if not isinstance(request, dict):
+            raise InputError("the body is not an object", hint='send {"rows": [{...}]}')
+        given = [key for key in _SHAPES if key in request]
+        for key in request:
+            if key not in _KEYS:
+                raise InputError(
+                    f"unknown key {key[:80]!r}",
+                    hint='send {"rows": [{...}]}, {"row": {...}} or {"columns": {...}}, '
+                    "with ids and event_time beside it",
+                )
+        if len(given) != 1:
+            raise InputError(
+                f"the body has {' and '.join(given) or 'no rows'}",
+                hint="send exactly one of row, rows and columns",
+            )
+        columns, count = _columns(given[0], request[given[0]])
+        return Rows(
+            columns=columns,
+            count=count,
+            ids=_ids(request, count),
+            event_times=_times(request.get("event_time"), count),
+        )
+
+    def write(self, answer: Answer) -> bytes:
+        """`{"model", "model_version", "predictions": [{"id", "decision", "score"}]}`."""
+        return encode(
+            {
+                "model": answer.name,
+                "model_version": answer.label,
+                "request_id": answer.request,
+                "predictions": _predictions(answer),
+            }
+        )
+
+    def fail(self, error: TrimtabError) -> bytes:
+        """The usual error object."""
+        return error_body(error)
+
+
+def _predictions(answer: Answer) -> list[dict[str, Any]]:
+    task, score = answer.signature.task, answer.outputs.score.tolist()
+    rows = zip(answer.ids, answer.outputs.decision, score, strict=True)
+    if task == "regression":
+        return [{"id": name, "value": value} for name, _, value in rows]
+    if task == "binary":
+        return [{"id": name, "decision": label, "score": value} for name, label, value in rows]
+    labels = [str(label) for label in answer.signature.classes]
+    return [
+        {
+            "id": name,
+            "decision": label,
+            "score": max(values),
+            "scores": dict(zip(labels, values, strict=True)),
+        }
+        for name, label, values in rows
+    ]
+
+
+def _columns(shape: str, value: Any) -> tuple[dict[str, list[Any]], int]:
+    if shape == "row":
+        if not isinstance(value, dict):
+            raise InputError("row is not an object", row=0)
+        return {name: [cell] for name, cell in value.items()}, 1
+    if shape == "rows":
+        if not isinstance(value, list):
+            raise InputError("rows is not a list", hint="send a list of objects")
+        parse.check_count(len(value))
+        return parse.from_records(value), len(value)
+    if not isinstance(value, dict):
+        raise InputError("columns is not an object", hint="send one list per column")
+    count = 0
+    for index, (name, cells) in enumerate(value.items()):
+        if not isinstance(cells, list):
+            raise InputError(f"column {name[:80]!r} is not a list", column=name[:80])
+        if index and len(cells) != count:
+            raise InputError(
+                f"column {name[:80]!r} has {len(cells)} values, the first column has {count}",
+                row=min(count, len(cells)),
+                column=name[:80],
+            )
+        count = len(cells)
+    parse.check_count(count)
+    return value, count
+
+
+def _ids(request: dict[str, Any], count: int) -> list[str] | None:
+    given = request.get("ids")
+    if "id" in request:
+        given = [request["id"]]
+    if given is None:
+        return None
+    if not isinstance(given, list) or len(given) != count:
+        raise InputError(f"ids is not a list of {count} ids, one per row", column="ids")
+    found = [parse.check_id(value, row) for row, value in enumerate(given)]
+    if len(set(found)) != count:
+        row = next(i for i, name in enumerate(found) if name in found[:i])
+        raise InputError("an id is given twice", row=row, column="ids")
+    return found
+
+
+def _times(given: Any, count: int) -> list[int] | None:
+    if given is None:
+        return None
+    listed = given if isinstance(given, list) else [given] * count
+    if len(listed) != count:
+        raise InputError(
+            f"event_time has {len(listed)} values for {count} rows", column="event_time"
+        )
+    return [read_time(value, row) for row, value in enumerate(listed)]
+
+
+def read_time(value: Any, row: int | None = None) -> int:
+    """An event time, RFC 3339 text or integer microseconds, in microseconds; raises InputError."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return parse.check_time(value, row)
+    try:
+        if not isinstance(value, str):
+            raise ValueError("not a text")
+        return parse.check_time(ids.parse_time(value), row)
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            "an event time is not RFC 3339 text",
+            hint="for example 2026-01-31T12:00:00Z, or microseconds since 1970",
+            row=row,
+            column="event_time",
+        ) from None

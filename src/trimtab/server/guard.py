@@ -1,0 +1,98 @@
+"""What a server without login refuses: strangers' host names, cross-site requests, non-JSON writes.
+
+A web page anywhere can make a browser send requests to loopback. A foreign name that resolves here
+(DNS rebinding) shows in `Host`; a form or script of another site shows in `Origin`, and cannot send
+`application/json` without the permission that this server never gives.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from trimtab.errors import RefusedError, UsageError
+from trimtab.server.failure import failed
+
+_SAFE: Final = ("GET", "HEAD", "OPTIONS")
+_HEADERS: Final = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
+        b"connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine alone."""
+    name = host.strip("[]").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+class Guard:
+    """ASGI middleware: checks every request before anything reads it, marks every response."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what is allowed."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = {name for name, _ in message["headers"]}
+                extra = [pair for pair in _HEADERS if pair[0] not in given]
+                message = {**message, "headers": [*message["headers"], *extra]}
+            await send(message)
+
+        refusal = _refusal(scope)
+        if refusal is None:
+            await self.app(scope, receive, marked)
+        else:
+            status = 415 if isinstance(refusal, UsageError) else None
+            await failed(refusal, status=status)(scope, receive, marked)
+
+
+def _refusal(scope: Scope) -> RefusedError | UsageError | None:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    host = _name(f"//{headers.get('host', '')}")
+    if not is_loopback(host):
+        return RefusedError(
+            f"this server answers on loopback only, not as {host[:100]!r}",
+            hint="open it as http://127.0.0.1 with its port",
+        )
+    if scope["method"] in _SAFE:
+        return None
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != headers["host"]:
+        return RefusedError("this request comes from a page of another site")
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        return UsageError(
+            f"{scope['method']} needs content-type: application/json",
+            hint="send a JSON object, {} where there is nothing to say",
+        )
+    return None
+
+
+def _name(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,1 @@
+"""What operations do, a module a noun: each calls the layers below and adds nothing of its own."""

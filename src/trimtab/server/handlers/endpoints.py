@@ -1,0 +1,35 @@
+"""Endpoints: list and show, each as it really is and not as its row remembers it."""
+
+from __future__ import annotations
+
+from trimtab.deploy import local
+from trimtab.errors import NotFoundError
+from trimtab.loop.project import Project
+from trimtab.server import requests as asked
+from trimtab.server.answers import Endpoints, EndpointShown
+from trimtab.store import operations
+
+_WINDOWS = 50
+
+
+def ls(project: Project, request: asked.Nothing) -> Endpoints:
+    """Every endpoint."""
+    return Endpoints(endpoints=local.every(project.ws))
+
+
+def show(project: Project, request: asked.Named) -> EndpointShown:
+    """An endpoint with what belongs to it; raises NotFoundError."""
+    ws, name = project.ws, request.name
+    found = local.find(ws, name)
+    if found is None:
+        names = ", ".join(one.name for one in operations.endpoints(ws))
+        raise NotFoundError(
+            f"there is no endpoint {name!r}", hint=f"there is: {names or 'none yet'}"
+        )
+    return EndpointShown(
+        endpoint=found,
+        url=local.url(found) if found.port else "",
+        rollouts=operations.rollouts(ws, endpoint=name),
+        incidents=operations.incidents(ws, endpoint=name),
+        windows=operations.windows(ws, endpoint=name)[-_WINDOWS:],
+    )

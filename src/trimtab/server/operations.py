@@ -1,0 +1,342 @@
+"""Every operation of trimtab, typed once: the command line, the HTTP API and its OpenAPI read this.
+
+Importing it loads no database, table or web library: a handler is named here and imported when it
+is first called. `plan` and `run` execute the project's own code, so as operations they do it in a
+child process.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast
+
+import msgspec
+
+from trimtab.errors import NotFoundError
+from trimtab.loop import reports
+from trimtab.server import answers
+from trimtab.server import requests as asked
+from trimtab.store.records import Incident
+
+if TYPE_CHECKING:  # the project brings the database with it
+    from trimtab.loop.project import Project
+
+PREFIX: Final = "/api/v1"
+Q = TypeVar("Q", bound=asked.Request)
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation(Generic[Q, A]):
+    """One thing that can be asked of a project.
+
+    `handler` is `module:function` below `trimtab.server.handlers`, taking the project and the
+    request. A path's `{fields}` and, for GET, the query are fields of the request; for POST the
+    rest of them is the JSON body. `mutates` says whether anything may be different afterwards.
+    """
+
+    name: str
+    method: Literal["GET", "POST"]
+    path: str
+    summary: str
+    request: type[Q]
+    response: type[A]
+    handler: str
+    mutates: bool = False
+    status: int = 200
+
+    @property
+    def url(self) -> str:
+        """The path below the server's root."""
+        return PREFIX + self.path
+
+    def call(self, project: Project, request: Q) -> A:
+        """Do it in this process; raises the errors of `trimtab.errors`."""
+        module, _, function = self.handler.partition(":")
+        found = importlib.import_module(f"trimtab.server.handlers.{module}")
+        return cast("A", getattr(found, function)(project, request))
+
+
+OVERVIEW: Final = Operation(
+    name="overview",
+    method="GET",
+    path="/overview",
+    summary="The project's loop at a glance.",
+    request=asked.Nothing,
+    response=reports.Overview,
+    handler="loop:overview",
+)
+APPLY: Final = Operation(
+    name="apply",
+    method="POST",
+    path="/apply",
+    summary="Make the project file what the controller and the monitor go by.",
+    request=asked.Nothing,
+    response=reports.Applied,
+    handler="loop:apply",
+    mutates=True,
+)
+PLAN: Final = Operation(
+    name="plan",
+    method="POST",
+    path="/plan",
+    summary="What a run would execute, and why.",
+    request=asked.Params,
+    response=answers.Planned,
+    handler="children:plan",
+)
+RUN: Final = Operation(
+    name="run",
+    method="POST",
+    path="/runs",
+    summary="Begin a run in a process of its own.",
+    request=asked.Params,
+    response=answers.Submitted,
+    handler="children:run",
+    mutates=True,
+    status=202,
+)
+GATE: Final = Operation(
+    name="gate",
+    method="POST",
+    path="/gate",
+    summary="Hold the requirements against a packaged candidate.",
+    request=asked.Candidate,
+    response=reports.Decision,
+    handler="loop:gate",
+    mutates=True,
+)
+DEPLOY: Final = Operation(
+    name="deploy",
+    method="POST",
+    path="/endpoints",
+    summary="Put a model version behind an endpoint.",
+    request=asked.Deployment,
+    response=reports.Deployed,
+    handler="loop:deploy",
+    mutates=True,
+    status=201,
+)
+ROLLBACK: Final = Operation(
+    name="rollback",
+    method="POST",
+    path="/endpoints/{name}/rollback",
+    summary="End an open rollout, or go back to the model before.",
+    request=asked.Named,
+    response=reports.Deployed,
+    handler="loop:rollback",
+    mutates=True,
+)
+TICK: Final = Operation(
+    name="tick",
+    method="POST",
+    path="/tick",
+    summary="One pass of the controller: observe, compare, act.",
+    request=asked.Nothing,
+    response=reports.Pass,
+    handler="loop:tick",
+    mutates=True,
+)
+WHY: Final = Operation(
+    name="why",
+    method="GET",
+    path="/why",
+    summary="What something was made of, decided by and caused by.",
+    request=asked.Question,
+    response=reports.Lineage,
+    handler="loop:why",
+)
+DOCTOR: Final = Operation(
+    name="doctor",
+    method="GET",
+    path="/doctor",
+    summary="Verify the ledger's chain and every blob.",
+    request=asked.Anchor,
+    response=reports.Health,
+    handler="loop:doctor",
+)
+DATA_ADD: Final = Operation(
+    name="data.add",
+    method="POST",
+    path="/data",
+    summary="Read a named source and make a version of what it holds now.",
+    request=asked.Named,
+    response=answers.DataAdded,
+    handler="data:add",
+    mutates=True,
+    status=201,
+)
+DATA_LS: Final = Operation(
+    name="data.ls",
+    method="GET",
+    path="/data",
+    summary="Data versions, newest first.",
+    request=asked.Nothing,
+    response=answers.Versions,
+    handler="data:ls",
+)
+DATA_SHOW: Final = Operation(
+    name="data.show",
+    method="GET",
+    path="/data/{reference}",
+    summary="A data version: source, schema, and who used it.",
+    request=asked.Reference,
+    response=answers.DataShown,
+    handler="data:show",
+)
+DATA_DIFF: Final = Operation(
+    name="data.diff",
+    method="GET",
+    path="/data/{before}/diff/{after}",
+    summary="What differs between two data versions, row by row where there is a key.",
+    request=asked.Comparison,
+    response=answers.DataDiff,
+    handler="data:diff",
+)
+RUNS_LS: Final = Operation(
+    name="runs.ls",
+    method="GET",
+    path="/runs",
+    summary="Runs, newest first.",
+    request=asked.RunFilter,
+    response=answers.Runs,
+    handler="runs:ls",
+)
+RUNS_SHOW: Final = Operation(
+    name="runs.show",
+    method="GET",
+    path="/runs/{id}",
+    summary="A run: parameters, last metrics, inputs, outputs, the runs inside it.",
+    request=asked.Identified,
+    response=answers.RunShown,
+    handler="runs:show",
+)
+RUNS_METRICS: Final = Operation(
+    name="runs.metrics",
+    method="GET",
+    path="/runs/{id}/metrics",
+    summary="The metric series of a run.",
+    request=asked.SeriesFilter,
+    response=answers.RunMetrics,
+    handler="runs:metrics",
+)
+MODELS_LS: Final = Operation(
+    name="models.ls",
+    method="GET",
+    path="/models",
+    summary="Model versions, newest first.",
+    request=asked.Nothing,
+    response=answers.Versions,
+    handler="models:ls",
+)
+MODELS_SHOW: Final = Operation(
+    name="models.show",
+    method="GET",
+    path="/models/{reference}",
+    summary="A model version or a refused candidate, with verdicts and evidence.",
+    request=asked.Reference,
+    response=answers.ModelShown,
+    handler="models:show",
+)
+ENDPOINTS_LS: Final = Operation(
+    name="endpoints.ls",
+    method="GET",
+    path="/endpoints",
+    summary="Every endpoint.",
+    request=asked.Nothing,
+    response=answers.Endpoints,
+    handler="endpoints:ls",
+)
+ENDPOINTS_SHOW: Final = Operation(
+    name="endpoints.show",
+    method="GET",
+    path="/endpoints/{name}",
+    summary="An endpoint: models, rollouts, incidents and windows of traffic.",
+    request=asked.Named,
+    response=answers.EndpointShown,
+    handler="endpoints:show",
+)
+INCIDENTS_LS: Final = Operation(
+    name="incidents.ls",
+    method="GET",
+    path="/incidents",
+    summary="Incidents, newest first.",
+    request=asked.StateFilter,
+    response=answers.Incidents,
+    handler="incidents:ls",
+)
+INCIDENTS_SHOW: Final = Operation(
+    name="incidents.show",
+    method="GET",
+    path="/incidents/{id}",
+    summary="An incident with its detail.",
+    request=asked.Identified,
+    response=Incident,
+    handler="incidents:show",
+)
+INCIDENTS_RESOLVE: Final = Operation(
+    name="incidents.resolve",
+    method="POST",
+    path="/incidents/{id}/resolve",
+    summary="Close an incident by hand, with a note.",
+    request=asked.Resolution,
+    response=Incident,
+    handler="incidents:resolve",
+    mutates=True,
+)
+CONFIG_SHOW: Final = Operation(
+    name="config.show",
+    method="GET",
+    path="/config",
+    summary="The project file as it is read, defaults filled in.",
+    request=asked.Nothing,
+    response=answers.ConfigShown,
+    handler="settings:show",
+)
+CONFIG_SCHEMA: Final = Operation(
+    name="config.schema",
+    method="GET",
+    path="/config/schema",
+    summary="The JSON schema of the project file.",
+    request=asked.Nothing,
+    response=answers.ConfigSchema,
+    handler="settings:schema",
+)
+
+TABLE: Final[tuple[Operation[Any, Any], ...]] = (
+    OVERVIEW,
+    APPLY,
+    PLAN,
+    RUN,
+    GATE,
+    DEPLOY,
+    ROLLBACK,
+    TICK,
+    WHY,
+    DOCTOR,
+    DATA_ADD,
+    DATA_LS,
+    DATA_SHOW,
+    DATA_DIFF,
+    RUNS_LS,
+    RUNS_SHOW,
+    RUNS_METRICS,
+    MODELS_LS,
+    MODELS_SHOW,
+    ENDPOINTS_LS,
+    ENDPOINTS_SHOW,
+    INCIDENTS_LS,
+    INCIDENTS_SHOW,
+    INCIDENTS_RESOLVE,
+    CONFIG_SHOW,
+    CONFIG_SCHEMA,
+)
+
+
+def get(name: str) -> Operation[Any, Any]:
+    """An operation by its name; raises NotFoundError."""
+    for operation in TABLE:
+        if operation.name == name:
+            return operation
+    raise NotFoundError(f"there is no operation {name!r}")

@@ -1,0 +1,137 @@
+"""The web page: server-rendered, no build, nothing fetched from anywhere else."""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import jinja2
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+import trimtab
+from trimtab import ids
+from trimtab.errors import NotFoundError, TrimtabError
+from trimtab.loop.project import Project
+from trimtab.server import operations, views, words
+from trimtab.server.opened import Opened
+from trimtab.server.requests import Question, RunFilter
+
+_STATIC: Final = {
+    "style.css": "text/css",
+    "page.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+_said = logging.getLogger("trimtab.server")
+Page = Callable[[Project, Request], str]
+
+
+def routes(opened: Opened) -> list[Route]:
+    """The pages and their three files."""
+    pages: dict[str, Page] = {
+        "/": _loop,
+        "/runs": _runs,
+        "/runs/{id}": _run,
+        "/why": _why,
+    }
+    found = [Route(path, _endpoint(page, opened), methods=["GET"]) for path, page in pages.items()]
+    return [*found, Route("/static/{name}", _file, methods=["GET"])]
+
+
+def not_found(path: str) -> Response:
+    """The page of an address that there is not."""
+    error = NotFoundError(f"there is nothing at {path[:200]}", hint="the loop is at /")
+    return _failure(error, "trimtab")
+
+
+def _endpoint(page: Page, opened: Opened) -> Callable[[Request], Awaitable[Response]]:
+    def answer(request: Request) -> Response:
+        project, broken = opened.last()
+        try:
+            html = page(project, request)
+        except TrimtabError as error:
+            return _failure(error, project.config.project.name)
+        except Exception as error:
+            _said.exception("%s could not be shown", request.url.path)
+            hint = "the traceback is on the server's stderr"
+            fault = TrimtabError(f"something unexpected happened: {type(error).__name__}", hint=hint)
+            return _failure(fault, project.config.project.name)
+        if broken is not None:
+            html = html.replace("<!-- notices -->", _notice(broken), 1)
+        return HTMLResponse(html)
+
+    async def endpoint(request: Request) -> Response:
+        return await run_in_threadpool(answer, request)
+
+    return endpoint
+
+
+def _loop(project: Project, request: Request) -> str:
+    return _render("loop.html", project, page=views.loop(project))
+
+
+def _runs(project: Project, request: Request) -> str:
+    inner = request.query_params.get("all", "") == "1"
+    kind = request.query_params.get("kind", "")
+    asked = RunFilter(top=not inner and not kind, kind=kind, limit=views.RUNS_SHOWN)
+    rows = views.run_rows(project, asked)
+    return _render("runs.html", project, rows=rows, inner=inner, kind=kind, most=views.RUNS_SHOWN)
+
+
+def _run(project: Project, request: Request) -> str:
+    return _render("run.html", project, page=views.run_page(project, request.path_params["id"]))
+
+
+def _why(project: Project, request: Request) -> str:
+    what = request.query_params.get("what", "")
+    lineage = operations.WHY.call(project, Question(what=what)) if what else None
+    return _render("why.html", project, what=what, lineage=lineage)
+
+
+async def _file(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in _STATIC:
+        return not_found(request.url.path)
+    data = importlib.resources.files("trimtab.server").joinpath("static", name).read_bytes()
+    return Response(data, media_type=_STATIC[name])
+
+
+def _render(template: str, project: Project, **values: Any) -> str:
+    name = project.config.project.name
+    return _templates().get_template(template).render(project=name, now=ids.now(), **values)
+
+
+def _failure(error: TrimtabError, project: str) -> Response:
+    template = _templates().get_template("error.html")
+    html = template.render(project=project, now=ids.now(), error=error)
+    return HTMLResponse(html, status_code=error.http_status)
+
+
+def _notice(error: TrimtabError) -> str:
+    return _templates().get_template("notice.html").render(error=error)
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader("trimtab.server", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for function in (
+        words.number, words.interval, words.size, words.span, words.ago, words.moment, words.took,
+        words.short, words.cell, words.cause, words.measured, words.standing,
+        views.answering, views.staged, views.told, views.reference,
+    ):  # fmt: skip
+        found.filters[function.__name__] = function
+    found.filters["plain"] = msgspec.to_builtins
+    found.globals["version"] = trimtab.__version__
+    return found

@@ -1,0 +1,107 @@
+"""What operations are asked with: frozen records, checked at the border."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of every request."""
+
+
+class Nothing(Request):
+    """No arguments."""
+
+
+class Params(Request):
+    """Arguments of the flow by name, over its defaults."""
+
+    params: dict[str, Any] = {}
+
+
+class Candidate(Request):
+    """A packaged candidate by its digest; `strict` refuses what is undecided."""
+
+    subject: str
+    run: str = ""
+    strict: bool = False
+
+
+class Deployment(Request):
+    """A model version (default: the champion) and the endpoint it goes to (default: its name)."""
+
+    reference: str = ""
+    name: str = ""
+    direct: bool = False
+    port: int | None = None
+
+
+class Named(Request):
+    """Something by its name."""
+
+    name: str
+
+
+class Identified(Request):
+    """Something by its id, or by the beginning of it."""
+
+    id: str
+
+
+class Reference(Request):
+    """A version: `NAME`, `NAME@v3`, `NAME@ALIAS` or a digest."""
+
+    reference: str
+
+
+class Question(Request):
+    """What to explain: `model@alias`, `data@v2`, a run, prediction or incident id, `step:NAME`."""
+
+    what: str
+
+
+class Anchor(Request):
+    """A ledger head that was kept elsewhere; empty to check the chain by itself."""
+
+    expect: str = ""
+
+
+class Comparison(Request):
+    """Two data versions; `key` (default: the configured one) says which rows are the same."""
+
+    before: str
+    after: str
+    key: str = ""
+
+
+class RunFilter(Request):
+    """Which runs; an empty field asks for all. `top` leaves out runs inside other runs."""
+
+    kind: str = ""
+    name: str = ""
+    status: str = ""
+    parent: str = ""
+    top: bool = False
+    limit: int = 50
+
+
+class SeriesFilter(Request):
+    """Which metric series of a run; an empty key asks for all."""
+
+    id: str
+    key: str = ""
+
+
+class StateFilter(Request):
+    """Which state; empty asks for all."""
+
+    state: str = ""
+
+
+class Resolution(Request):
+    """An incident to close, and why."""
+
+    id: str
+    note: str = ""

@@ -1,0 +1,149 @@
+"""What the pages show, worked out of the operations' answers before a template sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from trimtab import ids
+from trimtab.config import Requirement
+from trimtab.errors import NotFoundError
+from trimtab.loop.project import Project
+from trimtab.loop.reports import Overview, RequirementState
+from trimtab.server import bars, operations
+from trimtab.server.answers import RunMetrics, RunShown
+from trimtab.server.bars import Bar
+from trimtab.server.chart import Chart, chart
+from trimtab.server.requests import Identified, Nothing, RunFilter, SeriesFilter
+from trimtab.store import metrics
+from trimtab.store.records import Action, Endpoint, Link, Rollout, Run, Verdict
+
+RECENT = 8
+RUNS_SHOWN = 100
+_KEY_METRICS = 3
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """A requirement at one place."""
+
+    place: str
+    verdict: Verdict | None
+    bar: Bar | None
+
+
+class RequirementRow(msgspec.Struct, frozen=True):
+    """A requirement at the three places that read it, drawn on one scale."""
+
+    text: str
+    cells: list[Cell]
+
+
+class Loop(msgspec.Struct, frozen=True, kw_only=True):
+    """The first page."""
+
+    overview: Overview
+    requirements: list[RequirementRow]
+    steps: list[Action]
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """A run in the table with its first metrics."""
+
+    run: Run
+    metrics: list[tuple[str, float]]
+
+
+class RunPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's own page."""
+
+    shown: RunShown
+    charts: list[Chart]
+    inputs: list[Link]
+    outputs: list[Link]
+
+
+def loop(project: Project) -> Loop:
+    """The loop at a glance."""
+    overview = operations.OVERVIEW.call(project, Nothing())
+    known = _requirements(project)
+    return Loop(
+        overview=overview,
+        requirements=[_row(one, known.get(one.text)) for one in overview.requirements],
+        steps=overview.actions[:RECENT],
+    )
+
+
+def run_rows(project: Project, asked: RunFilter) -> list[RunRow]:
+    """Runs, newest first, with the metrics that come first by name."""
+    found = operations.RUNS_LS.call(project, asked).runs
+    return [RunRow(run, _first(metrics.latest(project.ws, run.id))) for run in found]
+
+
+def run_page(project: Project, run: str) -> RunPage:
+    """A run with its series drawn; raises NotFoundError."""
+    shown = operations.RUNS_SHOW.call(project, Identified(id=run))
+    found: RunMetrics = operations.RUNS_METRICS.call(project, SeriesFilter(id=shown.run.id))
+    return RunPage(
+        shown=shown,
+        charts=[chart(one.key, one.points) for one in found.series if len(one.points) > 1],
+        inputs=[link for link in shown.links if link.direction == "in"],
+        outputs=[link for link in shown.links if link.direction == "out"],
+    )
+
+
+def answering(endpoint: Endpoint) -> list[tuple[str, str, str]]:
+    """What an endpoint answers with: label, role, and share of the traffic in percent."""
+    routes: list[dict[str, Any]] = endpoint.routes.get("routes", [])
+    total = sum(float(route.get("weight", 0)) for route in routes) or 1.0
+    found = [
+        (str(one["label"]), str(one["role"]), f"{float(one.get('weight', 0)) / total:.0%}")
+        for one in routes
+    ]
+    return found + [
+        (str(one["label"]), "shadow", "unseen") for one in endpoint.routes.get("shadow", [])
+    ]
+
+
+def staged(rollout: Rollout) -> list[tuple[str, str]]:
+    """A rollout's stages, each "done", "now" or "next"."""
+    return [
+        (stage, "done" if at < rollout.stage else "now" if at == rollout.stage else "next")
+        for at, stage in enumerate(rollout.stages)
+    ]
+
+
+def told(action: Action) -> str:
+    """What an action did, in its own words where it has some."""
+    said = action.result.get("said") or action.result.get("reason") or action.cause.get("said")
+    return str(said) if said else ""
+
+
+def reference(name: str) -> str:
+    """What to ask `why` about a thing that a fact names, "" where nothing can be asked."""
+    is_version = "@" in name and " " not in name
+    return name if ids.is_id(name) or is_version else ""
+
+
+def _requirements(project: Project) -> dict[str, Requirement]:
+    known = {one.text: one for one in project.config.require}
+    try:
+        return known | {one.text: one for one in project.applied().config.require}
+    except NotFoundError:
+        return known
+
+
+def _row(state: RequirementState, requirement: Requirement | None) -> RequirementRow:
+    places = {"gate": state.gate, "rollout": state.rollout, "monitor": state.monitor}
+    on = bars.scale(requirement, [one for one in places.values() if one is not None])
+    return RequirementRow(
+        state.text,
+        [
+            Cell(place, verdict, bars.bar(requirement, verdict, on))
+            for place, verdict in places.items()
+        ],
+    )
+
+
+def _first(latest: dict[str, float]) -> list[tuple[str, float]]:
+    return sorted(latest.items())[:_KEY_METRICS]

@@ -1,0 +1,118 @@
+"""How numbers, moments and names are written for people, on the page and in the terminal alike."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from trimtab import hashing, ids
+from trimtab.store.records import Run, Verdict
+
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_SIZES: Final = ("B", "kB", "MB", "GB", "TB")
+
+
+def number(value: float | None) -> str:
+    """Four significant digits, thousands apart by a comma; a dash for nothing."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not math.isfinite(value):
+        return {math.inf: "∞", -math.inf: "-∞"}.get(value, "not a number")
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def interval(lo: float | None, hi: float | None) -> str:
+    """`[lo, hi]`, or nothing where there is none."""
+    return "" if lo is None or hi is None else f"[{number(lo)}, {number(hi)}]"
+
+
+def size(count: int) -> str:
+    """Bytes in the nearest decimal unit."""
+    value, unit = float(count), 0
+    while value >= 1000 and unit < len(_SIZES) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.0f} {_SIZES[unit]}" if unit == 0 else f"{value:.3g} {_SIZES[unit]}"
+
+
+def span(micros: int) -> str:
+    """A length of time in microseconds."""
+    seconds = micros / 1_000_000
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    for length, unit in _UNITS:
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.1f} s" if seconds < 20 else f"{seconds:.0f} s"
+
+
+def ago(micros: int, now: int | None = None) -> str:
+    """How long ago a moment was; a dash for never."""
+    if not micros:
+        return "–"
+    passed = (ids.now() if now is None else now) - micros
+    return "just now" if passed < 1_000_000 else f"{span(passed)} ago"
+
+
+def moment(micros: int) -> str:
+    """A moment in UTC to the second; a dash for never."""
+    return ids.to_datetime(micros).strftime("%Y-%m-%d %H:%M:%S") if micros else "–"
+
+
+def took(run: Run) -> str:
+    """How long a run took, or has been running."""
+    if not run.started_at:
+        return "–"
+    return span((run.ended_at or ids.now()) - run.started_at)
+
+
+def short(name: str) -> str:
+    """A digest or id by the part that tells it apart; anything else as it is.
+
+    The first 16 digits of an id are its millisecond and a counter: enough to name it again.
+    """
+    if hashing.is_digest(name):
+        return name.removeprefix(hashing.PREFIX)[:12]
+    return name[:16] if ids.is_id(name) else name
+
+
+def cell(value: Any) -> str:
+    """Any value of params, facts or details on one line."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool | int | float):
+        return number(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {cell(inner)}" for key, inner in value.items()) or "–"
+    if isinstance(value, list | tuple):
+        return ", ".join(cell(inner) for inner in value) or "–"
+    return short(str(value))
+
+
+def cause(of: dict[str, Any]) -> str:
+    """Why a run or rollout was begun; by hand where nothing is said."""
+    if not of:
+        return "by hand"
+    kind = str(of.get("kind", ""))
+    rest = {key: value for key, value in of.items() if key != "kind"}
+    return f"{kind}: {cell(rest)}" if kind and rest else kind or cell(rest)
+
+
+def measured(verdict: Verdict) -> str:
+    """A verdict's value with its interval and rows."""
+    if verdict.value is None:
+        return "not measured"
+    parts = [number(verdict.value), interval(verdict.lo, verdict.hi)]
+    return " ".join(part for part in parts if part) + (
+        f" on {verdict.n:,} rows" if verdict.n else ""
+    )
+
+
+def standing(verdict: Verdict) -> str:
+    """A verdict's status as one word or two."""
+    return "provisional" if verdict.provisional else verdict.status

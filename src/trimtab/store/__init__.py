@@ -1,0 +1,1 @@
+"""Records, blobs and ledger: the only place that touches a database."""

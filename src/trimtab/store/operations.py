@@ -1,0 +1,201 @@
+"""Rows of the running system: endpoints, rollouts, incidents, actions, windows and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from trimtab import ids
+from trimtab.errors import NotFoundError
+from trimtab.store import ledger, tables
+from trimtab.store.database import from_row, insert_new, to_row
+from trimtab.store.records import Action, Endpoint, Incident, Label, Record, Rollout, Window
+from trimtab.store.workspace import Workspace
+
+R = TypeVar("R", bound=Record)
+_LABELS_AT_ONCE = 500
+
+
+def save_endpoint(ws: Workspace, endpoint: Endpoint) -> None:
+    """Insert or replace an endpoint's row."""
+    table = tables.endpoints
+    row = to_row(endpoint, project=ws.project) | {"updated_at": ids.now()}
+    with ws.transaction() as tx:
+        if not insert_new(ws.engine, table, row):
+            tx.execute(
+                table.update()
+                .where(table.c.project == ws.project, table.c.name == endpoint.name)
+                .values(**row)
+            )
+
+
+def endpoints(ws: Workspace) -> list[Endpoint]:
+    """Every endpoint by name."""
+    return _find(ws, Endpoint, tables.endpoints, order=tables.endpoints.c.name)
+
+
+def endpoint(ws: Workspace, name: str) -> Endpoint:
+    """An endpoint; raises NotFoundError."""
+    known = endpoints(ws)
+    for one in known:
+        if one.name == name:
+            return one
+    names = ", ".join(one.name for one in known)
+    raise NotFoundError(f"there is no endpoint {name!r}", hint=f"there is: {names or 'none yet'}")
+
+
+def open_rollout(ws: Workspace, rollout: Rollout) -> bool:
+    """Open a rollout; False where the endpoint has an open one."""
+    with ws.transaction():
+        opened = insert_new(ws.engine, tables.rollouts, to_row(rollout, project=ws.project))
+        if opened:
+            ledger.append(ws, "rollout", rollout)
+    return opened
+
+
+def update_rollout(ws: Workspace, rollout: Rollout) -> None:
+    """Store a rollout's new stage or state, chained."""
+    table = tables.rollouts
+    with ws.transaction() as tx:
+        tx.execute(
+            table.update()
+            .where(table.c.id == rollout.id)
+            .values(**to_row(rollout, project=ws.project))
+        )
+        ledger.append(ws, "rollout", rollout)
+
+
+def rollouts(
+    ws: Workspace, *, endpoint: str | None = None, state: str | None = None
+) -> list[Rollout]:
+    """Rollouts, newest first."""
+    table = tables.rollouts
+    return _find(ws, Rollout, table, order=table.c.id.desc(), endpoint=endpoint, state=state)
+
+
+def open_incident(ws: Workspace, incident: Incident) -> bool:
+    """Open an incident; False where one with its key is open."""
+    with ws.transaction():
+        opened = insert_new(ws.engine, tables.incidents, to_row(incident, project=ws.project))
+        if opened:
+            ledger.append(ws, "incident", incident)
+    return opened
+
+
+def update_incident(ws: Workspace, incident: Incident) -> None:
+    """Store an incident's new state, chained."""
+    table = tables.incidents
+    with ws.transaction() as tx:
+        tx.execute(
+            table.update()
+            .where(table.c.id == incident.id)
+            .values(**to_row(incident, project=ws.project))
+        )
+        ledger.append(ws, "incident", incident)
+
+
+def incidents(
+    ws: Workspace, *, state: str | None = None, endpoint: str | None = None
+) -> list[Incident]:
+    """Incidents, newest first."""
+    table = tables.incidents
+    return _find(ws, Incident, table, order=table.c.id.desc(), state=state, endpoint=endpoint)
+
+
+def plan_action(ws: Workspace, action: Action) -> bool:
+    """Write an action down before it is done; False where its key was planned before."""
+    return insert_new(ws.engine, tables.actions, to_row(action, project=ws.project))
+
+
+def update_action(ws: Workspace, action: str, state: str, **result: Any) -> None:
+    """Move an action on; `result` is merged into what it has."""
+    table = tables.actions
+    with ws.transaction() as tx:
+        old = tx.execute(sa.select(table.c.result).where(table.c.id == action)).scalar() or {}
+        tx.execute(
+            table.update()
+            .where(table.c.id == action)
+            .values(state=state, result={**old, **result}, updated_at=ids.now())
+        )
+
+
+def actions(ws: Workspace, *, kind: str | None = None, state: str | None = None) -> list[Action]:
+    """Actions, newest first."""
+    table = tables.actions
+    return _find(ws, Action, table, order=table.c.id.desc(), kind=kind, state=state)
+
+
+def save_window(ws: Workspace, window: Window) -> None:
+    """Insert or replace a window: rows that come late make it anew."""
+    table = tables.windows
+    same = (
+        (table.c.project == ws.project)
+        & (table.c.endpoint == window.endpoint)
+        & (table.c.model == window.model)
+        & (table.c.role == window.role)
+        & (table.c.start == window.start)
+    )
+    with ws.transaction() as tx:
+        tx.execute(table.delete().where(same))
+        tx.execute(table.insert().values(**to_row(window, project=ws.project)))
+
+
+def windows(
+    ws: Workspace, *, endpoint: str | None = None, model: str | None = None, role: str | None = None
+) -> list[Window]:
+    """Windows in order of time."""
+    table = tables.windows
+    return _find(ws, Window, table, order=table.c.start, endpoint=endpoint, model=model, role=role)
+
+
+def add_labels(ws: Workspace, labels: Sequence[Label]) -> int:
+    """Store labels; a later one for the same prediction replaces it. Returns how many were new."""
+    table = tables.labels
+    with ws.transaction() as tx:
+        known = labels_of(ws, [label.prediction for label in labels])
+        new = {label.prediction: label for label in labels if label.prediction not in known}
+        if new:
+            tx.execute(
+                table.insert(), [to_row(label, project=ws.project) for label in new.values()]
+            )
+        for label in labels:
+            old = known.get(label.prediction)
+            if (
+                old is not None
+                and old.value != label.value
+                and old.labelled_at <= label.labelled_at
+            ):
+                tx.execute(
+                    table.update()
+                    .where(table.c.project == ws.project, table.c.prediction == label.prediction)
+                    .values(**to_row(label))
+                )
+    return len(new)
+
+
+def labels_of(ws: Workspace, predictions: Iterable[str]) -> dict[str, Label]:
+    """The labels of those predictions that have one."""
+    table = tables.labels
+    wanted = list(predictions)
+    found: dict[str, Label] = {}
+    with ws.reading() as db:
+        for begin in range(0, len(wanted), _LABELS_AT_ONCE):
+            query = sa.select(table).where(
+                table.c.project == ws.project,
+                table.c.prediction.in_(wanted[begin : begin + _LABELS_AT_ONCE]),
+            )
+            found.update((row.prediction, from_row(Label, row)) for row in db.execute(query))
+    return found
+
+
+def _find(
+    ws: Workspace, record: type[R], table: sa.Table, *, order: Any, **wanted: str | None
+) -> list[R]:
+    query = sa.select(table).where(table.c.project == ws.project)
+    for column, value in wanted.items():
+        if value is not None:
+            query = query.where(table.c[column] == value)
+    with ws.reading() as db:
+        return [from_row(record, row) for row in db.execute(query.order_by(order))]

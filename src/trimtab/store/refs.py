@@ -1,0 +1,64 @@
+"""Names that move: a ref points at a digest and moves by compare-and-swap."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from trimtab import ids
+from trimtab.errors import ConflictError
+from trimtab.store import ledger, tables
+from trimtab.store.database import insert_new
+from trimtab.store.workspace import Workspace
+
+ANY: Final = "any"
+ABSENT: Final = ""
+
+
+def get(ws: Workspace, kind: str, name: str) -> str:
+    """The digest a ref points at, "" where there is none."""
+    table = tables.refs
+    query = sa.select(table.c.digest).where(
+        table.c.project == ws.project, table.c.kind == kind, table.c.name == name
+    )
+    with ws.reading() as db:
+        return str(db.execute(query).scalar() or ABSENT)
+
+
+def find(ws: Workspace, kind: str) -> dict[str, str]:
+    """Every ref of a kind: name -> digest."""
+    table = tables.refs
+    query = sa.select(table.c.name, table.c.digest).where(
+        table.c.project == ws.project, table.c.kind == kind
+    )
+    with ws.reading() as db:
+        return {row.name: row.digest for row in db.execute(query.order_by(table.c.name))}
+
+
+def move(ws: Workspace, kind: str, name: str, digest: str, *, expect: str = ANY) -> None:
+    """Point a ref at `digest`, chained in the ledger; a ref that is there already is left alone.
+
+    Raises ConflictError where it does not point at `expect` (ABSENT: does not exist) any more.
+    """
+    table = tables.refs
+    with ws.transaction() as tx:
+        current = get(ws, kind, name)
+        if expect not in (ANY, current):
+            raise ConflictError(
+                f"{kind} {name!r} moved meanwhile: it points at {current or 'nothing'}"
+            )
+        if current == digest:
+            return
+        values = {"digest": digest, "updated_at": ids.now()}
+        if current:
+            tx.execute(
+                table.update()
+                .where(table.c.project == ws.project, table.c.kind == kind, table.c.name == name)
+                .values(**values)
+            )
+        else:
+            row = {"project": ws.project, "kind": kind, "name": name, **values}
+            if not insert_new(ws.engine, table, row):
+                raise ConflictError(f"{kind} {name!r} was made meanwhile", hint="try again")
+        ledger.append(ws, kind, {"name": name, "from": current, "to": digest})

@@ -1,0 +1,131 @@
+"""Runs and the artifacts they read and made."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError as Duplicate
+
+from trimtab import ids
+from trimtab.errors import ConflictError, NotFoundError
+from trimtab.store import tables
+from trimtab.store.database import from_row, insert_new, to_row
+from trimtab.store.records import Link, Run, RunStatus
+from trimtab.store.workspace import Workspace
+
+
+def start(ws: Workspace, kind: str, name: str, *, id: str = "", **fields: Any) -> Run:  # noqa: A002
+    """Begin a run; `fields` are those of `Run`. Raises ConflictError where its concurrency key runs."""
+    now = ids.now()
+    run = Run(
+        id=id or ids.new_id(),
+        kind=kind,
+        name=name,
+        pid=fields.pop("pid", os.getpid()),
+        started_at=now,
+        heartbeat_at=now,
+        **fields,
+    )
+    try:
+        with ws.transaction() as tx:
+            tx.execute(tables.runs.insert().values(**to_row(run, project=ws.project)))
+    except Duplicate as error:
+        raise ConflictError(
+            f"{kind} {name!r} is running already ({run.concurrency_key})",
+            hint="wait for it, or see `trimtab runs ls`",
+        ) from error
+    return run
+
+
+def record(ws: Workspace, run: Run) -> None:
+    """Store a run that is over already, such as a cached step."""
+    with ws.transaction() as tx:
+        tx.execute(tables.runs.insert().values(**to_row(run, project=ws.project)))
+
+
+def update(ws: Workspace, run: str, **fields: Any) -> None:
+    """Change fields of a run."""
+    with ws.transaction() as tx:
+        tx.execute(
+            tables.runs.update()
+            .where(tables.runs.c.id == run, tables.runs.c.project == ws.project)
+            .values(**fields)
+        )
+
+
+def finish(ws: Workspace, run: str, status: RunStatus, **fields: Any) -> None:
+    """End a run; one that has ended stays as it ended."""
+    with ws.transaction() as tx:
+        tx.execute(
+            tables.runs.update()
+            .where(
+                tables.runs.c.id == run,
+                tables.runs.c.project == ws.project,
+                tables.runs.c.status == "running",
+            )
+            .values(status=status, ended_at=ids.now(), **fields)
+        )
+
+
+def get(ws: Workspace, run: str) -> Run:
+    """A run by its id or an unambiguous prefix of at least 6 digits; raises NotFoundError."""
+    table = tables.runs
+    query = sa.select(table).where(table.c.project == ws.project)
+    query = (
+        query.where(table.c.id == run)
+        if len(run) == 32
+        else query.where(table.c.id.startswith(run))
+    )
+    with ws.reading() as db:
+        rows = db.execute(query.limit(2)).all() if len(run) >= 6 else []
+    if len(rows) != 1:
+        raise NotFoundError(f"there is no single run {run!r}", hint="see `trimtab runs ls`")
+    return from_row(Run, rows[0])
+
+
+def find(
+    ws: Workspace,
+    *,
+    kind: str | None = None,
+    name: str | None = None,
+    parent: str | None = None,
+    status: str | None = None,
+    key: str | None = None,
+    limit: int = 100,
+) -> list[Run]:
+    """Runs, newest first."""
+    table = tables.runs
+    query = sa.select(table).where(table.c.project == ws.project)
+    wanted = {"kind": kind, "name": name, "parent": parent, "status": status, "key": key}
+    for column, value in wanted.items():
+        if value is not None:
+            query = query.where(table.c[column] == value)
+    with ws.reading() as db:
+        rows = db.execute(query.order_by(table.c.id.desc()).limit(limit)).all()
+    return [from_row(Run, row) for row in rows]
+
+
+def link(ws: Workspace, run: str, direction: Literal["in", "out"], name: str, digest: str) -> None:
+    """Note that a run read or made an artifact."""
+    one = Link(run=run, direction=direction, name=name, digest=digest)
+    insert_new(ws.engine, tables.links, to_row(one, project=ws.project))
+
+
+def links(ws: Workspace, run: str) -> list[Link]:
+    """What a run read and made."""
+    return _links(ws, tables.links.c.run == run)
+
+
+def users(ws: Workspace, digest: str) -> list[Link]:
+    """Which runs read or made an artifact."""
+    return _links(ws, tables.links.c.digest == digest)
+
+
+def _links(ws: Workspace, condition: sa.ColumnElement[bool]) -> list[Link]:
+    table = tables.links
+    query = sa.select(table).where(table.c.project == ws.project, condition)
+    with ws.reading() as db:
+        rows = db.execute(query.order_by(table.c.run, table.c.direction, table.c.name)).all()
+    return [from_row(Link, row) for row in rows]

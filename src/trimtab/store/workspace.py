@@ -1,0 +1,89 @@
+"""A workspace: one store (records, blobs, ledger) and the project in it that is at work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+
+from trimtab import ids
+from trimtab.errors import StorageError, UsageError
+from trimtab.store import database, tables
+from trimtab.store.blobs import Blobs, LocalBlobs
+
+FOLDER: Final = ".trimtab"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """An open store. `root` is its folder, `project` the id of the project at work."""
+
+    root: Path
+    project_dir: Path
+    engine: sa.Engine
+    blobs: Blobs
+    project: str
+    project_name: str
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A write transaction; nested ones join the outermost."""
+        with database.transaction(self.engine) as tx:
+            yield tx
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection to read with."""
+        with database.reading(self.engine) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Give the database connections back."""
+        self.engine.dispose()
+
+
+def open_workspace(project_dir: Path, project_name: str, *, url: str = "") -> Workspace:
+    """Open the store of a project folder, making or migrating it where needed.
+
+    Raises StorageError where the folder cannot be written, ConflictError where a newer trimtab
+    wrote the database.
+    """
+    if url:
+        raise UsageError(
+            f"[store] url = {url!r} is not supported yet", hint="leave it out: .trimtab/"
+        )
+    root = project_dir / FOLDER
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        ignore = root / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+        blobs = LocalBlobs(root)
+    except OSError as error:
+        raise StorageError(f"cannot write {root}: {error.strerror}") from error
+    engine = database.connect(f"sqlite:///{root / 'store.db'}")
+    database.migrate(engine, root / "migrate.lock")
+    return Workspace(
+        root=root,
+        project_dir=project_dir,
+        engine=engine,
+        blobs=blobs,
+        project=_project(engine, project_name),
+        project_name=project_name,
+    )
+
+
+def _project(engine: sa.Engine, name: str) -> str:
+    query = sa.select(tables.projects.c.project).where(tables.projects.c.name == name)
+    with database.reading(engine) as connection:
+        found = connection.execute(query).scalar()
+    if found is None:
+        values = {"project": ids.new_id(), "name": name, "created_at": ids.now()}
+        database.insert_new(engine, tables.projects, values)
+        with database.reading(engine) as connection:
+            found = connection.execute(query).scalar_one()
+    return str(found)

@@ -1,0 +1,1 @@
+"""Conformance classes for every port; nothing in trimtab imports it."""

@@ -1,0 +1,1 @@
+"""Runs, params, metric series and the artifacts of a run."""

@@ -1,0 +1,79 @@
+"""What every test may ask for: optional parts of the machine, and how hard hypothesis tries."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Two test workers share the cores; thread pools inside each of them only get in the way. Set
+# before any of these libraries is imported.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+ROOT = Path(__file__).resolve().parent.parent
+ALL = os.environ.get("TRIMTAB_TEST_ALL") == "1"
+
+# No deadlines: a busy machine is not a failure.
+_calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("default", _calm, max_examples=60)
+settings.register_profile("quick", _calm, max_examples=15)
+settings.register_profile("fuzz", _calm, max_examples=2000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+Need = Callable[[object, str], None]
+
+
+@pytest.fixture(scope="session")
+def need() -> Need:
+    """`need(condition, reason)`: go on where the condition holds.
+
+    Elsewhere the test is skipped with the reason, and under TRIMTAB_TEST_ALL=1 it fails.
+    """
+
+    def check(condition: object, reason: str) -> None:
+        if condition:
+            return
+        if ALL:
+            pytest.fail(f"TRIMTAB_TEST_ALL=1, but {reason}", pytrace=False)
+        pytest.skip(reason)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def real_data(need: Need) -> Path:
+    """The folder of real data sets; names of files are in its README."""
+    folder = Path(os.environ.get("TRIMTAB_TEST_DATA") or ROOT.parent / "shared" / "data")
+    need(folder.is_dir(), "TRIMTAB_TEST_DATA names no folder of data sets")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium(need: Need) -> str:
+    """The path of the system's Chromium."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), "")
+    need(found, "there is no Chromium on PATH")
+    return found
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path, need: Need) -> Iterator[Path]:
+    """A folder that is a file system of one megabyte of its own, for tests of a full disk."""
+    folder = tmp_path / "tiny_disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    able = sys.platform == "linux" and os.geteuid() == 0 and shutil.which("mount") is not None
+    mounted = able and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    need(mounted, "a tmpfs can only be mounted by root on Linux")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -1,0 +1,136 @@
+import os
+
+import msgspec
+import pytest
+
+from trimtab.serve import router as module
+from trimtab.serve import routes
+from trimtab.serve.router import Router
+from trimtab.serve.routes import RoutesFile
+
+
+def write(endpoint, version, *listed, shadow=()):
+    routes.write(
+        endpoint, RoutesFile(version=version, name="loans", routes=listed, shadow=tuple(shadow))
+    )
+
+
+@pytest.fixture
+def router(endpoint):
+    made = Router(endpoint)
+    assert made.reload(), made.error
+    return made
+
+
+def test_a_change_is_seen_once(router, endpoint, spec):
+    assert not router.changed()
+    write(endpoint, 2, spec("loans@v2"))
+    assert router.changed()
+    assert router.reload()
+    assert not router.changed()
+    assert router.table.version == 2
+    assert router.previous.version == 1
+
+
+def test_a_model_that_is_loaded_is_not_loaded_again(router, endpoint, monkeypatch):
+    (current,) = routes.read(endpoint).routes
+    loaded = router.table.routes[0].model
+    monkeypatch.setattr(module, "load", None)
+    write(endpoint, 2, current)
+    assert router.reload(), router.error
+    assert router.table.routes[0].model is loaded
+
+
+def test_the_champion_before_comes_back_without_loading(router, endpoint, spec, monkeypatch):
+    (first,) = routes.read(endpoint).routes
+    write(endpoint, 2, spec("loans@v2", bias=-2.0))
+    assert router.reload()
+    monkeypatch.setattr(module, "load", None)
+    write(endpoint, 3, first)
+    assert router.reload(), router.error
+    assert router.table.routes[0].label == "loans@v1"
+
+
+def broken_json(endpoint, spec):
+    (endpoint / routes.FILE).write_text("{")
+
+
+def no_routes(endpoint, spec):
+    write(endpoint, 2)
+
+
+def no_weight(endpoint, spec):
+    write(endpoint, 2, spec("loans@v2", weight=0.0))
+
+
+def missing_package(endpoint, spec):
+    write(endpoint, 2, spec("loans@v2", folder="models/nothing", model="blake3:" + "0" * 64))
+
+
+def changed_package(endpoint, spec):
+    made = spec("loans@v2", bias=1.0)
+    path = endpoint / made.folder / "model.onnx"
+    path.write_bytes(path.read_bytes() + b"\0")
+    write(endpoint, 2, made)
+
+
+def bad_shadow(endpoint, spec):
+    wrong = spec("loans@v3", role="shadow", model="blake3:" + "0" * 64)
+    write(endpoint, 2, spec("loans@v2", bias=2.0), shadow=[wrong])
+
+
+@pytest.mark.parametrize(
+    ("breaking", "said"),
+    [
+        (broken_json, "routes.json cannot be read"),
+        (no_routes, "positive weight"),
+        (no_weight, "positive weight"),
+        (missing_package, "no model package"),
+        (changed_package, "has digest"),
+        (bad_shadow, "has digest"),
+    ],
+)
+def test_what_is_bad_leaves_the_old_routes_serving(breaking, said, router, endpoint, spec):
+    before = router.table
+    breaking(endpoint, spec)
+    assert router.changed()
+    assert not router.reload()
+    assert router.table is before
+    assert said in router.error
+    assert not router.changed()
+    write(endpoint, 3, spec("loans@v4", bias=3.0))
+    assert router.reload()
+    assert router.error == ""
+
+
+def test_a_failure_is_tried_again_later(router, endpoint, spec, monkeypatch):
+    missing_package(endpoint, spec)
+    router.reload()
+    assert not router.changed()
+    monkeypatch.setattr(module, "RETRY_SECONDS", -1.0)
+    assert router.changed()
+
+
+def test_without_routes_nothing_is_served(tmp_path):
+    router = Router(tmp_path)
+    assert not router.reload()
+    assert router.table is None
+    assert "no routes.json" in router.error
+
+
+def test_shares_follow_the_weights_and_only_grow(router, endpoint, spec):
+    champion, canary = spec("loans@v2"), spec("loans@v3", bias=1.0, role="canary", weight=0.05)
+    keys = [os.urandom(8).hex() for _ in range(4000)]
+    taken = []
+    for version, weight in enumerate((0.05, 0.5, 1.0), start=2):
+        write(
+            endpoint,
+            version,
+            msgspec.structs.replace(champion, weight=1 - weight),
+            msgspec.structs.replace(canary, weight=weight),
+        )
+        assert router.reload(), router.error
+        served = {key for key in keys if router.table.pick(key).role == "canary"}
+        assert abs(len(served) / len(keys) - weight) < 0.05
+        taken.append(served)
+    assert taken[0] < taken[1] < taken[2] == set(keys)
