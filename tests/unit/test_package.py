@@ -17,7 +17,7 @@ import trimtab
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "trimtab"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PUBLIC = {"Candidate", "Dataset", "flow", "search", "start_run", "step"}
+PUBLIC = {"Candidate", "Dataset", "TrimtabError", "flow", "search", "start_run", "step"}
 
 MODELLING = {"onnx", "optuna", "skl2onnx", "sklearn", "skops"}
 HEAVY = MODELLING | {"alembic", "jinja2", "numpy", "onnxruntime", "orjson", "pandas", "polars"}
@@ -73,9 +73,9 @@ def test_the_serving_image_needs_no_table_or_modelling_library() -> None:
     assert loaded_by(modules, without=absent) & absent == set()
 
 
-def test_monitor_and_controller_load_no_modelling_library() -> None:
+def test_monitor_controller_and_server_load_no_modelling_library() -> None:
     absent = MODELLING | {"onnxruntime", "pandas"}
-    modules = [*modules_below("monitor"), *modules_below("loop")]
+    modules = [*modules_below("monitor"), *modules_below("server"), "trimtab.loop.tick"]
     assert loaded_by(modules, without=absent) & absent == set()
 
 
@@ -168,6 +168,31 @@ def test_locks_pin_every_distribution_by_hash(name: str) -> None:
     for block in re.split(r"\n(?=[a-z0-9])", text)[1:]:
         assert "==" in block.splitlines()[0], block
         assert "--hash=sha256:" in block, block
+
+
+def markdown() -> list[Path]:
+    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    dead = []
+    for page in markdown():
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            path = target.partition("#")[0]
+            if path and "://" not in path and not (page.parent / path).exists():
+                dead.append(f"{page.relative_to(ROOT)}: {target}")
+    assert dead == []
+
+
+def test_pages_that_code_refers_to_exist() -> None:
+    dead = [
+        f"{path.relative_to(ROOT)}: {page}"
+        for path in SOURCE.rglob("*.py")
+        for page in re.findall(r"\bdocs/[\w/.-]+\.md", path.read_text(encoding="utf-8"))
+        if not (ROOT / page).is_file()
+    ]
+    assert dead == []
 
 
 # Joined from halves, so that this file does not hold what it looks for.

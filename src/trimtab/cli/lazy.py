@@ -47,7 +47,8 @@ class LazyGroup(click.Group):
             known = self.list_commands(ctx)
             near = difflib.get_close_matches(args[0], known, n=1)
             raise click.UsageError(
-                f"there is no command {args[0]!r}" + (f", did you mean {near[0]!r}?" if near else ""),
+                f"there is no command {args[0]!r}"
+                + (f", did you mean {near[0]!r}?" if near else ""),
                 ctx,
             )
         return super().resolve_command(ctx, args)

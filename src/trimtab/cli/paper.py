@@ -48,12 +48,17 @@ def say(text: str = "") -> None:
     console().print(Text(text))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()
+) -> None:
     """Rows under a heading; words that are a state get its colour."""
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         shown.add_column(
-            column, justify="right" if column in right else "left", overflow="fold", header_style="dim"
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            header_style="dim",
         )
     for row in rows:
         shown.add_row(*(state(text) for text in row))

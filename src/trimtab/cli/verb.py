@@ -75,9 +75,7 @@ def _common(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
     @click.pass_context
     @functools.wraps(function)
-    def wrapped(
-        ctx: click.Context, /, folder: Path | None, as_json: bool, **arguments: Any
-    ) -> Any:
+    def wrapped(ctx: click.Context, /, folder: Path | None, as_json: bool, **arguments: Any) -> Any:
         above = (ctx.find_root().obj or {}).get("folder")
         return function(Session(start=folder or above, as_json=as_json), **arguments)
 

@@ -42,7 +42,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
 def keep(root: Path, name: str, files: Mapping[str, Path], error: TrimtabError, uri: str) -> Path:
     """Copy a refused batch (file name -> path) aside and return its folder below `root`."""
     digests = {file: hashing.file_digest(path) for file, path in files.items()}
-    digest = hashing.object_digest("config", digests)
+    digest = hashing.object_digest("key", digests)
     if len(digests) == 1:
         digest = next(iter(digests.values()))
     folder = root / FOLDER / name / digest.removeprefix(hashing.PREFIX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,10 +20,8 @@ _RECENT = 20
 def overview(project: Project) -> Overview:
     """What there is and how it is, read from the store alone."""
     ws = project.ws
-    try:
+    with contextlib.suppress(NotFoundError):  # before the first apply the file is what there is
         project = replace(project, config=applied(ws))
-    except NotFoundError:
-        pass  # nothing was applied yet: the file itself is what there is
     config = project.config
     models = versions.find(ws, "model", config.model_name)
     aliases = versions.aliases(ws, "model", config.model_name)

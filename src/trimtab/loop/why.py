@@ -145,7 +145,9 @@ def _input(project: Project, name: str, digest: str) -> Lineage:
 
 def _data(project: Project, version: Version) -> Lineage:
     meta = version.meta
-    shown: dict[str, Any] = {key: meta[key] for key in ("rows", "source", "record", "provenance") if key in meta}
+    shown: dict[str, Any] = {
+        key: meta[key] for key in ("rows", "source", "record", "provenance") if key in meta
+    }
     return Lineage(
         title=f"data {version.label} of {ids.iso(version.created_at)}",
         facts={"digest": version.digest, **shown},

@@ -37,17 +37,17 @@ NOTHING: Final = Effect(0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """The reference's number line, clipped to its outer inner bounds so that no outlier stretches
-    it.
+    """The reference's number line, clipped to its outer inner bounds so that no outlier stretches it.
 
-    `bounds` (cells + 1) are clipped positions, `middle` (codes) the clipped position of every
-    ordered code, `sd` the reference's standard deviation of them, `centre` their median.
+    Positions are in units of `scale`, so that squares of 1e308 exist: `bounds` (cells + 1), `middle`
+    (ordered codes), `sd` and median `centre` of the reference.
     """
 
     bounds: Floats
     middle: Floats
     sd: float
     centre: float
+    scale: float
 
 
 def grid(cells: NumberCells, reference: Counts) -> Grid | None:
@@ -58,24 +58,22 @@ def grid(cells: NumberCells, reference: Counts) -> Grid | None:
     lower = 0 if 0 in cells.atoms or cells.inner < 3 else 1
     upper = -1 if cells.inner - 1 in cells.atoms or cells.inner < 3 else -2
     clipped = np.clip(bounds, bounds[lower], bounds[upper])
+    scale = float(np.abs(clipped).max())
+    if scale == 0:
+        return None
+    clipped = clipped / scale
+    width = np.diff(clipped)
     middle = np.concatenate(
-        [
-            np.full(3, clipped[0]),
-            clipped[:-1] + np.diff(clipped) / 2,
-            np.full(3, clipped[-1]),
-        ]
+        [np.full(3, clipped[0]), clipped[:-1] + width / 2, np.full(3, clipped[-1])]
     )
     share = reference / max(reference.sum(), 1)
-    # positions are scaled first: squares of 1e308 overflow
-    scale = float(np.abs(middle).max()) or 1.0
-    unit = middle / scale
-    mean = float(share @ unit)
-    width = np.concatenate([np.zeros(3), np.diff(clipped) / scale, np.zeros(3)])
-    sd = math.sqrt(float(share @ ((unit - mean) ** 2 + width**2 / 12))) * scale
-    if not 0 < sd < math.inf:
+    inside = np.concatenate([np.zeros(3), width**2 / 12, np.zeros(3)])
+    mean = float(share @ middle)
+    sd = math.sqrt(float(share @ ((middle - mean) ** 2 + inside)))
+    if sd <= 0:
         return None
     centre = float(middle[np.searchsorted(np.cumsum(share), 0.5)])
-    return Grid(clipped, middle, sd, centre)
+    return Grid(clipped, middle, sd, centre, scale)
 
 
 def wasserstein(line: Grid, window: Counts, reference: Counts, level: float = 0.95) -> Effect:
@@ -126,7 +124,11 @@ def total_variation(window: Counts, reference: Counts, level: float = 0.95) -> E
     tail = (1 - level) / 4
     sign = np.sign(f - g) / 2
     spread = _spread(sign, f, n, g, total)
-    single = np.sqrt(f * (1 - f) / n + g * (1 - g) / total)
+    single = np.sqrt(
+        np.maximum(
+            f * (1 - f) / n + g * (1 - g) / total, pooled * (1 - pooled) * (1 / n + 1 / total)
+        )
+    )
     lower = max(
         value - bias - normal_isf(tail) * spread,
         float((step - normal_isf(tail / max(len(f), 1)) * single).max()),

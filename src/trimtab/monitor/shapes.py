@@ -112,8 +112,9 @@ def measure(case: Case) -> Measure:
 def _moved(line: Grid, window: Counts, reference: Counts, effect: Effect) -> str:
     """How a numeric feature moved, in its own unit."""
     f, g = window / window.sum(), reference / reference.sum()
-    now, was = float(f @ line.middle), float(g @ line.middle)
-    away = np.abs(line.middle - line.centre)
+    middle = line.middle * line.scale
+    now, was = float(f @ middle), float(g @ middle)
+    away = np.abs(middle - line.centre * line.scale)
     width_now, width_was = float(f @ away), float(g @ away)
     if abs(now - was) >= abs(width_now - width_was):
         word = "higher" if now > was else "lower"

@@ -5,6 +5,7 @@ Built-ins register under the same names as plug-ins; estimators and candidates a
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -162,7 +163,7 @@ def _is_json(value: Any) -> bool:
     if value is None or isinstance(value, str | bool | int):
         return True
     if isinstance(value, float):
-        return value == value and value not in (float("inf"), float("-inf"))
+        return math.isfinite(value)
     if type(value) is list:
         return all(_is_json(one) for one in value)
     if type(value) is dict:

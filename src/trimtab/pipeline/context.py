@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import inspect
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -90,13 +91,12 @@ def _note_file(context: Context, file: Any) -> None:
 
 def _is_users(context: Context) -> bool:
     """Whether the nearest caller outside of the standard library's os module is project code."""
-    import sys  # noqa: PLC0415 the frame is needed only here
-
-    frame = sys._getframe(2)
-    while frame.f_code.co_filename.endswith(("os.py", "_collections_abc.py")):
-        if frame.f_back is None:
-            return False
+    frame = inspect.currentframe()
+    passing = ("os.py", "_collections_abc.py", str(Path(__file__).name))
+    while frame is not None and frame.f_code.co_filename.endswith(passing):
         frame = frame.f_back
+    if frame is None:
+        return False
     return Path(frame.f_code.co_filename).is_relative_to(context.folder) and not (
         {"site-packages", ".venv"} & set(Path(frame.f_code.co_filename).parts)
     )

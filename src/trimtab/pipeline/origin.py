@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -45,6 +44,11 @@ def is_installed_file(file: str) -> bool:
     return file.startswith(_STDLIB) or any(f"/{part}/" in file for part in _INSTALLED)
 
 
+def is_standard_file(file: str) -> bool:
+    """Whether a file belongs to Python itself."""
+    return file.startswith(_STDLIB) and not any(f"/{part}/" in file for part in _INSTALLED)
+
+
 def is_standard(module: str) -> bool:
     """Whether a module is part of Python itself."""
     return module.partition(".")[0] in sys.stdlib_module_names
@@ -58,11 +62,11 @@ def distributions(module: str) -> dict[str, str]:
     if top == "trimtab":
         return {"trimtab": trimtab.__version__}
     known = environment.installed()
-    direct = known.get(environment.normalise(top))
-    if direct is not None:
-        return {direct.name: direct.version}
+    direct = environment.normalise(top)
+    if direct in known:
+        return {direct: known[direct].version}
     owners = _owners(tuple((name, str(one.folder)) for name, one in known.items())).get(top, ())
-    return {known[name].name: known[name].version for name in owners}
+    return {name: known[name].version for name in owners}
 
 
 @lru_cache(2)
@@ -91,13 +95,3 @@ def _tops(folder: Path) -> set[str]:
 
 def _file(module: ModuleType) -> str:
     return getattr(module, "__file__", None) or ""
-
-
-def top_frame(wanted: Callable[[str], bool], depth: int = 2) -> str:
-    """The file of the nearest calling frame that `wanted` accepts, "" where there is none."""
-    frame = sys._getframe(depth)
-    while frame is not None:
-        if wanted(frame.f_code.co_filename):
-            return frame.f_code.co_filename
-        frame = frame.f_back  # type: ignore[assignment]
-    return ""

@@ -108,17 +108,17 @@ def inputs(ws: Workspace, graph: Graph, wanted: Mapping[str, str]) -> dict[str, 
 
 def prepare(node: Node, known: Mapping[str, str], config: Config) -> Prepared:
     """The key of a step whose inputs are known."""
-    code = fingerprint.of(node.step.function)
-    components = {f"code:{name}": digest for name, digest in code.components.items()}
+    code = fingerprint.fingerprint(node.step.function)
+    components = dict(code.components)
     weak = list(code.weak)
     for name, value in node.arguments.items():
         if isinstance(value, Handle):
             components[f"input:{name}"] = known[value.node]
         elif inspect.isfunction(value) or inspect.isclass(value):
-            of_value = fingerprint.of(value)
-            weak += of_value.weak
-            components |= {f"code:{one}": digest for one, digest in of_value.components.items()}
-            components[f"param:{name}"] = f"{value.__module__}.{value.__qualname__}"
+            reached = fingerprint.fingerprint(value)
+            weak += reached.weak
+            components |= reached.components
+            components[f"param:{name}"] = reached.root
         else:
             components[f"param:{name}"] = _param(node, name, value)
     if node.step.extras is not None:
@@ -182,12 +182,7 @@ def handles(arguments: Mapping[str, Any]) -> list[Handle]:
 
 def _said(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> str:
     kind, _, what = name.partition(":")
-    words = {
-        "code": "code",
-        "input": "input",
-        "param": "parameter",
-        "config": "roles in trimtab.toml",
-    }
+    words = {"param": "parameter", "config": "roles in trimtab.toml"}
     label = f"{words.get(kind, kind)} {what}".strip()
     if name not in old:
         return f"{label} is new"

@@ -28,6 +28,39 @@ class Submitted(Report):
     log: str
 
 
+class PlannedStep(Report):
+    """A step of a plan: "cached" or "run", and why; `weak` is what its key cannot see."""
+
+    step: str
+    action: str
+    reason: str
+    weak: list[str] = []
+
+
+class Planned(Report):
+    """What a run of the flow would do on those data versions."""
+
+    flow: str
+    steps: list[PlannedStep]
+    data: dict[str, str]
+    nothing_to_do: bool
+
+
+class DataAdded(Report):
+    """What `data add` did; `new` is False where these bytes had a version already.
+
+    `changes` are those accepted in the schema, `quarantined` the reasons of batches kept aside.
+    """
+
+    version: Version
+    new: bool
+    rows: int
+    columns: int
+    changes: list[str] = []
+    notes: list[str] = []
+    quarantined: list[str] = []
+
+
 class Versions(Report):
     """Versions, newest first, and aliases as `NAME@ALIAS` -> digest."""
 

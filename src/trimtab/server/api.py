@@ -46,9 +46,7 @@ def _endpoint(
             return failed(error)
         except Exception as error:
             return unexpected(error)
-        return Response(
-            msgspec.json.encode(answer), status_code=operation.status, media_type=JSON
-        )
+        return Response(msgspec.json.encode(answer), status_code=operation.status, media_type=JSON)
 
     return endpoint
 

@@ -60,7 +60,9 @@ def _endpoint(page: Page, opened: Opened) -> Callable[[Request], Awaitable[Respo
         except Exception as error:
             _said.exception("%s could not be shown", request.url.path)
             hint = "the traceback is on the server's stderr"
-            fault = TrimtabError(f"something unexpected happened: {type(error).__name__}", hint=hint)
+            fault = TrimtabError(
+                f"something unexpected happened: {type(error).__name__}", hint=hint
+            )
             return _failure(fault, project.config.project.name)
         if broken is not None:
             html = html.replace("<!-- notices -->", _notice(broken), 1)

@@ -98,7 +98,7 @@ def split(
     rows: pl.DataFrame, roles: Roles, task: Task, seed: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows to learn from, and the last fifth by time, or a stratified fifth, to judge by."""
-    keep = max(int(round(rows.height * WITHHELD)), 1)
+    keep = max(round(rows.height * WITHHELD), 1)
     if rows.height - keep < 2:
         raise DataError(f"{rows.height} rows are too few: some are withheld to judge the model by")
     if roles.time:

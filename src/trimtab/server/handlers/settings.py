@@ -10,9 +10,7 @@ from trimtab.server.answers import ConfigSchema, ConfigShown
 
 def show(project: Project, request: asked.Nothing) -> ConfigShown:
     """The project file with defaults filled in."""
-    return ConfigShown(
-        path=str(project.path), digest=project.config.digest, config=project.config
-    )
+    return ConfigShown(path=str(project.path), digest=project.config.digest, config=project.config)
 
 
 def schema(project: Project, request: asked.Nothing) -> ConfigSchema:

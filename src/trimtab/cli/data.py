@@ -1,0 +1,121 @@
+"""`trimtab data`: add, ls, show, diff."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from trimtab.cli import models
+from trimtab.cli.session import Session
+from trimtab.cli.verb import noun, verb
+from trimtab.server import operations
+from trimtab.server.answers import DataAdded, DataDiff, DataShown
+from trimtab.server.requests import Comparison, Named, Nothing, Reference
+
+data = noun("data", "Data: sources made into content-addressed versions.")
+
+
+@verb("add", "trimtab data add applications", of=data)
+@click.argument("name", default="", metavar="[SOURCE]")
+def add(session: Session, name: str) -> None:
+    """Read a source of trimtab.toml and make a version of what it holds now.
+
+    Without a name every source is read. The same bytes again are the same version.
+    """
+    project = session.project()
+    names = [name] if name else list(project.config.data)
+    added = [operations.DATA_ADD.call(project, Named(name=one)) for one in names]
+    session.answer(added[0] if name else added, _render_added)
+
+
+@verb("ls", "trimtab data ls", of=data)
+def ls(session: Session) -> None:
+    """Data versions, newest first."""
+    session.answer(session.call(operations.DATA_LS, Nothing()), models.render_versions)
+
+
+@verb("show", "trimtab data show applications@v1", of=data)
+@click.argument("reference", metavar="DATA")
+def show(session: Session, reference: str) -> None:
+    """A data version: where it came from, its columns, and who used it."""
+    session.answer(session.call(operations.DATA_SHOW, Reference(reference=reference)), _render_one)
+
+
+@verb("diff", "trimtab data diff applications@v1 applications@v2", of=data)
+@click.argument("before")
+@click.argument("after")
+@click.option("--key", default="", help="The column that tells rows apart (default: configured).")
+def diff(session: Session, before: str, after: str, key: str) -> None:
+    """What differs between two versions: columns, and row by row where there is a key."""
+    show_difference(session, before, after, key)
+
+
+def show_difference(session: Session, before: str, after: str, key: str) -> None:
+    """Ask for a difference and print it."""
+    request = Comparison(before=before, after=after, key=key)
+    session.answer(session.call(operations.DATA_DIFF, request), _render_diff)
+
+
+def sentence(added: DataAdded) -> str:
+    """What was added, on one line."""
+    label = added.version.label
+    if not added.new:
+        return f"{label} has these bytes already"
+    return f"{label}: {added.rows:,} rows, {added.columns} columns"
+
+
+def _render_added(added: DataAdded | list[DataAdded]) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+
+    for one in added if isinstance(added, list) else [added]:
+        paper.say(sentence(one))
+        paper.facts({"digest": one.version.digest})
+        for line in (*one.changes, *one.notes):
+            paper.say(f"  {line}")
+
+
+def _render_one(shown: DataShown) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    version, meta = shown.version, dict(shown.version.meta)
+    source = meta.pop("source", {})
+    columns: list[dict[str, Any]] = meta.pop("schema", {}).get("columns", [])
+    paper.facts(
+        {
+            "version": version.label,
+            "aliases": shown.aliases,
+            "digest": version.digest,
+            "made": words.moment(version.created_at),
+            "rows": meta.get("rows"),
+            "columns": meta.get("columns"),
+            "size": words.size(shown.artifact.size) if shown.artifact else "",
+            **{name: value for name, value in source.items() if name not in ("files", "fetched_at")},
+            "notes": meta.get("notes"),
+        }
+    )
+    if columns:
+        paper.table(
+            ["column", "type", "missing", "lowest", "highest", "categories"],
+            [
+                (
+                    one["name"],
+                    one["type"],
+                    "yes" if one.get("nullable") else "no",
+                    words.cell(one.get("lo")),
+                    words.cell(one.get("hi")),
+                    words.cell(one.get("categories") or None),
+                )
+                for one in columns
+            ],
+            right=["lowest", "highest", "categories"],
+        )
+    for link in shown.users:
+        paper.say(f"{'made by' if link.direction == 'out' else 'read by'} run {link.run}")
+
+
+def _render_diff(found: DataDiff) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+
+    paper.say(found.sentence)

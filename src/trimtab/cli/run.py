@@ -1,0 +1,83 @@
+"""`trimtab run`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trimtab.cli import data, gate
+from trimtab.cli.plan import Param
+from trimtab.cli.progress import Progress
+from trimtab.cli.session import Session, note
+from trimtab.cli.verb import verb
+from trimtab.loop.reports import Trained
+from trimtab.server import operations
+from trimtab.server.requests import Named
+
+if TYPE_CHECKING:  # the project brings the database with it
+    from trimtab.loop.project import Project
+
+
+@verb("run", "trimtab run", "trimtab run -p trials=50 -p seed=1")
+@click.option("-p", "--param", "params", type=Param(), multiple=True, help="An argument of the flow.")
+def run(session: Session, params: tuple[tuple[str, Any], ...]) -> int:
+    """Train, package, measure and gate: the project's flow from data to a verdict.
+
+    Steps and trials that were done before are not done again, so an interrupted run goes on where
+    it was. A source that has no version yet is added first. Exits 3 where the gate refuses.
+    """
+    project = session.project()
+    _add_missing(project)
+    from trimtab.loop import train  # brings numpy and polars
+
+    with Progress() as progress, contextlib.redirect_stdout(sys.stderr):
+        # the project's own code may print
+        trained = train.train(project, params=dict(params), on_event=progress.event)
+    session.answer(trained, _render)
+    return gate.code(trained.decision)
+
+
+def _add_missing(project: Project) -> None:
+    from trimtab.store import versions  # the database is loaded only when needed
+
+    known = {version.name for version in versions.find(project.ws, "data")}
+    for name in project.config.data:
+        if name not in known:
+            added = operations.DATA_ADD.call(project, Named(name=name))
+            note(data.sentence(added))
+
+
+def _render(trained: Trained) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    steps = trained.steps_run + trained.steps_cached
+    if trained.nothing_to_do:
+        paper.say(f"nothing to do: all {steps} steps are cached")
+    if trained.metrics:
+        paper.table(
+            ["on withheld rows", "value"],
+            [(name, words.number(value)) for name, value in trained.metrics.items()],
+            right=["value"],
+        )
+    if trained.parity:
+        paper.say(_parity(trained))
+    gate.render(trained.decision)
+    if not trained.nothing_to_do:
+        paper.say(
+            f"run {trained.run.id}: {trained.steps_run} steps run, {trained.steps_cached} cached, "
+            f"{words.took(trained.run)}"
+        )
+
+
+def _parity(trained: Trained) -> str:
+    parity = trained.parity
+    if parity is None:
+        return ""
+    return (
+        f"packaged as {parity.engine}: largest difference to the estimator "
+        f"{parity.max_abs_diff:.2g} on {parity.rows:,} golden rows, {parity.flipped} decisions flipped"
+    )
