@@ -231,6 +231,25 @@ def test_a_stop_answers_every_request_that_was_begun(endpoint):
     assert logged == {name for _, name, _ in clients.answered}
 
 
+def test_a_stopping_endpoint_answers_on_idle_connections_before_it_closes_them(endpoint):
+    with served(endpoint) as (state, process), contextlib.ExitStack() as stack:
+        idle = []
+        for number in range(4):
+            client = http.client.HTTPConnection(state.host, state.port, timeout=30)
+            stack.callback(client.close)
+            assert predict(client, f"first-{number}")[0] == 200
+            idle.append(client)
+        process.terminate()
+        wait(endpoint, lambda state: not state.ready)
+        for number, client in enumerate(idle):
+            client.request("POST", "/predict", json.dumps({"row": ROW}))
+            answer = client.getresponse()
+            assert (answer.status, answer.getheader("connection")) == (200, "close"), number
+            answer.read()
+        assert process.wait(timeout=30) == 0
+    assert sum(frame.rows for frame in log.read(endpoint / "log")[0]) == 8
+
+
 def test_a_bad_package_keeps_the_old_routes_and_says_why(endpoint, packages, tmp_path):
     changed = Path(shutil.copytree(packages[1], tmp_path / "changed"))
     spec = route(changed, "loans@v2")

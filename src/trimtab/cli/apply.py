@@ -11,7 +11,7 @@ from trimtab.server.requests import Nothing
 
 @verb("apply", "trimtab apply")
 def apply(session: Session) -> None:
-    """Make trimtab.toml what the controller and the monitor go by.
+    """Make trimtab.toml what controller and monitor go by.
 
     They never read the working tree; run, deploy and up apply the file as well.
     """

@@ -13,13 +13,13 @@ config = noun("config", "The project file.")
 
 @verb("show", "trimtab config show", of=config)
 def show(session: Session) -> None:
-    """The project file as it is read, with defaults filled in."""
+    """Print the project file with its defaults filled in."""
     session.answer(session.call(operations.CONFIG_SHOW, Nothing()), _render)
 
 
 @verb("schema", "trimtab config schema > trimtab.schema.json", of=config)
 def schema(session: Session) -> None:
-    """The JSON schema of trimtab.toml, for editors; needs no project."""
+    """Print the JSON schema of trimtab.toml, for editors."""
     from trimtab.config import schema as describe  # not needed by the other command
 
     print_json(describe())

@@ -13,13 +13,13 @@ from trimtab.server import operations
 from trimtab.server.answers import DataAdded, DataDiff, DataShown
 from trimtab.server.requests import Comparison, Named, Nothing, Reference
 
-data = noun("data", "Data: sources made into content-addressed versions.")
+data = noun("data", "Sources, made into content-addressed versions.")
 
 
 @verb("add", "trimtab data add applications", of=data)
 @click.argument("name", default="", metavar="[SOURCE]")
 def add(session: Session, name: str) -> None:
-    """Read a source of trimtab.toml and make a version of what it holds now.
+    """Make a version of what a source holds now.
 
     Without a name every source is read. The same bytes again are the same version.
     """
@@ -31,14 +31,14 @@ def add(session: Session, name: str) -> None:
 
 @verb("ls", "trimtab data ls", of=data)
 def ls(session: Session) -> None:
-    """Data versions, newest first."""
+    """List data versions, newest first."""
     session.answer(session.call(operations.DATA_LS, Nothing()), models.render_versions)
 
 
 @verb("show", "trimtab data show applications@v1", of=data)
 @click.argument("reference", metavar="DATA")
 def show(session: Session, reference: str) -> None:
-    """A data version: where it came from, its columns, and who used it."""
+    """Show where a version came from, its columns, who used it."""
     session.answer(session.call(operations.DATA_SHOW, Reference(reference=reference)), _render_one)
 
 
@@ -47,7 +47,7 @@ def show(session: Session, reference: str) -> None:
 @click.argument("after")
 @click.option("--key", default="", help="The column that tells rows apart (default: configured).")
 def diff(session: Session, before: str, after: str, key: str) -> None:
-    """What differs between two versions: columns, and row by row where there is a key."""
+    """Compare two versions: columns, and row by row on a key."""
     show_difference(session, before, after, key)
 
 
@@ -75,6 +75,13 @@ def _render_added(added: DataAdded | list[DataAdded]) -> None:
             paper.say(f"  {line}")
 
 
+def _origin(source: dict[str, Any]) -> dict[str, Any]:
+    """A source record as facts; what nobody stated is shown as unknown."""
+    hidden = ("files", "fetched_at", "scheme", "checksum_verified")
+    named = {"uri": "source", "version": "source version", "pii": "personal data"}
+    return {named.get(name, name): value for name, value in source.items() if name not in hidden}
+
+
 def _render_one(shown: DataShown) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
     from trimtab.server import words
@@ -91,7 +98,9 @@ def _render_one(shown: DataShown) -> None:
             "rows": meta.get("rows"),
             "columns": meta.get("columns"),
             "size": words.size(shown.artifact.size) if shown.artifact else "",
-            **{name: value for name, value in source.items() if name not in ("files", "fetched_at")},
+            **{
+                name: value for name, value in source.items() if name not in ("files", "fetched_at")
+            },
             "notes": meta.get("notes"),
         }
     )
@@ -117,5 +126,26 @@ def _render_one(shown: DataShown) -> None:
 
 def _render_diff(found: DataDiff) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
 
-    paper.say(found.sentence)
+    paper.say(
+        f"{found.before} ({found.rows_before:,} rows) to {found.after} ({found.rows_after:,} rows)"
+    )
+    by = f", by {found.key}" if found.key else "; without a key nothing counts as changed"
+    paper.say(f"{found.added:,} added, {found.removed:,} removed, {found.changed:,} changed{by}")
+    for line in found.schema:
+        paper.say(line)
+    if found.columns:
+        paper.table(
+            ["column", "changed in rows"],
+            [(name, f"{count:,}") for name, count in found.columns.items()],
+            right=["changed in rows"],
+        )
+    if found.sample:
+        paper.table(
+            [found.key, "column", "before", "after"],
+            [
+                (words.cell(one.key), one.column, words.cell(one.before), words.cell(one.after))
+                for one in found.sample
+            ],
+        )

@@ -17,10 +17,10 @@ from trimtab.server.requests import Deployment
 @click.option("--direct", is_flag=True, help="Switch at once, without shadow and canary.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Its port; 0 for any free one.")
 def deploy(session: Session, reference: str, name: str, direct: bool, port: int | None) -> None:
-    """Put a model version (default: the champion) behind a local endpoint.
+    """Put a model version behind a local endpoint.
 
-    The first deployment starts the endpoint in a process of its own. A later one opens a rollout,
-    which `trimtab tick` carries through its stages by evidence.
+    Without MODEL it is the champion. The first deployment starts the endpoint in a process of its
+    own. A later one opens a rollout, which `trimtab tick` carries through its stages by evidence.
     """
     request = Deployment(reference=reference, name=name, direct=direct, port=port)
     session.answer(session.call(operations.DEPLOY, request), render)

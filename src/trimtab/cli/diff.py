@@ -14,5 +14,5 @@ from trimtab.cli.verb import verb
 @click.argument("after")
 @click.option("--key", default="", help="The column that tells rows apart (default: configured).")
 def diff(session: Session, before: str, after: str, key: str) -> None:
-    """What differs between two data versions; the same as `trimtab data diff`."""
+    """Compare two data versions, as `trimtab data diff` does."""
     data.show_difference(session, before, after, key)

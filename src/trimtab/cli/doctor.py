@@ -14,10 +14,10 @@ from trimtab.server.requests import Anchor
 @verb("doctor", "trimtab doctor", "trimtab doctor --expect blake3:9f0b…")
 @click.option("--expect", default="", metavar="HEAD", help="A ledger head that you kept elsewhere.")
 def doctor(session: Session, expect: str) -> int:
-    """Verify the ledger's chain and re-read every blob; exits 1 where anything is wrong.
+    """Verify the ledger's chain and every stored blob.
 
-    A chain checked by itself shows that it is whole, not that it is the one you had: keep its
-    head somewhere else and give it with --expect.
+    Exits 1 where anything is wrong, and names it. A chain checked by itself shows that it is
+    whole, not that it is the one you had: keep its head somewhere else and give it with --expect.
     """
     health = session.call(operations.DOCTOR, Anchor(expect=expect))
     session.answer(health, _render)

@@ -13,19 +13,19 @@ from trimtab.server.answers import Endpoints, EndpointShown
 from trimtab.server.requests import Named, Nothing
 from trimtab.store.records import Endpoint
 
-endpoints = noun("endpoints", "Endpoints: where models answer.")
+endpoints = noun("endpoints", "Where models answer.")
 
 
 @verb("ls", "trimtab endpoints ls", of=endpoints)
 def ls(session: Session) -> None:
-    """Every endpoint with its address and what answers there."""
+    """List every endpoint with its address and its models."""
     session.answer(session.call(operations.ENDPOINTS_LS, Nothing()), _render_list)
 
 
 @verb("show", "trimtab endpoints show loans", of=endpoints)
 @click.argument("name")
 def show(session: Session, name: str) -> None:
-    """One endpoint: models, rollouts, incidents and windows of traffic."""
+    """Show an endpoint: models, rollouts, incidents, traffic."""
     session.answer(session.call(operations.ENDPOINTS_SHOW, Named(name=name)), _render)
 
 

@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from trimtab.cli.session import Session
 from trimtab.cli.verb import verb
-from trimtab.errors import RefusedError, UndecidedError
+from trimtab.errors import NotFoundError, RefusedError, UndecidedError
 from trimtab.loop.reports import Decision
 from trimtab.server import operations
 from trimtab.server.requests import Candidate
 
+if TYPE_CHECKING:  # the project brings the database with it
+    from trimtab.loop.project import Project
 
-@verb("gate", "trimtab gate blake3:4c1e…", "trimtab gate loans@v2 --strict")
-@click.argument("subject")
+
+@verb("gate", "trimtab gate", "trimtab gate loans@v2 --strict")
+@click.argument("subject", default="", metavar="[CANDIDATE]")
 @click.option("--run", default="", metavar="ID", help="The run that made the candidate.")
 @click.option("--strict", is_flag=True, help="Refuse what is undecided.")
 def gate(session: Session, subject: str, run: str, strict: bool) -> int:
-    """Hold the requirements against a packaged candidate, by digest or version.
+    """Hold the requirements against a packaged candidate.
 
-    Only a pass gets a version number. Exits 3 where it is refused, 6 where more data would be
-    needed to say.
+    CANDIDATE is a digest or a version; without it, it is the last one. Only a pass gets a version
+    number. Exits 3 where it is refused, 6 where more data would be needed to say.
     """
     project = session.project()
-    if "@" in subject:
-        from trimtab.store import versions  # the database is loaded only when needed
-
-        subject = versions.get(project.ws, "model", subject).digest
+    subject = _subject(project, subject)
     decision = operations.GATE.call(project, Candidate(subject=subject, run=run, strict=strict))
     session.answer(decision, render)
     return code(decision)
+
+
+def _subject(project: Project, asked: str) -> str:
+    from trimtab.store import verdicts, versions  # the database is loaded only when needed
+
+    if "@" in asked:
+        return versions.get(project.ws, "model", asked).digest
+    if asked:
+        return asked
+    last = verdicts.find(project.ws, place="gate", limit=1)
+    if not last:
+        raise NotFoundError("no candidate was judged yet", hint="`trimtab run` makes one")
+    return last[0].subject
 
 
 def render(decision: Decision) -> None:

@@ -11,20 +11,20 @@ from trimtab.server.answers import Incidents
 from trimtab.server.requests import Identified, Resolution, StateFilter
 from trimtab.store.records import Incident
 
-incidents = noun("incidents", "Incidents: what drifted off course, one for each cause.")
+incidents = noun("incidents", "What drifted off course, one for each cause.")
 
 
 @verb("ls", "trimtab incidents ls", "trimtab incidents ls --state open", of=incidents)
 @click.option("--state", default="", help="open or resolved.")
 def ls(session: Session, state: str) -> None:
-    """Incidents, newest first."""
+    """List incidents, newest first."""
     session.answer(session.call(operations.INCIDENTS_LS, StateFilter(state=state)), _render_list)
 
 
 @verb("show", "trimtab incidents show 01983f0c5a7b7c00", of=incidents)
 @click.argument("incident")
 def show(session: Session, incident: str) -> None:
-    """One incident, by its id or the beginning of it."""
+    """Show one incident, by its id or the beginning of it."""
     session.answer(session.call(operations.INCIDENTS_SHOW, Identified(id=incident)), _render)
 
 

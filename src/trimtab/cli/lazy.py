@@ -70,6 +70,11 @@ class LazyGroup(click.Group):
         rows = []
         for name in names:
             command = self.get_command(ctx, name)
-            rows.append((name.ljust(width), command.get_short_help_str(80) if command else ""))
+            rows.append((name.ljust(width), summary(command) if command else ""))
         with formatter.section(title):
             formatter.write_dl(rows)
+
+
+def summary(command: click.Command) -> str:
+    """The first line of a command's help, without its full stop."""
+    return (command.help or "").partition("\n")[0].strip().rstrip(".")

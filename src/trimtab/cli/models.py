@@ -10,19 +10,22 @@ from trimtab.server import operations
 from trimtab.server.answers import ModelShown, Versions
 from trimtab.server.requests import Nothing, Reference
 
-models = noun("models", "Models: packaged, gated and numbered.")
+models = noun("models", "Packaged, gated and numbered models.")
 
 
 @verb("ls", "trimtab models ls", of=models)
 def ls(session: Session) -> None:
-    """Model versions, newest first, with their aliases."""
+    """List model versions, newest first, with their aliases."""
     session.answer(session.call(operations.MODELS_LS, Nothing()), render_versions)
 
 
 @verb("show", "trimtab models show loans@champion", of=models)
 @click.argument("reference", metavar="MODEL")
 def show(session: Session, reference: str) -> None:
-    """A version (`NAME@v3`, `NAME@champion`) or a refused candidate by its digest."""
+    """Show a model's verdicts and evidence.
+
+    MODEL is `NAME@v3`, `NAME@champion`, or the digest of a refused candidate.
+    """
     session.answer(session.call(operations.MODELS_SHOW, Reference(reference=reference)), _render)
 
 

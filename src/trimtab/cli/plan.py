@@ -13,7 +13,7 @@ from trimtab.cli.verb import verb
 from trimtab.server.answers import Planned, PlannedStep
 
 
-class Param(click.ParamType):
+class Param(click.ParamType[tuple[str, Any]]):
     """`NAME=VALUE`, where the value is JSON, or text where it is not."""
 
     name = "NAME=VALUE"
@@ -34,9 +34,11 @@ class Param(click.ParamType):
 
 
 @verb("plan", "trimtab plan", "trimtab plan -p trials=50")
-@click.option("-p", "--param", "params", type=Param(), multiple=True, help="An argument of the flow.")
+@click.option(
+    "-p", "--param", "params", type=Param(), multiple=True, help="An argument of the flow."
+)
 def plan(session: Session, params: tuple[tuple[str, Any], ...]) -> None:
-    """What a run would execute, and why; changes nothing."""
+    """Say what a run would execute, and why; change nothing."""
     project = session.project()
     from trimtab.loop import train  # brings numpy and polars
 

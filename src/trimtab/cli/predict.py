@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,10 +30,11 @@ _SECONDS: Final = 60
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True, dir_okay=False))
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="Most rows.")
 def predict(session: Session, name: str, file: Path, limit: int) -> None:
-    """Send rows of a csv, parquet or JSON file to an endpoint and print what it answers.
+    """Send rows of a file to an endpoint.
 
-    Columns that the model does not know, such as the target, are left out. `-` reads JSON from
-    stdin. Every answer has an id: `trimtab why ID` says what it came from.
+    FILE is csv, parquet or JSON, and what the endpoint answers is printed. Columns that the model
+    does not know, such as the target, are left out. `-` reads JSON from stdin. Every answer has
+    an id: `trimtab why ID` says what it came from.
     """
     from trimtab.deploy import local  # the database is loaded only when needed
 
@@ -46,8 +46,8 @@ def predict(session: Session, name: str, file: Path, limit: int) -> None:
         hint = "`trimtab up` or `trimtab deploy` starts it"
         raise ConflictError(f"endpoint {name!r} is {endpoint.state}", hint=hint)
     signature = _signature(endpoint)
-    rows = _known(_read(file, limit), signature)
-    answer = _send(f"{local.url(endpoint)}/predict", rows)
+    rows = _known(_read(file, limit, signature), signature)
+    answer = _send(endpoint, rows)
     session.answer(answer, _render)
 
 
@@ -58,11 +58,14 @@ def _signature(endpoint: Endpoint) -> Signature:
     return signature.decode((folder / signature.FILE).read_bytes())
 
 
-def _read(file: Path, limit: int) -> list[dict[str, Any]]:
+def _read(file: Path, limit: int, signature: Signature) -> list[dict[str, Any]]:
     if file.suffix.lower() in (".csv", ".tsv", ".parquet", ".ndjson", ".jsonl"):
         from trimtab.data import reader  # brings polars
 
-        frame = reader.read([(file.name, file)]).frame.head(limit)
+        declared: dict[str, Any] = {
+            column.name: column.kind for column in signature.inputs if column.kind != "boolean"
+        }
+        frame = reader.read([(file.name, file)], declared).frame.head(limit)
         return [{name: _plain(value) for name, value in row.items()} for row in frame.to_dicts()]
     data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     try:
@@ -100,31 +103,35 @@ def _known(rows: list[dict[str, Any]], signature: Signature) -> list[dict[str, A
     ]
 
 
-def _send(url: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    request = urllib.request.Request(
-        url,
-        data=msgspec.json.encode({"rows": rows}),
-        headers={"content-type": "application/json"},
-    )
+def _send(endpoint: Endpoint, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=_SECONDS)
+    body = msgspec.json.encode({"rows": rows})
     try:
-        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
-            found: dict[str, Any] = msgspec.json.decode(answer.read())
-            return found
-    except urllib.error.HTTPError as error:
-        raise _refused(error) from error
-    except urllib.error.URLError as error:
-        raise ConflictError(f"{url} does not answer: {error.reason}") from error
+        connection.request("POST", "/predict", body, {"content-type": "application/json"})
+        answer = connection.getresponse()
+        said = answer.read()
+    except OSError as error:
+        hint = "its log is endpoint.log in its folder: see `trimtab endpoints show`"
+        raise ConflictError(
+            f"endpoint {endpoint.name!r} does not answer: {error}", hint=hint
+        ) from error
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise _refused(answer.status, said)
+    found: dict[str, Any] = msgspec.json.decode(said)
+    return found
 
 
-def _refused(error: urllib.error.HTTPError) -> TrimtabError:
+def _refused(status: int, said: bytes) -> TrimtabError:
     try:
-        said = msgspec.json.decode(error.read())["error"]
+        error = msgspec.json.decode(said)["error"]
         place = "".join(
-            f" ({key} {said[key]})" for key in ("row", "column") if said.get(key) is not None
+            f" ({key} {error[key]})" for key in ("row", "column") if error.get(key) is not None
         )
-        return DataError(f"{said['message']}{place}", hint=said.get("hint", ""))
+        return DataError(f"{error['message']}{place}", hint=error.get("hint", ""))
     except (msgspec.DecodeError, KeyError, TypeError):
-        return TrimtabError(f"the endpoint answered {error.code} {error.reason}")
+        return TrimtabError(f"the endpoint answered {status}")
 
 
 def _render(answer: dict[str, Any]) -> None:
@@ -135,10 +142,7 @@ def _render(answer: dict[str, Any]) -> None:
     columns = [name for name in (found[0] if found else {}) if name not in ("id", "scores")]
     paper.table(
         ["prediction", *columns],
-        [
-            (str(one["id"]), *(words.cell(one[name]) for name in columns))
-            for one in found
-        ],
+        [(str(one["id"]), *(words.cell(one[name]) for name in columns)) for one in found],
         right=[name for name in columns if name in ("score", "value")],
     )
     paper.say(f"answered by {answer['model_version']}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from trimtab.server import words
 
@@ -28,7 +28,7 @@ class Progress(AbstractContextManager["Progress"]):
         self._status: Status | None = None
         self._best: float | None = None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         if sys.stderr.isatty():
             from rich.console import Console  # only on a terminal
 

@@ -14,5 +14,5 @@ from trimtab.server.requests import Named
 @verb("rollback", "trimtab rollback", "trimtab rollback loans")
 @click.argument("name", default="", metavar="[ENDPOINT]")
 def rollback(session: Session, name: str) -> None:
-    """End an open rollout, or go back to the model before the champion; in one step."""
+    """End an open rollout, or go back to the model before."""
     session.answer(session.call(operations.ROLLBACK, Named(name=name)), deploy.render)

@@ -22,12 +22,15 @@ if TYPE_CHECKING:  # the project brings the database with it
 
 
 @verb("run", "trimtab run", "trimtab run -p trials=50 -p seed=1")
-@click.option("-p", "--param", "params", type=Param(), multiple=True, help="An argument of the flow.")
+@click.option(
+    "-p", "--param", "params", type=Param(), multiple=True, help="An argument of the flow."
+)
 def run(session: Session, params: tuple[tuple[str, Any], ...]) -> int:
-    """Train, package, measure and gate: the project's flow from data to a verdict.
+    """Train, package, measure and gate.
 
-    Steps and trials that were done before are not done again, so an interrupted run goes on where
-    it was. A source that has no version yet is added first. Exits 3 where the gate refuses.
+    The project's flow, from its data to a verdict. Steps and trials that were done before are not
+    done again, so an interrupted run goes on where it was. A source that has no version yet is
+    added first. Exits 3 where the gate refuses.
     """
     project = session.project()
     _add_missing(project)

@@ -11,7 +11,7 @@ from trimtab.server.answers import RunMetrics, Runs, RunShown
 from trimtab.server.requests import Identified, RunFilter, SeriesFilter
 from trimtab.store.records import Run
 
-runs = noun("runs", "Runs: every execution, with parameters, metrics, inputs and outputs.")
+runs = noun("runs", "Every execution, with what it read, made and measured.")
 
 
 @verb("ls", "trimtab runs ls", "trimtab runs ls --kind trial --limit 20", of=runs)
@@ -21,7 +21,10 @@ runs = noun("runs", "Runs: every execution, with parameters, metrics, inputs and
 @click.option("--all", "inner", is_flag=True, help="Also runs inside other runs.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000))
 def ls(session: Session, kind: str, name: str, status: str, inner: bool, limit: int) -> None:
-    """Runs, newest first; steps and trials inside a run with --all or --kind."""
+    """List runs, newest first.
+
+    Steps and trials, which are runs inside a run, are listed with --all or --kind.
+    """
     top = not inner and not kind
     request = RunFilter(kind=kind, name=name, status=status, top=top, limit=limit)
     session.answer(session.call(operations.RUNS_LS, request), _render_list)
@@ -30,7 +33,7 @@ def ls(session: Session, kind: str, name: str, status: str, inner: bool, limit: 
 @verb("show", "trimtab runs show 01983f0c5a7b7c00", of=runs)
 @click.argument("run")
 def show(session: Session, run: str) -> None:
-    """One run, by its id or the beginning of it."""
+    """Show one run, by its id or the beginning of it."""
     session.answer(session.call(operations.RUNS_SHOW, Identified(id=run)), _render_one)
 
 
@@ -38,7 +41,7 @@ def show(session: Session, run: str) -> None:
 @click.argument("run")
 @click.option("--key", default="", help="Only this series.")
 def metrics(session: Session, run: str, key: str) -> None:
-    """The metric series of a run."""
+    """Print the metric series of a run."""
     request = SeriesFilter(id=run, key=key)
     session.answer(session.call(operations.RUNS_METRICS, request), _render_metrics)
 

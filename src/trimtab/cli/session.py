@@ -13,7 +13,6 @@ import msgspec
 
 if TYPE_CHECKING:  # the project brings the database with it
     from trimtab.loop.project import Project
-
     from trimtab.server.operations import A, Operation, Q
 
 

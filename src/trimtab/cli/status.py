@@ -12,7 +12,7 @@ from trimtab.store.records import Verdict
 
 @verb("status", "trimtab status", "trimtab status --json")
 def status(session: Session) -> None:
-    """The project's loop at a glance: what is, what is wrong, what is going on."""
+    """Show the project's loop at a glance."""
     session.answer(session.call(operations.OVERVIEW, Nothing()), _render)
 
 
@@ -30,6 +30,7 @@ def _render(overview: Overview) -> None:
         ],
     )
     if overview.requirements:
+        paper.say()
         paper.table(
             ["requirement", "gate", "rollout", "monitor"],
             [
@@ -37,6 +38,7 @@ def _render(overview: Overview) -> None:
                 for one in overview.requirements
             ],
         )
+    paper.say()
     is_open = [one for one in overview.incidents if one.state == "open"]
     for incident in is_open:
         paper.say(f"incident {words.short(incident.id)}: {incident.title}")

@@ -11,7 +11,7 @@ from trimtab.server.requests import Nothing
 
 @verb("tick", "trimtab tick")
 def tick(session: Session) -> None:
-    """One pass of the controller: observe, compare, act.
+    """Make one pass of the controller: observe, compare, act.
 
     The same pass that `trimtab up` makes in a loop. It may be repeated at any time: what is done
     already is not done again.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # rich is loaded only to print
 )
 @click.argument("what")
 def why(session: Session, what: str) -> None:
-    """Walk back from a thing to what it was made of, decided by and caused by.
+    """Walk back from a thing to what caused it.
 
     WHAT is a model or data version, step:NAME, or the id of a prediction, run or incident.
     """

@@ -78,7 +78,7 @@ def check_target(frame: pl.DataFrame, target: str) -> None:
 
 
 def near(column: str, names: Collection[str]) -> str:
-    """ ", did you mean 'x'?" for the name nearest to `column`, or ""."""
+    """The end of a sentence that offers the name nearest to `column`, empty where none is near."""
     lower = {name.lower(): name for name in names}
     found = difflib.get_close_matches(column.lower(), list(lower), n=1, cutoff=0.5)
     return f", did you mean {lower[found[0]]!r}?" if found else ""

@@ -28,7 +28,7 @@ MISSING: Final = ("", "nan", "na", "n/a", "null", "none", "-nan")
 _BOOLEANS: Final = ("true", "false")
 _ZONED: Final = ("%+", "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z")
 _NAIVE: Final = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
-_DATE: Final = r"^\d{4}-\d{2}-\d{2}(?:[Tt]\d{2}:\d{2}|$)"
+_DATE: Final = r"^\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}|$)"
 _EPOCH_FROM: Final = 100_000_000
 _EXACT: Final = 2.0**53
 

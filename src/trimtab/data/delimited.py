@@ -24,6 +24,7 @@ from trimtab.errors import DataError
 
 _CHUNK: Final = 1 << 23
 _BOM: Final = b"\xef\xbb\xbf"
+_MIDDLE: Final = "a quote in the middle of a field"
 _SEPARATORS: Final = (",", ";", "\t", "|")
 
 Bytes = NDArray[np.uint8]
@@ -52,24 +53,25 @@ def read(path: Path, name: str) -> pl.DataFrame:
         keep[blank] = False
         frame = frame.filter(pl.Series(keep))
     if not frame.height:
-        raise DataError(
-            f"{name} has a header and no rows", hint="nothing was added; check the export"
-        )
+        raise DataError(f"{name} has a header and no rows", hint="check the export that wrote it")
     return frame
 
 
-def line_of(path: Path, row: int) -> int:
+def line_of(path: Path, name: str, row: int) -> int:
     """The line, counted from 1, on which data row `row`, counted from 0, starts."""
-    _, separator = _header(path, path.name)
+    _, separator = _header(path, name)
     with _mapped(path) as data:
-        records = ((line, fields) for line, fields, empty in _records(data, separator) if not empty)
-        return next(islice((line for line, _ in records), row + 1, None), 0)
+        lines = (line for line, _, empty in _records(data, separator) if not empty)
+        try:
+            return next(islice(lines, row + 1, None))
+        except (StopIteration, _Broken):
+            return row + 2  # polars took a quote that RFC 4180 forbids
 
 
 def _check_text(path: Path, name: str) -> None:
     """Refuse an empty file and bytes that are not UTF-8."""
     if not path.stat().st_size:
-        raise DataError(f"{name} is empty", hint="nothing was added; check the export")
+        raise DataError(f"{name} is empty", hint="check the export that wrote it")
     with _mapped(path) as data:
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise DataError(f"{name} is UTF-16, not UTF-8", hint="save it as UTF-8")
@@ -179,26 +181,24 @@ def _counted(
 def _records(data: mmap.mmap, separator: str) -> Iterator[tuple[int, int, bool]]:
     """(first line, fields, blank) of each record, one by one; raises _Broken at a misplaced quote."""
     mark = re.escape(separator.encode())
-    token = re.compile(rb'"(?:[^"]|"")*"|[^"\r\n' + mark + rb"]+|" + mark + rb'|\r?\n|\r|"')
+    token = re.compile(rb'"(?:[^"]|"")*"|[^"\n' + mark + rb"]+|" + mark + rb'|\n|"')
     line, first, fields, last, empty = 1, 1, 1, b"", True
     start = len(_BOM) if data[:3] == _BOM else 0
     for found in token.finditer(data, start):
         piece = found[0]
-        if piece in (b"\n", b"\r\n"):
+        if piece == b"\n":
             yield first, fields, empty
             line += 1
             first, fields, last, empty = line, 1, b"", True
-            continue
-        empty = False
-        if piece == separator.encode():
-            fields, last = fields + 1, b""
-            continue
-        if piece == b'"':
-            raise _Broken(line, "a quote opens and never closes" if not last else "a stray quote")
-        if last:
-            raise _Broken(line, "a quote in the middle of a field")
-        last = piece
-        line += piece.count(b"\n")
+        elif piece == separator.encode():
+            fields, last, empty = fields + 1, b"", False
+        elif piece != b"\r":
+            if last:
+                raise _Broken(line, _MIDDLE)
+            if piece == b'"':
+                raise _Broken(line, "a quote opens and never closes")
+            last, empty = piece, False
+            line += piece.count(b"\n")
     if not empty:
         yield first, fields, empty
 

@@ -67,6 +67,12 @@ def keep(root: Path, name: str, files: Mapping[str, Path], error: TrimtabError, 
     return folder
 
 
+def note(error: TrimtabError, folder: Path, root: Path) -> None:
+    """Add to an error's hint where its batch is kept, relative to the folder that holds `root`."""
+    place = f"nothing was added; the batch is kept in {folder.relative_to(root.parent)}"
+    error.hint = f"{error.hint}\n{place}" if error.hint else place
+
+
 def find(root: Path, name: str) -> list[Reason]:
     """The reasons of every kept batch of data `name`, newest first."""
     reasons = [

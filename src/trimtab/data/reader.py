@@ -60,7 +60,7 @@ class Table:
         part = self.parts[index]
         within = row - (ends[index - 1] if index else 0)
         if part.format == "csv":
-            return f"{part.name} line {delimited.line_of(part.path, within)}"
+            return f"{part.name} line {delimited.line_of(part.path, part.name, within)}"
         return f"{part.name} row {within + 1}"
 
 
@@ -114,10 +114,10 @@ def _raw(form: str, path: Path, name: str) -> pl.DataFrame:
     if form == "csv":
         return delimited.read(path, name)
     if not path.stat().st_size:
-        raise DataError(f"{name} is empty", hint="nothing was added; check the export")
+        raise DataError(f"{name} is empty", hint="check the export that wrote it")
     frame = _parquet(path, name) if form == "parquet" else _ndjson(path, name)
     if not frame.height:
-        raise DataError(f"{name} has no rows", hint="nothing was added; check the export")
+        raise DataError(f"{name} has no rows", hint="check the export that wrote it")
     return frame
 
 
@@ -184,7 +184,7 @@ def _typed(raw: Table, form: str, types: dict[str, Type], zone: str) -> Table:
     made: list[pl.Series] = []
     for values in raw.frame.get_columns():
         name = values.name
-        kind, done = _column(values, types.get(name), form, zone)
+        kind, done = column(values, types.get(name), form, zone)
         if done.bad >= 0:
             raise DataError(
                 f"{raw.where(done.bad)}, column {name!r}: {_short(values[done.bad])} is not "
@@ -212,10 +212,17 @@ def _typed(raw: Table, form: str, types: dict[str, Type], zone: str) -> Table:
     return Table(pl.DataFrame(made), raw.parts, tuple(notes))
 
 
-def _column(
+def column(
     values: pl.Series, declared: Type | None, form: str, zone: str
 ) -> tuple[Type, Converted]:
-    """A raw column converted to what is declared, or to what its values are."""
+    """A raw column of a format converted to what is declared, or else to what its values are.
+
+    A typed column of another kind than declared keeps its own, for the schema to refuse; integers
+    widen to numbers where they have fractions; a column without values has the declared type.
+    """
+    if declared is not None and values.null_count() == len(values):
+        nothing = pl.Series(values.name, [None] * len(values), dtype=columns.DTYPES[declared])
+        return declared, Converted(values=nothing)
     if declared is None and form in _TEXTUAL and values.dtype == pl.String:
         found = columns.infer(values)
         # JSON says itself what is a number or a boolean, but has no times.

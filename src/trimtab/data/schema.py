@@ -135,12 +135,8 @@ def follow(before: Schema | None, after: Schema) -> Schema:
     columns = []
     for column in after.columns:
         old = before.get(column.name)
-        kind = old.type if old is not None and column.empty else column.type
-        columns.append(
-            msgspec.structs.replace(
-                column, type=kind, nullable=column.nullable or old is None or old.nullable
-            )
-        )
+        nullable = column.nullable or old is None or old.nullable
+        columns.append(msgspec.structs.replace(column, nullable=nullable))
     return Schema(columns=tuple(columns))
 
 

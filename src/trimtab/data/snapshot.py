@@ -24,7 +24,7 @@ from trimtab.data import schema as schemas
 from trimtab.data.columns import Type
 from trimtab.data.record import FileRecord, SourceRecord
 from trimtab.data.schema import Change, Schema
-from trimtab.errors import ConfigError, ConflictError, DataError, NotFoundError
+from trimtab.errors import ConfigError, ConflictError, DataError, NotFoundError, StorageError
 from trimtab.store import artifacts, trees, versions
 from trimtab.store.records import Artifact, Version
 from trimtab.store.workspace import Workspace
@@ -72,7 +72,7 @@ def add(
     `on_progress` is called with a stage ("hash", "read", "store"), files done and files in all.
     Raises NotFoundError where the source has nothing, DataError where the table is refused (the
     batch is then in quarantine), ConflictError where a file changed meanwhile, StorageError where
-    the disk is full.
+    a file cannot be read or the disk is full.
     """
     tell = on_progress or _silent
     data = settings(config, name)
@@ -90,8 +90,7 @@ def add(
         except DataError as error:
             batch = _batch(fetched, files, before)
             kept = quarantine.keep(ws.root, name, batch, error, source_uri(data))
-            place = f"nothing was added; the batch is kept in {kept.relative_to(ws.project_dir)}"
-            error.hint = f"{error.hint}\n{place}" if error.hint else place
+            quarantine.note(error, kept, ws.root)
             raise
         tell("read", len(files), len(files))
         digest = _store(ws, fetched, files, tell)
@@ -140,9 +139,11 @@ def commit(
         "schema_changes": msgspec.to_builtins(read.changes),
         "notes": list(read.notes),
     }
+    meta = msgspec.json.decode(msgspec.json.encode(meta))  # as it will be read back
     size = sum(file.size for file in source.files)
     draft = Version(kind="data", name=name, number=0, digest=digest, meta=meta)
     tables.save(tables.cache_path(ws, draft), frame)
+    ws.blobs.flush()  # the bytes survive a loss of power before anything names them
     with ws.transaction():
         artifacts.record(
             ws,
@@ -209,14 +210,11 @@ def _hashed(fetched: sources.Fetched, tell: Progress) -> tuple[FileRecord, ...]:
     found = []
     for done, file in enumerate(fetched.files):
         tell("hash", done, len(fetched.files))
-        found.append(
-            FileRecord(
-                name=file.name,
-                size=file.path.stat().st_size,
-                digest=hashing.file_digest(file.path),
-                mtime=file.mtime,
-            )
-        )
+        try:
+            size, digest = file.path.stat().st_size, hashing.file_digest(file.path)
+        except OSError as error:
+            raise StorageError(f"cannot read {file.path}: {error.strerror}") from error
+        found.append(FileRecord(name=file.name, size=size, digest=digest, mtime=file.mtime))
     tell("hash", len(found), len(found))
     return tuple(found)
 

@@ -6,6 +6,7 @@ the version's schema. It may be deleted at any time; a damaged file in it is mad
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def save(path: Path, frame: pl.DataFrame) -> bool:
     except (pl.exceptions.PolarsError, OSError):
         return False
     finally:
-        staged.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            staged.unlink(missing_ok=True)
     return True
 
 

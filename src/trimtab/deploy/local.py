@@ -165,6 +165,10 @@ def _launch(ws: Workspace, name: str, place: Path, serve: ServeConfig, port: int
                 pid_started=started(found.pid),
                 port=found.port,
             )
+        if found is not None and found.error and not found.ready and found.pid == process.pid:
+            _end(process.pid, started(process.pid))
+            _save(ws, name, state="stopped", pid=0)
+            raise TrimtabError(f"endpoint {name!r} cannot serve: {found.error}", hint=_tail(place))
         if process.poll() is not None:
             _save(ws, name, state="stopped", pid=0)
             raise _failed(name, place, process.returncode, port)

@@ -13,6 +13,7 @@ from trimtab.loop.project import Project
 from trimtab.model import registry
 from trimtab.monitor import quality
 from trimtab.monitor.traffic import Answers
+from trimtab.store import versions
 from trimtab.store.records import Label, Version
 
 
@@ -68,17 +69,20 @@ def publish(project: Project, endpoint: str, since: int, *, run: str = "") -> Ve
         given = columns.get(source.key)
         if given is None or given.null_count():
             columns[source.key] = pl.Series(source.key, rows.ids)
+    frame = pl.DataFrame(columns)
+    before = versions.get(project.ws, "data", name).meta["schema"]["columns"]
     return publishing.publish(
         project.ws,
         project.config,
         name,
-        pl.DataFrame(columns),
+        frame,
         provenance={
             "method": "prediction log joined with labels",
             "endpoint": endpoint,
             "model": champion.digest,
             "since": ids.iso(since),
             "rows": len(index),
+            "absent": [one["name"] for one in before if one["name"] not in frame.columns],
         },
         run=run,
     )

@@ -22,6 +22,8 @@ from trimtab.store import operations, versions
 from trimtab.store.records import Action, Incident
 
 KIND: Final = "retrain"
+MAX_ATTEMPTS: Final = 3
+"""How often a job whose process died is started before a person is asked."""
 _LOSES_QUALITY: Final = (incidents.CONCEPT, incidents.REQUIREMENT)
 _PERIODS: Final = {"hour": "1h", "day": "1d", "week": "1w"}
 
@@ -84,6 +86,8 @@ def advance(project: Project, notes: Notes) -> int:
             ):
                 at_work += 1
                 notes.waiting.append(f"retraining since {ids.iso(action.updated_at)}")
+            elif action.result.get("attempts", 0) >= MAX_ATTEMPTS:
+                operations.update_action(ws, action.id, "failed", reason=_died(project, action))
             else:
                 at_work += 1
                 notes.acted.append(_launch(project, action))
@@ -138,9 +142,17 @@ def _launch(project: Project, action: Action) -> Action:
         "pid": process.pid,
         "pid_started": started(process.pid),
         "log": str(log.relative_to(project.folder)),
+        "attempts": action.result.get("attempts", 0) + 1,
     }
     operations.update_action(ws, action.id, "running", **facts)
     return action
+
+
+def _died(project: Project, action: Action) -> str:
+    log = project.folder / action.result.get("log", "")
+    lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
+    said = f": {lines[-1]}" if lines else ""
+    return f"the job died {action.result['attempts']} times{said}"
 
 
 def _too_many(project: Project) -> str:

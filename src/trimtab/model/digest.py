@@ -8,6 +8,7 @@ from pathlib import Path
 from trimtab import hashing
 from trimtab.errors import IntegrityError, NotFoundError
 from trimtab.store import trees
+from trimtab.store.blobs import Kind
 
 
 def folder_digest(folder: Path) -> str:
@@ -33,8 +34,8 @@ class _Digesting:
     def __init__(self) -> None:
         self._nodes: dict[str, bytes] = {}
 
-    def put(self, data: bytes) -> str:
-        name = hashing.digest("blob", data)
+    def put(self, data: bytes, *, kind: Kind = "blob") -> str:
+        name = hashing.digest(kind, data)
         self._nodes[name] = data
         return name
 

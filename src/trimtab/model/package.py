@@ -30,6 +30,7 @@ from trimtab.tune.frames import features as prepare
 
 PROFILE: Final = "reference.profile"
 MAX_PARITY_ROWS: Final = 50_000
+SCALE_ROWS: Final = 2_000
 
 Profile = bytes | Callable[[LoadedModel], bytes]
 
@@ -159,7 +160,7 @@ def _finish(
     frame, scores = asked.answerable(estimator, frame, whole)
     if not frame.height:
         raise ModelError("the estimator answers none of its own training rows")
-    scale = _scale(scores, whole)
+    scale = _scale(candidate, estimator, whole)
     (out / golden.FILE).write_bytes(golden.encode(_golden(frame, scores, signed, scale)))
     model = load.load(out, verify=False)
     withheld = describe.admissible(candidate.withheld.head(MAX_PARITY_ROWS), whole)
@@ -193,8 +194,10 @@ def _hold(
     return parity.compare(scores, got.score, decisions, scale=scale)
 
 
-def _scale(scores: NDArray[np.float64], signed: Signature) -> float:
-    """Regression errors are judged in standard deviations of the model's own answers."""
+def _scale(candidate: Candidate, estimator: Any, signed: Signature) -> float:
+    """A regression's differences are judged in standard deviations of its answers in training."""
     if signed.task != "regression":
         return 1.0
-    return max(float(scores.std()), 1e-9 * max(1.0, float(np.abs(scores).max(initial=0.0))))
+    rows = prepare(candidate.train.head(SCALE_ROWS), candidate.features)
+    values = asked.scores(estimator, rows, signed)
+    return max(float(values.std()), 1e-9 * max(1.0, float(np.abs(values).max(initial=0.0))))

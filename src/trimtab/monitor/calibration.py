@@ -59,7 +59,8 @@ def fit(scores: NDArray[Any], events: NDArray[Any], *, monotone: bool = True) ->
             "there is no withheld row to calibrate on", hint="evaluate the model on withheld rows"
         )
     cells = int(np.clip(len(score) // _CELL_ROWS, 1, _MAX_CELLS))
-    cuts = np.unique(np.quantile(score, np.arange(1, cells) / cells)) if cells > 1 else np.empty(0)
+    # cuts are scores that occur, above the lowest, so that no cell is empty
+    cuts = np.unique(np.quantile(score, np.arange(1, cells) / cells, method="higher"))
     cuts = cuts[cuts > score.min()]
     cell = np.searchsorted(cuts, score, side="right")
     rows = np.bincount(cell, minlength=len(cuts) + 1)
@@ -76,6 +77,23 @@ def fit(scores: NDArray[Any], events: NDArray[Any], *, monotone: bool = True) ->
         scores=tuple(middle.tolist()),
         chances=tuple(chances.tolist()),
     )
+
+
+def fit_residuals(
+    predictions: NDArray[Any], errors: NDArray[Any], *, share: float = 0.2
+) -> tuple[float, Calibration]:
+    """The size of error that a `share` of withheld rows exceeds, and how often at each prediction.
+
+    For a regression: feed the detector `abs(error) > limit` as events. A rank, so that no single
+    absurd error counts for more than one row.
+    """
+    if errors.shape != predictions.shape or errors.size == 0:
+        raise DataError(
+            "every withheld prediction needs its error", hint="evaluate the model first"
+        )
+    size = np.abs(errors.astype(np.float64))
+    limit = float(np.quantile(size, 1 - share))
+    return limit, fit(predictions, (size > limit).astype(np.float64), monotone=False)
 
 
 def constant(hits: int, rows: int) -> Calibration:

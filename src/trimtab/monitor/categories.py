@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trimtab.monitor.overdispersion import corrected
 from trimtab.monitor.tails import chi2_sf
+from trimtab.profile.cells import CategoryCells
 from trimtab.profile.distance import pearson, pool
 
 LEAST_EXPECTED: Final = 10.0
@@ -25,13 +26,38 @@ class ChiSquare(NamedTuple):
     p: float
 
 
-def listed(reference: NDArray[Any]) -> NDArray[np.int64]:
-    """The codes of levels that hold at least 10 reference rows.
+def comparable(
+    cells: CategoryCells, window: NDArray[Any], reference: NDArray[Any]
+) -> NDArray[np.int64]:
+    """The codes of levels whose shares in both samples (counts by code) compare fairly.
 
-    Rarer levels were listed because they happened to turn up, so their sum is too high in the
-    reference and falls in any other sample; they count as rest.
+    Levels were listed because they turned up in the reference, so a sum over listed levels is too
+    high there and falls in any other sample. Choosing by the count in both samples together does not
+    favour either (given it, the split is hypergeometric); what is left is to choose only levels that
+    were bound to be listed: 5 standard deviations above the rarest listed one.
     """
-    return np.flatnonzero(reference >= LEAST_EXPECTED).astype(np.int64)
+    k = len(cells.levels)
+    n, total = float(window[: k + 2].sum()), float(reference[: k + 2].sum())
+    if k == 0 or n == 0 or total == 0:
+        return np.empty(0, dtype=np.int64)
+    both = (window[:k] + reference[:k]).astype(np.float64)
+    expected = both * total / (n + total)
+    cut_short = reference[k] > 0 or not cells.complete
+    rarest = float(reference[:k].min()) if cut_short else 1.0
+    bound = expected - 5 * np.sqrt(expected * n / (n + total)) >= rarest
+    common = both * min(n, total) / (n + total) >= LEAST_EXPECTED
+    return np.flatnonzero(bound & common).astype(np.int64)
+
+
+def with_rest(
+    cells: CategoryCells, counts: NDArray[Any], codes: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The counts of the levels `codes`, then of all other text together (codes x 1, or a stack)."""
+    valued = counts[..., : len(cells.levels) + 2].sum(axis=-1, keepdims=True)
+    own = counts[..., codes]
+    rest = valued - own.sum(axis=-1, keepdims=True)
+    result: NDArray[np.int64] = np.concatenate([own, rest], axis=-1)
+    return result
 
 
 def grouped(window: NDArray[Any], reference: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

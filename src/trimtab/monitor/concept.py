@@ -165,7 +165,7 @@ def update(
     return state
 
 
-def excess(state: ConceptState) -> float:
+def progress(state: ConceptState) -> float:
     """How close the detector is to its alarm: log M over log run length; at 1 it alarms."""
     top = max(track.evidence for track in state.tracks)
     level = top + float(np.log(np.mean([np.exp(t.evidence - top) for t in state.tracks])))

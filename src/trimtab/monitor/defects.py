@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trimtab.monitor import budget, rates
 from trimtab.monitor.case import Case, Signal, stronger, sure
-from trimtab.monitor.categories import LEAST_EXPECTED, listed
+from trimtab.monitor.categories import comparable
 from trimtab.monitor.findings import Kind, Test
 from trimtab.monitor.overdispersion import corrected
 from trimtab.monitor.windows import LEAST_ROWS
@@ -19,7 +19,6 @@ from trimtab.profile.cells import CategoryCells, NumberCells
 _SPIKE_CELL: Final = 0.02
 _KINDS: Final[dict[str, Kind]] = {
     "outside": "data drift",
-    "other": "data drift",
     "unseen": "skew",
 }
 _WORDS: Final = {
@@ -29,7 +28,6 @@ _WORDS: Final = {
     "far": "far outside the training range",
     "outside": "outside the training range",
     "unseen": "never seen in training",
-    "other": "of rare levels",
 }
 
 
@@ -55,12 +53,14 @@ def spike(case: Case) -> Signal | None:
     An exact test of the most deviant cell, Bonferroni-corrected over the cells. A new concentration
     in a cell that was thin and is not a known single value looks like a default or a sentinel.
     """
-    cells, codes = case.cells, _single_cells(case)
+    cells = case.cells
     valued = slice(0, cells.ordered.stop + isinstance(cells, CategoryCells))
-    reference, total = case.reference[codes], int(case.reference[valued].sum())
+    total = int(case.reference[valued].sum())
     best: Signal | None = None
     for entry in case.scales:
+        codes = _single_cells(case, entry)
         window, n = case.windows[entry][codes], int(case.windows[entry][valued].sum())
+        reference = case.reference[codes]
         if n < LEAST_ROWS or total == 0 or len(codes) == 0:
             continue
         pooled = (window + reference) / (n + total)
@@ -82,11 +82,13 @@ def spike(case: Case) -> Signal | None:
     return best
 
 
-def _single_cells(case: Case) -> NDArray[np.int64]:
-    """The codes whose shares are compared one by one."""
-    if isinstance(case.cells, CategoryCells):
-        return listed(case.reference[: len(case.cells.levels)])
-    return np.arange(case.cells.ordered.stop)
+def _single_cells(case: Case, entry: int) -> NDArray[np.int64]:
+    """The codes whose shares are compared one by one: those that other tests do not count."""
+    cells = case.cells
+    if isinstance(cells, CategoryCells):
+        return comparable(cells, case.windows[entry], case.reference)
+    first = NumberCells.FIRST
+    return np.flatnonzero(case.reference[first : first + cells.inner]) + first
 
 
 def _spike_kind(case: Case, code: int) -> Kind:
@@ -94,7 +96,7 @@ def _spike_kind(case: Case, code: int) -> Kind:
     if isinstance(cells, CategoryCells):
         return "data drift"
     cell = code - NumberCells.FIRST
-    known = cell in cells.atoms or not 0 <= cell < cells.inner
+    known = cell in cells.atoms
     thin = case.reference[code] < _SPIKE_CELL * case.reference[cells.ordered].sum()
     return "broken input" if thin and not known else "data drift"
 
@@ -108,7 +110,7 @@ def _groups(case: Case) -> dict[str, tuple[tuple[int, ...], int, int]]:
     }
     if isinstance(cells, CategoryCells):
         groups["unseen"] = (groups["unseen"][0], *_unseen_levels(cells, total))
-        return groups | _rest(case, cells)
+        return groups
     first = NumberCells.FIRST
     gaps = np.flatnonzero(case.reference[first : first + cells.inner] == 0) + first
     # each gap may have been missed by a hair: one row each is granted to the reference
@@ -129,27 +131,6 @@ def _unseen_levels(cells: CategoryCells, total: int) -> tuple[int, int]:
     return max(1, round(cells.once * shrink)), max(1, round(total * shrink))
 
 
-def _rest(case: Case, cells: CategoryCells) -> dict[str, tuple[tuple[int, ...], int, int]]:
-    """The share of rare, other and unseen levels, where the reference had rare ones.
-
-    Of the levels that hold c rows or more, c times the number that hold exactly c is what falls below
-    in another sample (Good 1953, summed over counts); the reference is granted it, and its variance.
-    """
-    levels = case.reference[: len(cells.levels)]
-    rare = np.flatnonzero(levels < LEAST_EXPECTED)
-    codes = (*rare.tolist(), len(cells.levels), len(cells.levels) + 1)
-    hits = int(case.reference[list(codes)].sum())
-    kept = levels[levels >= LEAST_EXPECTED]
-    if hits == 0 or kept.size == 0:
-        return {}
-    least = float(kept.min())
-    at_least = float((kept < 1.5 * least).sum()) / max(1.0, 0.5 * least)
-    moving = least * at_least
-    shrink = hits / (hits + least * moving)
-    granted = round((hits + moving) * shrink), max(1, round(case.total * shrink))
-    return {"other": (codes, *granted)}
-
-
 def _defect(
     case: Case,
     name: str,
@@ -161,7 +142,7 @@ def _defect(
 ) -> Signal | None:
     n = int(case.rows[entry])
     k = int(case.windows[entry][list(codes)].sum())
-    fell = name in {"missing", "other"} and k * total < hits * n
+    fell = name == "missing" and k * total < hits * n
     if total == 0 or not rates.far_from(k, n, hits, total) or (k * total < hits * n and not fell):
         return None
     p = rates.two_sided(k, n, hits, total)

@@ -21,7 +21,6 @@ Test = Literal[
     "far",
     "outside",
     "unseen",
-    "other",
     "correlation",
     "errors",
 ]

@@ -13,7 +13,7 @@ from typing import Final
 from trimtab.monitor.case import Case, Signal, stronger, sure
 from trimtab.monitor.defects import broken, spike
 from trimtab.monitor.findings import Kind
-from trimtab.monitor.shapes import levels_moved, numbers_moved, rest_moved
+from trimtab.monitor.shapes import known_levels_moved, levels_moved, numbers_moved, rest_moved
 from trimtab.profile.cells import NumberCells
 
 _TORN: Final = 0.05
@@ -28,7 +28,11 @@ def inspect(case: Case) -> list[Signal]:
         moved = numbers_moved(case, cells)
         signals = _explained(case, cells, moved, peak, signals)
     else:
-        signals += [signal for signal in (levels_moved(case, cells), peak) if signal]
+        drifted = [signal for signal in (levels_moved(case, cells), peak) if signal]
+        unseen = next((signal for signal in signals if signal.test == "unseen"), None)
+        # new levels take their share from every other one: drift only if those moved among themselves
+        if unseen is None or known_levels_moved(case, cells, unseen.entry):
+            signals += drifted
     best: dict[Kind, Signal] = {}
     for signal in signals:
         best[signal.kind] = stronger(best.get(signal.kind), signal)

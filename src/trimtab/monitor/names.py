@@ -26,6 +26,7 @@ class Naming(NamedTuple):
 Onset = dict[tuple[str, str], int]
 
 _ORDER: Final[tuple[Kind, ...]] = ("broken input", "skew", "broken join", "data drift")
+_DEFECTS: Final = ("broken input", "skew", "broken join")
 _LISTED: Final = 3
 _STREAMS: Final = {
     "errors": "wrong decisions",
@@ -58,34 +59,27 @@ def name_errors(
     excesses: Mapping[str, Excess] | None = None,
     *,
     margin: float = 0.01,
+    outcome: str = "",
 ) -> Naming:
     """Whether errors that rose beyond expectation are concept drift, and why (or why not).
 
     `inputs` are the findings on the same rows' inputs. A defect that touches a share of the rows
     explains an excess of at most that share. `excesses` (feature -> `strata.excess` since the
     alarm's `since`) must hold the features that drifted: where rows of equal score and equal value
-    of a drifted feature err no more than before, the drift explains the errors.
+    of a drifted feature err no more than before, the drift explains the errors. `outcome` says in the plural
+    what rose, where it is not wrong decisions or events.
     """
     if alarm is None:
         return Naming(None, "errors are as the model's own probabilities expect them")
     found = {finding.kind: finding for finding in inputs}
     rate = (alarm.seen - alarm.expected) / max(alarm.rows, 1)
-    for kind in ("broken input", "skew", "broken join"):
-        defect = found.get(kind)
-        if defect is not None and defect.detail["rows_touched"] >= rate:
-            return Naming(None, f"errors rose, and {kind} explains it: mend the input first")
     drift = found.get("data drift")
     moved = [feature.feature for feature in drift.features] if drift else []
-    for name in moved:
-        excess = (excesses or {}).get(name)
-        if excess is not None and excess.lo <= margin:
-            return Naming(
-                None,
-                f"errors rose because {name} moved to where the model is less accurate, or to where "
-                "no withheld row can tell",
-            )
+    explained = _explained(found, rate, moved, excesses or {}, margin)
+    if explained:
+        return Naming(None, explained)
     cause = "more than the moved inputs explain" if moved else "while the inputs did not move"
-    what = _STREAMS[alarm.stream]
+    what = outcome or _STREAMS[alarm.stream]
     text = (
         f"Concept drift: {what} rose {cause}: {alarm.seen:.0f} in {alarm.rows} labelled rows since "
         f"row {alarm.since}, {alarm.expected:.0f} were expected."
@@ -104,6 +98,26 @@ def name_errors(
         },
     )
     return Naming(finding, text)
+
+
+def _explained(
+    found: Mapping[Kind, Finding],
+    rate: float,
+    moved: Iterable[str],
+    excesses: Mapping[str, Excess],
+    margin: float,
+) -> str:
+    """Why an excess `rate` of errors is no concept drift; empty where nothing explains it."""
+    for kind, defect in found.items():
+        if kind in _DEFECTS and defect.detail["rows_touched"] >= rate:
+            return f"errors rose, and {kind} explains it: mend the input first"
+    for name in moved:
+        if name in excesses and excesses[name].lo <= margin:
+            return (
+                f"errors rose because {name} moved to where the model is less accurate, or to where "
+                "no withheld row can tell"
+            )
+    return ""
 
 
 def _finding(

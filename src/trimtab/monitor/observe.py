@@ -67,7 +67,7 @@ def observe(
 ) -> Seen:
     """Take in new traffic and labels of an endpoint and judge what closed since the last look."""
     _ingest(ws, config, endpoint)
-    quality.take_labels(ws, config)
+    refused = quality.take_labels(ws, config)
     moment = _moment(ws, config, endpoint, now)
     model = monitored(ws, champion)
     if model is None:
@@ -80,7 +80,7 @@ def observe(
                         model.reference, closed, findings)  # fmt: skip
     alarms = [_alarm(one, closed) for one in findings if one.severity == "alarm"]
     alarms += [Alarm(**one) for one in seen.alarms]
-    sentences = [_sentence(endpoint, champion, closed, findings), *seen.sentences]
+    sentences = [*refused, _sentence(endpoint, champion, closed, findings), *seen.sentences]
     return Seen(now=moment, sentences=sentences, alarms=alarms)
 
 

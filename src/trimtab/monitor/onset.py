@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.monitor.case import Case, Signal
-from trimtab.monitor.categories import listed
+from trimtab.monitor.categories import comparable, with_rest
 from trimtab.profile.cells import NumberCells
 from trimtab.profile.distance import anderson_darling, pearson, pool
 
@@ -27,8 +27,9 @@ def strongest_run(case: Case, signal: Signal) -> int:
         ordered = case.cells.ordered
         windows, reference = case.windows[:, ordered], case.reference[ordered]
         return int(np.nan_to_num(anderson_darling(windows, reference)).argmax())
-    codes = listed(case.reference[: len(case.cells.levels)])
-    windows, reference = case.windows[:, codes], case.reference[codes]
+    codes = comparable(case.cells, case.windows[-1], case.reference)
+    windows = with_rest(case.cells, case.windows, codes)
+    reference = with_rest(case.cells, case.reference, codes)
     turn = _turn(windows[-1] + reference, int(windows[0].sum()))
     return int(np.nan_to_num(pearson(windows @ turn, reference @ turn)).argmax())
 

@@ -44,17 +44,37 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     alarms: list[dict[str, Any]] = []
 
 
-def take_labels(ws: Workspace, config: Config) -> int:
-    """Read new files of `[serve] labels`; returns how many predictions got their truth."""
+def take_labels(ws: Workspace, config: Config) -> list[str]:
+    """Read new files of `[serve] labels`; returns sentences on files that were refused."""
     if not config.serve.labels:
-        return 0
+        return []
+    cursor = msgspec.convert(states.get(ws, "outcomes") or {}, outcomes.Cursor)
     target = next((one.target for one in config.data.values() if one.target), "")
-    found = outcomes.take(ws, config.serve.labels, target, states.get(ws, "outcomes") or {})
+    found = outcomes.read_outcomes(
+        config.serve.labels,
+        ws.project_dir,
+        target=target,
+        since=cursor,
+        zone=config.project.timezone,
+        root=ws.root,
+    )
+    if found.cursor == cursor:
+        return []
+    arrived = ids.now()
+    labels = [
+        Label(
+            prediction=row.pop(outcomes.PREDICTION),
+            labelled_at=ids.from_datetime(row.pop(outcomes.LABELLED)),
+            value=row.pop(target),
+            received_at=arrived,
+            extra=row,
+        )
+        for row in found.frame.to_dicts()
+    ]
     with ws.transaction():
-        new = operations.add_labels(ws, found.labels)
-        if found.cursor is not None:
-            states.put(ws, "outcomes", found.cursor)
-    return new
+        operations.add_labels(ws, labels)
+        states.put(ws, "outcomes", found.cursor)
+    return [f"label file {one.file} was refused: {one.error}" for one in found.problems]
 
 
 def look(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from trimtab.monitor import anderson, budget
 from trimtab.monitor.case import Case, Signal, stronger
-from trimtab.monitor.categories import chi_square, grouped, listed
+from trimtab.monitor.categories import chi_square, comparable, grouped, with_rest
 from trimtab.monitor.effect import Effect, Grid, grid, total_variation, wasserstein
 from trimtab.monitor.findings import Measure
 from trimtab.monitor.windows import LEAST_ROWS
@@ -55,10 +55,10 @@ def rest_moved(case: Case, cells: NumberCells, entry: int, without: tuple[int, .
 def levels_moved(case: Case, cells: CategoryCells) -> Signal | None:
     """The strongest scale at which a category's level shares moved by more than the margin."""
     best: Signal | None = None
-    codes = listed(case.reference[: len(cells.levels)])
-    reference = case.reference[codes]
     for entry in case.scales:
-        window = case.windows[entry][codes]
+        codes = comparable(cells, case.windows[entry], case.reference)
+        window = with_rest(cells, case.windows[entry], codes)
+        reference = with_rest(cells, case.reference, codes)
         if window.sum() < LEAST_ROWS:
             continue
         test = chi_square(window, reference, case.at(case.shape, entry), case.chunks)
@@ -73,6 +73,13 @@ def levels_moved(case: Case, cells: CategoryCells) -> Signal | None:
         )
         best = stronger(best, signal)
     return best
+
+
+def known_levels_moved(case: Case, cells: CategoryCells, entry: int) -> bool:
+    """Whether levels known from training moved among themselves (at the 0.1 % level)."""
+    codes = comparable(cells, case.windows[entry], case.reference)
+    window, reference = case.windows[entry][codes], case.reference[codes]
+    return chi_square(window, reference, case.at(case.shape, entry), case.chunks).p < 1e-3
 
 
 def measure(case: Case) -> Measure:
@@ -93,8 +100,8 @@ def measure(case: Case) -> Measure:
             hi=effect.hi,
             unit="sd",
         )
-    codes = listed(case.reference[: len(cells.levels)])
-    window, reference = case.windows[0][codes], case.reference[codes]
+    codes = comparable(cells, case.windows[0], case.reference)
+    window, reference = (with_rest(cells, x, codes) for x in (case.windows[0], case.reference))
     test = chi_square(window, reference, case.at(case.shape, 0), case.chunks)
     effect = total_variation(*grouped(window, reference))
     return Measure(
@@ -130,7 +137,8 @@ def _swapped(cells: CategoryCells, codes: Counts, window: Counts, reference: Cou
     """The level whose share changed most."""
     f, g = window / window.sum(), reference / reference.sum()
     most = int(np.abs(f - g).argmax())
-    return f"{cells.label(int(codes[most]))} {_percent(f[most])}, was {_percent(g[most])}"
+    name = cells.label(int(codes[most])) if most < len(codes) else "other levels"
+    return f"{name} {_percent(f[most])}, was {_percent(g[most])}"
 
 
 def _percent(share: float) -> str:

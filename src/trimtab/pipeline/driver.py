@@ -1,312 +1,287 @@
-"""Runs a flow: looks every step up, runs what is not known, remembers what it gave.
+"""Running a flow: what is remembered is reused, the rest runs as soon as its inputs are there.
 
-A step's outputs are stored before the row that says so, so a run that dies anywhere is gone on with
-by the next, which repeats no finished step. Two runs at once share work: a step is run by one of
-them and awaited by the other.
+A run can be stopped at any moment, by Ctrl-C or by kill -9; the next one goes on from the last step
+that finished. Flows may overlap: a step runs once and the others wait for it (`perform`).
 """
 
 from __future__ import annotations
 
-import os
-import resource
-import sys
-import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final
+
+import msgspec
 
 from trimtab import ids
 from trimtab.config import Config
-from trimtab.data import tables
-from trimtab.errors import PipelineError, TrimtabError
-from trimtab.pipeline import codecs, planning, snapshot
-from trimtab.pipeline.context import Context, entered
-from trimtab.pipeline.flow import Graph, trace
-from trimtab.pipeline.handle import Handle
-from trimtab.pipeline.load import load
-from trimtab.pipeline.planning import Prepared
-from trimtab.pipeline.step import Node
-from trimtab.store import cache, leases, runs
-from trimtab.store.records import CachedStep, Run
+from trimtab.errors import PipelineError, UsageError
+from trimtab.pipeline import blame, datasets, executors, graph, lookup, outputs, perform, snapshot
+from trimtab.pipeline import plan as planning
+from trimtab.pipeline.events import (
+    FlowFinished,
+    FlowStarted,
+    Listener,
+    StepCached,
+    StepFinished,
+    StepStarted,
+    silent,
+)
+from trimtab.pipeline.flow import Flow
+from trimtab.pipeline.graph import Graph, Node
+from trimtab.pipeline.heartbeat import Heartbeat
+from trimtab.pipeline.job import Input, Job, State
+from trimtab.pipeline.keys import StepKey
+from trimtab.pipeline.outputs import Outputs
+from trimtab.pipeline.result import FlowResult, StepResult, output_refs
+from trimtab.pipeline.session import Session
+from trimtab.pipeline.snapshot import Snapshot
+from trimtab.store import runs
+from trimtab.store.records import Run, RunStatus
 from trimtab.store.workspace import Workspace
+from trimtab.track import environment, process
 
-Progress = Callable[[str, dict[str, Any]], None]
-_LEASE_SECONDS: Final = 20.0
-_WAIT_SECONDS: Final = 0.1
-
-
-@dataclass(frozen=True)
-class FlowResult:
-    """A flow's run. `output` is the digest of what it returned; `value()` loads it."""
-
-    run: Run
-    output: str
-    value: Callable[[], Any]
-    nothing_to_do: bool
-    steps_run: int
-    steps_cached: int
-
-
-class Execution:
-    """The state of one run of a flow: digests and codecs per node, and values that are loaded."""
-
-    def __init__(
-        self, ws: Workspace, config: Config, folder: Path, run: Run, say: Progress
-    ) -> None:
-        self.ws = ws
-        self.config = config
-        self.folder = folder
-        self.run = run
-        self.say = say
-        self.digests: dict[str, str] = {}
-        self.codecs: dict[str, str] = {}
-        self.values: dict[str, Any] = {}
-        self.ran = 0
-        self.cached = 0
-
-    def value(self, node: str) -> Any:
-        """The value of a node, loaded when it is first needed."""
-        if node not in self.values:
-            if node.startswith("data:"):
-                self.values[node] = tables.read(self.ws, self.digests[node])
-            else:
-                self.values[node] = codecs.get(self.ws, self.digests[node], self.codecs[node])
-        return self.values[node]
+_PAUSE: Final = 0.01
 
 
 def run(
     ws: Workspace,
     config: Config,
-    folder: Path,
-    *,
+    flow: str | Flow[..., Any] = "",
     params: Mapping[str, Any] | None = None,
+    *,
     cause: Mapping[str, Any] | None = None,
+    on_event: Listener = silent,
+    executor: str = "inline",
     data: Mapping[str, str] | None = None,
-    on_event: Progress | None = None,
+    code: str = "",
 ) -> FlowResult:
-    """Run the project's flow from the code in `folder`.
+    """Run a flow (by default `[model] flow`) of the project folder.
 
-    `data` names versions of sources to use instead of the latest. Raises PipelineError naming the
-    step and the line of the user's code, or the TrimtabError that a step raised.
+    `data` pins datasets to versions (`{"applications": "applications@v2"}`); others are read from
+    their source. `code` is the digest of a snapshot to run instead of the project's files. `cause`
+    says what asked for the run. Raises PipelineError where a step fails, naming it and the line;
+    Ctrl-C marks what runs as cancelled and goes through.
     """
-    say = on_event or _silent
-    close_dead(ws)
-    graph = trace(load(folder, config.model.flow), config.data, params or {})
-    inputs = planning.inputs(ws, graph, data or {})
-    code, facts = snapshot.take(ws, folder)
-    flow_run = runs.start(
+    process.reap(ws)
+    folder = snapshot.materialise(ws, code) if code else ws.project_dir
+    drawn = graph.draw(planning.named(ws, config, flow, folder), config, params or {})
+    for name in data or {}:
+        if name not in drawn.flow.datasets:
+            raise UsageError(f"flow {drawn.flow.name} takes no dataset {name!r}")
+    taken = snapshot.kept(code) if code else snapshot.take(ws, config)
+    started = _start(ws, config, drawn, taken, dict(cause or {}))
+    session = Session(
+        ws=ws,
+        config=config,
+        graph=drawn,
+        run=started.id,
+        code=started.code,
+        environment=started.environment,
+        folder=folder,
+        listener=on_event,
+    )
+    on_event(FlowStarted(started.id, drawn.flow.name, tuple(node.name for node in drawn.steps)))
+    begun = time.perf_counter()
+    status: RunStatus = "failed"
+    try:
+        with Heartbeat(ws) as heart:
+            heart.add(started.id)
+            versions = _read_data(session, data or {})
+            steps = _Drive(session, executors.make(executor, session), heart).all()
+        status = "cached" if all(step.status == "cached" for step in steps) else "done"
+        found = _finish(session, status)
+    except BaseException as error:
+        status = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
+        runs.finish(ws, started.id, status, error=blame.as_data(error))
+        raise
+    finally:
+        on_event(FlowFinished(started.id, status, time.perf_counter() - begun))
+    return FlowResult(
+        run=runs.get(ws, started.id),
+        outputs=found,
+        steps=steps,
+        data=versions,
+        load=lambda: graph.fill(drawn.result, session.value),
+    )
+
+
+def _start(
+    ws: Workspace, config: Config, drawn: Graph, taken: Snapshot, cause: dict[str, Any]
+) -> Run:
+    tags: dict[str, Any] = {process.TAG: process.mark(), "config": config.digest}
+    if taken.git is not None:
+        tags["git"] = msgspec.to_builtins(taken.git)
+    return runs.start(
         ws,
         "flow",
-        graph.name,
-        params=graph.params,
-        cause=dict(cause or {}),
-        tags=facts,
-        code=code,
-        environment=snapshot.environment(ws),
+        drawn.flow.name,
+        params=dict(drawn.params),
+        cause=cause,
+        tags=tags,
+        code=taken.digest,
+        environment=environment.record(ws),
     )
-    state = Execution(ws, config, folder, flow_run, say)
-    for name, version in inputs.items():
-        state.digests[f"data:{name}"] = version.digest
-        runs.link(ws, flow_run.id, "in", name, version.digest)
-    try:
-        with _beating(ws, flow_run.id):
-            for number, node in enumerate(graph.nodes, start=1):
-                _node(state, node, number, len(graph.nodes))
-    except BaseException as error:
-        status = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
-        runs.finish(ws, flow_run.id, status, error=described(error))  # type: ignore[arg-type]
-        raise
-    return _finished(state, graph)
 
 
-def close_dead(ws: Workspace) -> None:
-    """Mark runs as failed whose process of this machine is gone."""
-    for one in runs.find(ws, status="running", limit=1000):
-        if one.pid and one.pid != os.getpid() and not _exists(one.pid):
-            runs.finish(
-                ws, one.id, "failed", error={"type": "Killed", "message": "its process is gone"}
+def _read_data(session: Session, pinned: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for node in session.graph.nodes:
+        if node.step is None:
+            version = datasets.read(
+                session.ws,
+                session.config,
+                node.name,
+                run=session.run,
+                pinned=pinned.get(node.name, ""),
             )
-
-
-def described(error: BaseException) -> dict[str, Any]:
-    """An error as data."""
-    return {
-        "type": type(error).__name__,
-        "message": str(error),
-        "traceback": "".join(traceback.format_exception(error)),
-    }
-
-
-def _node(state: Execution, node: Node, number: int, total: int) -> None:
-    prepared = planning.prepare(node, state.digests, state.config)
-    facts = {"step": node.id, "number": number, "total": total}
-    found = planning.lookup(state.ws, prepared.key)
-    if found is None:
-        found = _single_flight(state, node, prepared, facts)
-    else:
-        state.cached += 1
-        state.say("cached", facts)
-    state.digests[node.id] = found.outputs[0]
-    state.codecs[node.id] = found.codecs[0]
-
-
-def _single_flight(
-    state: Execution, node: Node, prepared: Prepared, facts: dict[str, Any]
-) -> CachedStep:
-    """Run a step, unless another process is at it: then wait for what it gives."""
-    ws, lease, holder = state.ws, f"step:{prepared.key}", state.run.id
-    told = False
-    while not leases.acquire(ws, lease, holder, _LEASE_SECONDS):
-        if not told:
-            state.say("waiting", {**facts, "reason": "another run is at this step"})
-            told = True
-        time.sleep(_WAIT_SECONDS)
-    try:
-        found = planning.lookup(ws, prepared.key)
-        if found is not None:
-            state.cached += 1
-            state.say("cached", facts)
-            return found
-        state.say("step", {**facts, "reason": planning.reason(ws, node, prepared)})
-        with _renewing(ws, lease, holder):
-            return _execute(state, node, prepared)
-    finally:
-        leases.release(ws, lease, holder)
-
-
-def _execute(state: Execution, node: Node, prepared: Prepared) -> CachedStep:
-    ws = state.ws
-    step_run = runs.start(
-        ws, "step", node.step.name, parent=state.run.id, key=prepared.key, params=_shown(node)
-    )
-    arguments = {
-        name: state.value(value.node) if isinstance(value, Handle) else value
-        for name, value in node.arguments.items()
-    }
-    context = Context(ws, state.config, state.folder, step_run.id, prepared.key, state.say)
-    try:
-        with entered(context):
-            value = node.step.function(**arguments)
-        digest, codec = codecs.put(ws, value, f"step {node.id!r}")
-    except BaseException as error:
-        status = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
-        runs.finish(ws, step_run.id, status, error=described(error))  # type: ignore[arg-type]
-        if isinstance(error, TrimtabError) or not isinstance(error, Exception):
-            raise
-        raise PipelineError(
-            f"step {node.id!r} failed: {type(error).__name__}: {error}{_where(error, state.folder)}",
-            hint=f"`trimtab runs show {step_run.id}` has the whole traceback",
-        ) from error
-    found = CachedStep(
-        key=prepared.key,
-        run=step_run.id,
-        name=node.step.name,
-        outputs=[digest],
-        codecs=[codec],
-        components=prepared.components,
-        observed=context.observed,
-        weak=list(prepared.weak),
-        created_at=ids.now(),
-    )
-    with ws.transaction():
-        if not cache.put(ws, found):
-            cache.remove(
-                ws, prepared.key
-            )  # what it observed has changed since, or its output is gone
-            cache.put(ws, found)
-        for name, one in node.arguments.items():
-            if isinstance(one, Handle):
-                runs.link(ws, step_run.id, "in", name, state.digests[one.node])
-        runs.link(ws, step_run.id, "out", node.id, digest)
-        runs.finish(ws, step_run.id, "done", peak_bytes=_peak())
-    state.values[node.id] = value
-    state.ran += 1
+            session.outputs[node.number] = outputs.of_dataset(version.digest)
+            runs.link(session.ws, session.run, "in", node.name, version.digest)
+            found[node.name] = version.label
     return found
 
 
-def _finished(state: Execution, graph: Graph) -> FlowResult:
-    ws, output = state.ws, graph.output.node
-    status: Any = "done" if state.ran else "cached"
+def _finish(session: Session, status: RunStatus) -> dict[str, str]:
+    """Link what the flow returned, and end its run."""
+    ws = session.ws
+    found: dict[str, str] = {}
+    for name, ref in output_refs(session.graph.result).items():
+        made = session.outputs[ref.node]
+        items = range(len(made.digests)) if ref.item is None else (ref.item,)
+        for item in items:
+            found[name if len(items) == 1 else f"{name}.{item}"] = made.digests[item]
+    if status == "done":
+        ws.blobs.flush()
     with ws.transaction():
-        runs.link(ws, state.run.id, "out", "result", state.digests[output])
-        runs.finish(ws, state.run.id, status, peak_bytes=_peak())
-    return FlowResult(
-        run=runs.get(ws, state.run.id),
-        output=state.digests[output],
-        value=lambda: state.value(output),
-        nothing_to_do=not state.ran,
-        steps_run=state.ran,
-        steps_cached=state.cached,
+        for name, digest in found.items():
+            runs.link(ws, session.run, "out", name, digest)
+        runs.finish(ws, session.run, status, peak_bytes=process.peak_bytes())
+    return found
+
+
+class _Drive:
+    """The steps of a session on their way through an executor."""
+
+    def __init__(self, session: Session, executor: executors.Executor, heart: Heartbeat) -> None:
+        self._session = session
+        self._executor = executor
+        self._heart = heart
+        self._waiting = list(session.graph.steps)
+        self._running: dict[str, tuple[Node, StepKey, tuple[str, ...]]] = {}
+        self._done: dict[int, StepResult] = {}
+        self._failure: PipelineError | None = None
+
+    def all(self) -> tuple[StepResult, ...]:
+        """Run every step; raises PipelineError for the first that fails, when no other runs."""
+        try:
+            while self._running or (self._waiting and self._failure is None):
+                if not (self._start_ready() | self._collect()):
+                    time.sleep(_PAUSE)
+        except BaseException:
+            for handle in self._running:
+                self._executor.cancel(handle)
+            raise
+        finally:
+            self._executor.close()
+        if self._failure is not None:
+            raise self._failure
+        return tuple(self._done[node.number] for node in self._session.graph.steps)
+
+    def _start_ready(self) -> bool:
+        """Start what can start now; whether anything moved."""
+        moved = False
+        for node in tuple(self._waiting):
+            if self._failure or len(self._running) >= self._executor.slots:
+                break
+            if all(ref.node in self._session.outputs for ref in node.inputs):
+                self._waiting.remove(node)
+                self._start(node)
+                moved = True
+        return moved
+
+    def _start(self, node: Node) -> None:
+        session = self._session
+        key = session.key(node)
+        known = _remembered(session, node, key)
+        if known is not None:
+            self._take(node, key, known, ())
+            return
+        reasons = (
+            planning.why(session.ws, key) if node.step and node.step.cache else ("not cached",)
+        )
+        job = _job(session, node, key, reasons)
+        self._heart.add(job.id)
+        session.listener(StepStarted(node.name, job.id, "; ".join(reasons)))
+        self._running[self._executor.submit(job)] = (node, key, reasons)
+
+    def _collect(self) -> bool:
+        """Take in what has ended; whether anything had."""
+        states = self._executor.poll(list(self._running))
+        over = {handle: state for handle, state in states.items() if state.is_over}
+        for handle, state in over.items():
+            node, key, reasons = self._running.pop(handle)
+            self._heart.remove(handle)
+            if state.status in ("done", "cached"):
+                self._take(node, key, state, reasons)
+            else:
+                self._fail(node, handle, state)
+        return bool(over)
+
+    def _take(self, node: Node, key: StepKey, state: State, reasons: tuple[str, ...]) -> None:
+        session = self._session
+        session.outputs.setdefault(
+            node.number, Outputs(state.digests, state.codecs, state.is_tuple)
+        )
+        session.finished(node)
+        if state.status == "cached":
+            session.listener(StepCached(node.name, state.run))
+        else:
+            session.listener(StepFinished(node.name, state.run, state.status, state.seconds))
+        self._done[node.number] = StepResult(
+            name=node.name,
+            status=state.status,
+            key=key.key,
+            run=state.run,
+            seconds=state.seconds,
+            reasons=reasons,
+            weak=state.weak,
+        )
+
+    def _fail(self, node: Node, handle: str, state: State) -> None:
+        session = self._session
+        session.listener(StepFinished(node.name, state.run, state.status, state.seconds))
+        if self._failure is None:
+            error = state.error or {"type": "Cancelled", "message": "it was cancelled"}
+            self._failure = blame.failed(node.name, error)
+            self._failure.__cause__ = self._executor.failure(handle)
+
+
+def _remembered(session: Session, node: Node, key: StepKey) -> State | None:
+    if node.step is None or not node.step.cache:
+        return None
+    known, _ = lookup.find(session.ws, key.key, session.ws.project_dir)
+    return None if known is None else perform.cached(known)
+
+
+def _job(session: Session, node: Node, key: StepKey, reasons: tuple[str, ...]) -> Job:
+    ws = session.ws
+    inputs = {ref.node: session.outputs[ref.node] for ref in node.inputs}
+    return Job(
+        id=ids.new_id(),
+        step=node.name,
+        key=key.key,
+        flow=session.graph.flow.reference,
+        node=node.number,
+        project_dir=str(ws.project_dir.resolve()),
+        folder=str(session.folder.resolve()),
+        project=ws.project_name,
+        config=session.config,
+        params=dict(session.graph.params),
+        inputs=tuple(
+            Input(node=number, digests=one.digests, codecs=one.codecs, is_tuple=one.is_tuple)
+            for number, one in inputs.items()
+        ),
+        parent=session.run,
+        code=session.code,
+        environment=session.environment,
+        reason="; ".join(reasons),
     )
-
-
-@contextmanager
-def _beating(ws: Workspace, run_id: str) -> Iterator[None]:
-    with _every(5.0, lambda: runs.update(ws, run_id, heartbeat_at=ids.now())):
-        yield
-
-
-@contextmanager
-def _renewing(ws: Workspace, lease: str, holder: str) -> Iterator[None]:
-    with _every(_LEASE_SECONDS / 4, lambda: leases.acquire(ws, lease, holder, _LEASE_SECONDS)):
-        yield
-
-
-@contextmanager
-def _every(seconds: float, act: Callable[[], Any]) -> Iterator[None]:
-    """Act every so often in a thread while the block runs."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(seconds):
-            act()
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _peak() -> int:
-    """The most memory this process has held, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _shown(node: Node) -> dict[str, Any]:
-    return {
-        name: value if isinstance(value, str | int | float | bool | None) else repr(value)
-        for name, value in node.arguments.items()
-        if not isinstance(value, Handle)
-    }
-
-
-def _where(error: BaseException, folder: Path) -> str:
-    """The last line of the user's own code that the error came through."""
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if Path(frame.filename).is_relative_to(folder)
-    ]
-    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-
-
-def _silent(_event: str, _facts: dict[str, Any]) -> None:
-    """Progress that nobody watches."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Final
 
 from trimtab import hashing
-from trimtab.pipeline import bytecode, blindspots, origin, values
+from trimtab.pipeline import blindspots, bytecode, origin, values
 
 _MEMBERS: Final = ("__slots__", "__struct_fields__", "__struct_defaults__")
 _HIDDEN: Final = ("__", "_abc_impl")
@@ -170,7 +170,7 @@ class _Walk:
             text = annotation if isinstance(annotation, str) else ""
             if text:
                 found = function.__globals__.get(re.split(r"\W", text, maxsplit=1)[0])
-                annotation = found  # noqa: PLW2901
+                annotation = found
             module = _home(annotation)
             if isinstance(annotation, type | types.ModuleType) and not origin.is_project(module):
                 self._depend(module, annotation)

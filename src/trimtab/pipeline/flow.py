@@ -1,129 +1,135 @@
-"""A flow: a function that says which steps there are and what depends on what."""
+"""The `flow` decorator: a function that says which steps there are and what depends on what.
+
+Called directly, a flow is the plain function. `driver.run` draws it once with handles and then
+runs its steps.
+"""
 
 from __future__ import annotations
 
 import difflib
 import functools
 import inspect
-import typing
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
 
-from trimtab.errors import PipelineError
-from trimtab.pipeline.handle import Dataset, Handle
-from trimtab.pipeline.step import Node, Tracer, tracing
+import msgspec
+
+from trimtab.errors import PipelineError, UsageError
+from trimtab.pipeline.handle import Dataset
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-
-@dataclass(frozen=True)
-class Graph:
-    """A traced flow. `datasets` are the sources it reads, `output` the handle that it returns."""
-
-    name: str
-    nodes: tuple[Node, ...]
-    datasets: tuple[str, ...]
-    params: dict[str, Any]
-    output: Handle
+_PLAIN: Final = {"int": int, "float": float, "str": str, "bool": bool}
 
 
 class Flow(Generic[P, R]):
-    """A function made a flow; called directly it is plain Python."""
+    """A function that calls steps; its arguments are datasets and run parameters."""
 
-    def __init__(self, function: Callable[P, R]) -> None:
+    __wrapped__: Callable[P, R]
+    __name__: str
+
+    def __init__(self, function: Callable[P, R], *, name: str = "") -> None:
         functools.update_wrapper(self, function)
         self.function = function
-        self.name = function.__name__
+        self.name = name or function.__name__
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the function on real values."""
+        """The function's result on real values."""
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<flow {self.name}>"
 
+    @property
+    def reference(self) -> str:
+        """`module:name`, by which another process finds it."""
+        return f"{self.function.__module__}:{self.function.__qualname__}"
 
-def flow(function: Callable[P, R]) -> Flow[P, R]:
-    """Make a function a flow. Parameters annotated `Dataset` are sources, others run parameters."""
-    return Flow(function)
+    @functools.cached_property
+    def datasets(self) -> tuple[str, ...]:
+        """The parameters that are bound to datasets."""
+        return tuple(name for name, one in self._parameters.items() if _is_dataset(one))
 
+    @functools.cached_property
+    def _parameters(self) -> dict[str, inspect.Parameter]:
+        return dict(inspect.signature(self.function).parameters)
 
-def trace(found: Flow[..., Any], sources: Collection[str], params: Mapping[str, Any]) -> Graph:
-    """Call the flow with handles; raises PipelineError for unknown sources or parameters."""
-    datasets: list[str] = []
-    arguments: dict[str, Any] = {}
-    hints = _hints(found)
-    parameters = inspect.signature(found.function).parameters
-    for name, parameter in parameters.items():
-        if hints.get(name) is Dataset:
-            datasets.append(_source(found, name, sources))
-            arguments[name] = Handle(f"data:{name}", f"dataset {name!r}")
-        elif name in params:
-            arguments[name] = _converted(found, name, params[name], hints.get(name))
-        elif parameter.default is not parameter.empty:
-            arguments[name] = parameter.default
-        else:
-            raise PipelineError(
-                f"flow {found.name!r} needs a value for {name!r}",
-                hint=f"`trimtab run -p {name}=VALUE`, or annotate it `{name}: Dataset`",
+    def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The run parameters, defaults filled in and text turned into the annotated type.
+
+        Raises UsageError for an unknown, missing or unreadable one.
+        """
+        known = {name: one for name, one in self._parameters.items() if name not in self.datasets}
+        for name in given:
+            if name not in known:
+                raise self._unknown(name, list(known))
+        bound = {}
+        for name, one in known.items():
+            if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
+                raise PipelineError(f"flow {self.name} cannot take *{name}: name its parameters")
+            if name in given:
+                bound[name] = _typed(self.name, one, given[name])
+            elif one.default is not one.empty:
+                bound[name] = one.default
+            else:
+                raise UsageError(
+                    f"flow {self.name} needs the parameter {name!r}",
+                    hint=f"give it with -p {name}=VALUE, or annotate it as Dataset",
+                )
+        return bound
+
+    def _unknown(self, name: str, known: list[str]) -> UsageError:
+        if name in self.datasets:
+            return UsageError(
+                f"{name!r} of flow {self.name} is a dataset and is bound to [data.{name}]",
+                hint="change its source in trimtab.toml",
             )
-    unknown = [name for name in params if name not in parameters or name in datasets]
-    if unknown:
-        known = [name for name in parameters if name not in datasets]
-        raise PipelineError(
-            f"flow {found.name!r} has no parameter {unknown[0]!r}" + _near(unknown[0], known),
-            hint=f"it has {', '.join(known) or 'none'}",
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        return UsageError(
+            f"flow {self.name} has no parameter {name!r}"
+            + (f", did you mean {near[0]!r}?" if near else ""),
+            hint=f"it has: {', '.join(known) or 'none'}",
         )
-    tracer = Tracer()
-    token = tracing.set(tracer)
-    try:
-        output = found.function(**arguments)
-    finally:
-        tracing.reset(token)
-    if not isinstance(output, Handle):
-        raise PipelineError(
-            f"flow {found.name!r} returned {type(output).__name__}, not the result of a step",
-            hint="return what a step, or search(...), returned",
-        )
-    plain = {name: value for name, value in arguments.items() if not isinstance(value, Handle)}
-    return Graph(found.name, tuple(tracer.nodes), tuple(datasets), plain, output)
 
 
-def _hints(found: Flow[..., Any]) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(found.function)
-    except NameError as error:
-        raise PipelineError(
-            f"flow {found.name!r} has an annotation that is not defined: {error}"
-        ) from error
+@overload
+def flow(function: Callable[P, R], /) -> Flow[P, R]: ...
+@overload
+def flow(*, name: str = ...) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+def flow(
+    function: Callable[P, R] | None = None, /, *, name: str = ""
+) -> Flow[P, R] | Callable[[Callable[P, R]], Flow[P, R]]:
+    """Make a function a flow; raises PipelineError for anything but a plain function."""
+
+    def decorate(decorated: Callable[P, R]) -> Flow[P, R]:
+        if not inspect.isfunction(decorated) or inspect.iscoroutinefunction(decorated):
+            raise PipelineError(f"@flow goes on a plain function, not on {decorated!r}")
+        return Flow(decorated, name=name)
+
+    return decorate if function is None else decorate(function)
 
 
-def _source(found: Flow[..., Any], name: str, sources: Collection[str]) -> str:
-    if name not in sources:
-        raise PipelineError(
-            f"flow {found.name!r} reads dataset {name!r}, which [data] does not name"
-            + _near(name, sources),
-            hint=f"[data] has {', '.join(sources) or 'no source'}",
-        )
-    return name
+def _is_dataset(parameter: inspect.Parameter) -> bool:
+    annotation = parameter.annotation
+    if isinstance(annotation, str):
+        return annotation.strip().rpartition(".")[2] == "Dataset"
+    return annotation is Dataset
 
 
-def _converted(found: Flow[..., Any], name: str, value: Any, hint: Any) -> Any:
-    if not isinstance(value, str) or hint in (str, None, Any):
+def _typed(flow_name: str, parameter: inspect.Parameter, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    annotation = parameter.annotation
+    kind = _PLAIN.get(annotation, annotation) if isinstance(annotation, str) else annotation
+    if kind is parameter.empty and parameter.default not in (parameter.empty, None):
+        kind = type(parameter.default)
+    if kind not in (int, float, bool):
         return value
     try:
-        if hint is bool:
-            return {"true": True, "false": False, "1": True, "0": False}[value.lower()]
-        return hint(value)
-    except (ValueError, KeyError, TypeError) as error:
-        wanted = getattr(hint, "__name__", str(hint))
-        raise PipelineError(
-            f"{name}={value!r} is no {wanted}, which flow {found.name!r} wants"
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"parameter {parameter.name!r} of flow {flow_name} must be {kind.__name__}, "
+            f"not {value!r}"
         ) from error
-
-
-def _near(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f", did you mean {near[0]!r}?" if near else ""

@@ -7,9 +7,19 @@ returned, and anything else that is tried with it is answered with what to do in
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from trimtab.errors import PipelineError
+
+if TYPE_CHECKING:
+    # A type checker sees what the steps will get.
+    from polars import DataFrame
+
+    Dataset = DataFrame
+else:
+
+    class Dataset:
+        """A flow's parameter that is the rows of `[data.NAME]`, where NAME is its own name."""
 
 
 class Handle:

@@ -203,7 +203,7 @@ _installed = False
 
 def _install() -> None:
     """Audit hooks cannot be taken away again; this one returns at once where nothing is watched."""
-    global _installed  # noqa: PLW0603
+    global _installed
     if not _installed:
         sys.addaudithook(_audit)
         _installed = True
@@ -242,7 +242,7 @@ def _on_database(path: object) -> None:
     if not isinstance(path, str | bytes | os.PathLike) or os.fsdecode(path) == ":memory:":
         return
     for watch in tuple(_watches):
-        watch.database(os.fsdecode(path))
+        watch.connected(os.fsdecode(path))
 
 
 def _on_list(path: object) -> None:

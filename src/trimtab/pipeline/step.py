@@ -1,96 +1,131 @@
-"""A step: a function whose result is remembered under a key of its code, inputs and parameters.
+"""The `step` decorator: a function whose result is remembered.
 
-Called directly it is plain Python. Called inside of a flow that is being traced it returns a handle.
+Called directly, a step is the plain function. Called inside of a flow that is being drawn, it
+gives a handle. What the result depends on is worked out by `keys`, never declared twice.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
-from collections.abc import Callable
-from contextvars import ContextVar
+import typing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
+from trimtab.config import Config
 from trimtab.errors import PipelineError
-from trimtab.pipeline.handle import Handle
+from trimtab.pipeline import tracing
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Node:
-    """One call of a step in a flow; arguments by name, some of them handles."""
+class Scope:
+    """What a step's extras may be made from.
 
-    id: str
-    step: Step[..., Any]
-    arguments: dict[str, Any]
+    `datasets` are the names of all datasets that flow into the step, `arguments` its bound
+    arguments, handles among them replaced by references.
+    """
 
-
-class Tracer:
-    """Collects the nodes of a flow, in the order of their calls."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Node] = []
-
-    def call(self, step: Step[..., Any], arguments: dict[str, Any]) -> Handle:
-        """Note a call and promise its result."""
-        known = sum(1 for node in self.nodes if node.step.name == step.name)
-        node = Node(step.name if not known else f"{step.name}#{known + 1}", step, arguments)
-        self.nodes.append(node)
-        return Handle(node.id, f"step {node.id!r}")
+    config: Config
+    datasets: tuple[str, ...]
+    arguments: Mapping[str, Any]
 
 
-tracing: ContextVar[Tracer | None] = ContextVar("tracing", default=None)
+Extras = Mapping[str, Any] | Callable[[Scope], Mapping[str, Any]]
 
 
 class Step(Generic[P, R]):
-    """A function made a step. `config_keys` name what of the project its result depends on."""
+    """A function that runs as a step of a flow."""
+
+    __wrapped__: Callable[P, R]
+    __name__: str
 
     def __init__(
-        self, function: Callable[P, R], name: str, extras: Callable[[Any], Any] | None = None
+        self, function: Callable[P, R], *, name: str = "", cache: bool = True, extras: Extras = {}
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
-        self.name = name
+        self.name = name or function.__name__
+        self.cache = cache
         self.extras = extras
-        self._signature = inspect.signature(function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the function, or inside of a flow promise to."""
-        tracer = tracing.get()
+        """The function's result, or a handle of it where a flow is being drawn."""
+        tracer = tracing.active.get()
         if tracer is None:
             return self.function(*args, **kwargs)
-        try:
-            bound = self._signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise PipelineError(f"step {self.name!r} is called wrongly: {error}") from error
-        bound.apply_defaults()
-        return tracer.call(self, dict(bound.arguments))  # type: ignore[return-value]
+        return cast(R, tracer.add(self, args, kwargs))
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
+
+    @functools.cached_property
+    def signature(self) -> inspect.Signature:
+        """The signature of the function."""
+        return inspect.signature(self.function)
+
+    @functools.cached_property
+    def items(self) -> int:
+        """How many outputs a return annotated as `tuple[A, B]` promises, else 0."""
+        annotation = self.signature.return_annotation
+        if isinstance(annotation, str):
+            return _written_items(annotation)
+        arguments = typing.get_args(annotation)
+        is_tuple = typing.get_origin(annotation) is tuple and Ellipsis not in arguments
+        return len(arguments) if is_tuple else 0
 
 
 @overload
 def step(function: Callable[P, R], /) -> Step[P, R]: ...
 @overload
 def step(
-    *, name: str = "", extras: Callable[[Any], Any] | None = None
+    *, name: str = ..., cache: bool = ..., extras: Extras = ...
 ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 def step(
     function: Callable[P, R] | None = None,
     /,
     *,
     name: str = "",
-    extras: Callable[[Any], Any] | None = None,
+    cache: bool = True,
+    extras: Extras = {},
 ) -> Step[P, R] | Callable[[Callable[P, R]], Step[P, R]]:
-    """Make a function a step. `extras` gets the project's Config and returns what else is in the key."""
-    if function is not None:
-        return Step(function, name or function.__name__)
+    """Make a function a step.
 
-    def wrap(inner: Callable[P, R]) -> Step[P, R]:
-        return Step(inner, name or inner.__name__, extras)
+    `cache=False` runs it every time. `extras` are further JSON-able values that its result depends
+    on, or a function of the `Scope` that gives them. Raises PipelineError for anything but a plain
+    function.
+    """
 
-    return wrap
+    def decorate(decorated: Callable[P, R]) -> Step[P, R]:
+        _check(decorated)
+        return Step(decorated, name=name, cache=cache, extras=extras)
+
+    return decorate if function is None else decorate(function)
+
+
+def _check(function: Any) -> None:
+    name = getattr(function, "__qualname__", repr(function))
+    if not inspect.isfunction(function):
+        raise PipelineError(f"@step goes on a function, {name} is a {type(function).__name__}")
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise PipelineError(
+            f"step {name} is a coroutine or generator, whose result cannot be stored",
+            hint="return a value: a list, a frame, an array",
+        )
+
+
+def _written_items(annotation: str) -> int:
+    """The same for an annotation that is only text, as under `from __future__ import annotations`."""
+    try:
+        tree = ast.parse(annotation, mode="eval").body
+    except SyntaxError:
+        return 0
+    if not isinstance(tree, ast.Subscript) or ast.unparse(tree.value) not in ("tuple", "Tuple"):
+        return 0
+    parts = tree.slice.elts if isinstance(tree.slice, ast.Tuple) else [tree.slice]
+    is_open = any(isinstance(part, ast.Constant) and part.value is ... for part in parts)
+    return 0 if is_open else len(parts)

@@ -13,7 +13,6 @@ import errno
 import fcntl
 import logging
 import os
-import signal
 import socket
 import sys
 import time
@@ -41,6 +40,7 @@ from trimtab.serve.process import started
 from trimtab.serve.router import Router
 
 POLL_SECONDS: Final = 0.15
+_said = logging.getLogger("trimtab.serve")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,7 +78,8 @@ def run(folder: Path) -> None:
                 runner.run(_serve(server, keeper, listener))
         finally:
             engine.log.close()
-            keeper.tell(pid=0)
+            with contextlib.suppress(OSError):  # whoever reads it sees that the pid is gone
+                keeper.tell(pid=0)
 
 
 async def _serve(server: _Server, keeper: _Keeper, listener: socket.socket) -> None:
@@ -99,7 +100,10 @@ async def _watch(keeper: _Keeper) -> None:
         if router.changed():
             moved = await asyncio.to_thread(router.reload)
             metrics.add("reloads_total", result="moved" if moved else "failed")
-            keeper.tell()
+            try:
+                keeper.tell()
+            except OSError as error:  # a full disk must not end the watch over the routes
+                _said.warning("the state cannot be written: %s", error)
 
 
 class _Keeper:
@@ -218,5 +222,4 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     raise SystemExit(main())

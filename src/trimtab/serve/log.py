@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import trimtab
 from trimtab import ids
 from trimtab.errors import IntegrityError, StorageError
 from trimtab.serve import frame as bytes_of
@@ -65,7 +66,12 @@ class Log:
 
     def _open(self) -> None:
         path = self.folder / f"{ids.new_id()}{SUFFIX}"
-        header = Header(endpoint=self.endpoint, pid=os.getpid(), created_at=ids.now())
+        header = Header(
+            endpoint=self.endpoint,
+            pid=os.getpid(),
+            created_at=ids.now(),
+            writer=trimtab.__version__,
+        )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC

@@ -21,14 +21,14 @@ from trimtab.store.records import (
 )
 
 
-class Submitted(Report):
+class Submitted(Report, frozen=True, kw_only=True):
     """A command that was begun in a process of its own; `log` is the file it writes to."""
 
     pid: int
     log: str
 
 
-class PlannedStep(Report):
+class PlannedStep(Report, frozen=True, kw_only=True):
     """A step of a plan: "cached" or "run", and why; `weak` is what its key cannot see."""
 
     step: str
@@ -37,7 +37,7 @@ class PlannedStep(Report):
     weak: list[str] = []
 
 
-class Planned(Report):
+class Planned(Report, frozen=True, kw_only=True):
     """What a run of the flow would do on those data versions."""
 
     flow: str
@@ -46,7 +46,7 @@ class Planned(Report):
     nothing_to_do: bool
 
 
-class DataAdded(Report):
+class DataAdded(Report, frozen=True, kw_only=True):
     """What `data add` did; `new` is False where these bytes had a version already.
 
     `changes` are those accepted in the schema, `quarantined` the reasons of batches kept aside.
@@ -61,14 +61,14 @@ class DataAdded(Report):
     quarantined: list[str] = []
 
 
-class Versions(Report):
+class Versions(Report, frozen=True, kw_only=True):
     """Versions, newest first, and aliases as `NAME@ALIAS` -> digest."""
 
     versions: list[Version]
     aliases: dict[str, str]
 
 
-class DataShown(Report):
+class DataShown(Report, frozen=True, kw_only=True):
     """A data version, what is known of its table, and the runs that read or made it."""
 
     version: Version
@@ -77,13 +77,42 @@ class DataShown(Report):
     users: list[Link]
 
 
-class Runs(Report):
+class CellDiff(Report, frozen=True, kw_only=True):
+    """A changed cell of the row that `key` names."""
+
+    key: Any
+    column: str
+    before: Any
+    after: Any
+
+
+class DataDiff(Report, frozen=True, kw_only=True):
+    """Rows that came, went and changed from one data version to another.
+
+    `columns` counts the changed rows a column; `sample` are the first changed cells. Without a key
+    nothing is `changed`: another value is one row removed and one added.
+    """
+
+    before: str
+    after: str
+    key: str
+    rows_before: int
+    rows_after: int
+    added: int
+    removed: int
+    changed: int
+    columns: dict[str, int]
+    sample: list[CellDiff]
+    schema: list[str]
+
+
+class Runs(Report, frozen=True, kw_only=True):
     """Runs, newest first."""
 
     runs: list[Run]
 
 
-class RunShown(Report):
+class RunShown(Report, frozen=True, kw_only=True):
     """A run with its last metrics, what it read and made, and the runs inside it."""
 
     run: Run
@@ -92,21 +121,21 @@ class RunShown(Report):
     children: list[Run]
 
 
-class Series(Report):
+class Series(Report, frozen=True, kw_only=True):
     """One metric's points by step."""
 
     key: str
     points: list[Point]
 
 
-class RunMetrics(Report):
+class RunMetrics(Report, frozen=True, kw_only=True):
     """The metric series of a run."""
 
     run: str
     series: list[Series]
 
 
-class ModelShown(Report):
+class ModelShown(Report, frozen=True, kw_only=True):
     """A packaged model: its version (none where the gate refused it), verdicts and evidence."""
 
     digest: str
@@ -117,13 +146,13 @@ class ModelShown(Report):
     evidence: list[Evidence]
 
 
-class Endpoints(Report):
+class Endpoints(Report, frozen=True, kw_only=True):
     """Every endpoint."""
 
     endpoints: list[Endpoint]
 
 
-class EndpointShown(Report):
+class EndpointShown(Report, frozen=True, kw_only=True):
     """An endpoint with its address, rollouts, incidents and newest windows of traffic."""
 
     endpoint: Endpoint
@@ -133,13 +162,13 @@ class EndpointShown(Report):
     windows: list[Window]
 
 
-class Incidents(Report):
+class Incidents(Report, frozen=True, kw_only=True):
     """Incidents, newest first."""
 
     incidents: list[Incident]
 
 
-class ConfigShown(Report):
+class ConfigShown(Report, frozen=True, kw_only=True):
     """The project file as it was read, defaults filled in."""
 
     path: str
@@ -147,7 +176,7 @@ class ConfigShown(Report):
     config: Config
 
 
-class ConfigSchema(Report):
+class ConfigSchema(Report, frozen=True, kw_only=True):
     """The JSON schema of the project file."""
 
     schema: dict[str, Any]

@@ -11,7 +11,7 @@ from trimtab.config import Requirement
 from trimtab.server import words
 from trimtab.store.records import Verdict
 
-WIDTH = 132
+WIDTH = 176
 _INSET = 4
 _MARGIN = 0.12
 

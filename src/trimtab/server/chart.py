@@ -47,11 +47,13 @@ def chart(key: str, points: Sequence[Point]) -> Chart:
     return Chart(
         key=key,
         lines=[" ".join(f"{a:.1f},{b:.1f}" for a, b in part) for part in parts if len(part) > 1],
-        dots=[part[0] for part in parts if len(part) == 1] + [parts[-1][-1]] if parts else [],
+        dots=[part[0] for part in parts[:-1] if len(part) == 1] + [part[-1] for part in parts[-1:]],
         last=last,
         low=low,
         high=high,
-        steps=f"{ordered[0].step} to {ordered[-1].step}" if by_step else f"{len(values)} points",
+        steps=f"steps {ordered[0].step} to {ordered[-1].step}"
+        if by_step
+        else f"{len(values)} points",
         label=f"{key}: last {last}, lowest {low}, highest {high}, over {len(values)} points",
     )
 

@@ -104,7 +104,7 @@ GATE: Final = Operation(
     summary="Hold the requirements against a packaged candidate.",
     request=asked.Candidate,
     response=reports.Decision,
-    handler="loop:gate",
+    handler="release:gate",
     mutates=True,
 )
 DEPLOY: Final = Operation(
@@ -114,7 +114,7 @@ DEPLOY: Final = Operation(
     summary="Put a model version behind an endpoint.",
     request=asked.Deployment,
     response=reports.Deployed,
-    handler="loop:deploy",
+    handler="release:deploy",
     mutates=True,
     status=201,
 )
@@ -125,7 +125,7 @@ ROLLBACK: Final = Operation(
     summary="End an open rollout, or go back to the model before.",
     request=asked.Named,
     response=reports.Deployed,
-    handler="loop:rollback",
+    handler="release:rollback",
     mutates=True,
 )
 TICK: Final = Operation(
@@ -145,7 +145,7 @@ WHY: Final = Operation(
     summary="What something was made of, decided by and caused by.",
     request=asked.Question,
     response=reports.Lineage,
-    handler="loop:why",
+    handler="account:why",
 )
 DOCTOR: Final = Operation(
     name="doctor",
@@ -154,7 +154,7 @@ DOCTOR: Final = Operation(
     summary="Verify the ledger's chain and every blob.",
     request=asked.Anchor,
     response=reports.Health,
-    handler="loop:doctor",
+    handler="account:doctor",
 )
 DATA_ADD: Final = Operation(
     name="data.add",

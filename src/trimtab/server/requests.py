@@ -11,17 +11,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The base of every request."""
 
 
-class Nothing(Request):
+class Nothing(Request, frozen=True, kw_only=True):
     """No arguments."""
 
 
-class Params(Request):
+class Params(Request, frozen=True, kw_only=True):
     """Arguments of the flow by name, over its defaults."""
 
     params: dict[str, Any] = {}
 
 
-class Candidate(Request):
+class Candidate(Request, frozen=True, kw_only=True):
     """A packaged candidate by its digest; `strict` refuses what is undecided."""
 
     subject: str
@@ -29,7 +29,7 @@ class Candidate(Request):
     strict: bool = False
 
 
-class Deployment(Request):
+class Deployment(Request, frozen=True, kw_only=True):
     """A model version (default: the champion) and the endpoint it goes to (default: its name)."""
 
     reference: str = ""
@@ -38,37 +38,37 @@ class Deployment(Request):
     port: int | None = None
 
 
-class Named(Request):
+class Named(Request, frozen=True, kw_only=True):
     """Something by its name."""
 
     name: str
 
 
-class Identified(Request):
+class Identified(Request, frozen=True, kw_only=True):
     """Something by its id, or by the beginning of it."""
 
     id: str
 
 
-class Reference(Request):
+class Reference(Request, frozen=True, kw_only=True):
     """A version: `NAME`, `NAME@v3`, `NAME@ALIAS` or a digest."""
 
     reference: str
 
 
-class Question(Request):
+class Question(Request, frozen=True, kw_only=True):
     """What to explain: `model@alias`, `data@v2`, a run, prediction or incident id, `step:NAME`."""
 
     what: str
 
 
-class Anchor(Request):
+class Anchor(Request, frozen=True, kw_only=True):
     """A ledger head that was kept elsewhere; empty to check the chain by itself."""
 
     expect: str = ""
 
 
-class Comparison(Request):
+class Comparison(Request, frozen=True, kw_only=True):
     """Two data versions; `key` (default: the configured one) says which rows are the same."""
 
     before: str
@@ -76,7 +76,7 @@ class Comparison(Request):
     key: str = ""
 
 
-class RunFilter(Request):
+class RunFilter(Request, frozen=True, kw_only=True):
     """Which runs; an empty field asks for all. `top` leaves out runs inside other runs."""
 
     kind: str = ""
@@ -87,20 +87,20 @@ class RunFilter(Request):
     limit: int = 50
 
 
-class SeriesFilter(Request):
+class SeriesFilter(Request, frozen=True, kw_only=True):
     """Which metric series of a run; an empty key asks for all."""
 
     id: str
     key: str = ""
 
 
-class StateFilter(Request):
+class StateFilter(Request, frozen=True, kw_only=True):
     """Which state; empty asks for all."""
 
     state: str = ""
 
 
-class Resolution(Request):
+class Resolution(Request, frozen=True, kw_only=True):
     """An incident to close, and why."""
 
     id: str

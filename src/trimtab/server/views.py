@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -39,19 +40,20 @@ class RequirementRow(msgspec.Struct, frozen=True):
     cells: list[Cell]
 
 
+class RunRow(msgspec.Struct, frozen=True):
+    """A run in the table with its first metrics."""
+
+    run: Run
+    metrics: list[tuple[str, float]]
+
+
 class Loop(msgspec.Struct, frozen=True, kw_only=True):
     """The first page."""
 
     overview: Overview
     requirements: list[RequirementRow]
     steps: list[Action]
-
-
-class RunRow(msgspec.Struct, frozen=True):
-    """A run in the table with its first metrics."""
-
-    run: Run
-    metrics: list[tuple[str, float]]
+    runs: list[RunRow]
 
 
 class RunPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,13 +73,13 @@ def loop(project: Project) -> Loop:
         overview=overview,
         requirements=[_row(one, known.get(one.text)) for one in overview.requirements],
         steps=overview.actions[:RECENT],
+        runs=_rows(project, overview.runs[:RECENT]),
     )
 
 
 def run_rows(project: Project, asked: RunFilter) -> list[RunRow]:
     """Runs, newest first, with the metrics that come first by name."""
-    found = operations.RUNS_LS.call(project, asked).runs
-    return [RunRow(run, _first(metrics.latest(project.ws, run.id))) for run in found]
+    return _rows(project, operations.RUNS_LS.call(project, asked).runs)
 
 
 def run_page(project: Project, run: str) -> RunPage:
@@ -143,6 +145,10 @@ def _row(state: RequirementState, requirement: Requirement | None) -> Requiremen
             for place, verdict in places.items()
         ],
     )
+
+
+def _rows(project: Project, found: Sequence[Run]) -> list[RunRow]:
+    return [RunRow(run, _first(metrics.latest(project.ws, run.id))) for run in found]
 
 
 def _first(latest: dict[str, float]) -> list[tuple[str, float]]:

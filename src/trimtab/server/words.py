@@ -98,7 +98,7 @@ def cause(of: dict[str, Any]) -> str:
     """Why a run or rollout was begun; by hand where nothing is said."""
     if not of:
         return "by hand"
-    kind = str(of.get("kind", ""))
+    kind = str(of.get("kind", "")).replace("manual", "by hand")
     rest = {key: value for key, value in of.items() if key != "kind"}
     return f"{kind}: {cell(rest)}" if kind and rest else kind or cell(rest)
 

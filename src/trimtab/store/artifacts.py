@@ -28,12 +28,14 @@ def get(ws: Workspace, digest: str) -> Artifact:
     return from_row(Artifact, row)
 
 
-def find(ws: Workspace, *, kind: str | None = None, limit: int = 1000) -> list[Artifact]:
-    """Artifacts, newest first."""
+def find(ws: Workspace, *, kind: str | None = None, limit: int | None = 1000) -> list[Artifact]:
+    """Artifacts, newest first; `limit` None gives all."""
     table = tables.artifacts
     query = sa.select(table).where(table.c.project == ws.project)
     if kind is not None:
         query = query.where(table.c.kind == kind)
     with ws.reading() as db:
-        rows = db.execute(query.order_by(table.c.created_at.desc()).limit(limit)).all()
+        rows = db.execute(
+            query.order_by(table.c.created_at.desc(), table.c.digest).limit(limit)
+        ).all()
     return [from_row(Artifact, row) for row in rows]

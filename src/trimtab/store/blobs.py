@@ -14,29 +14,33 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final, Literal, Protocol
 
 from trimtab import hashing, ids
 from trimtab.errors import IntegrityError, NotFoundError, StorageError
 
+Kind = Literal["blob", "tree"]
 _CHUNK: Final = 1 << 20
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Blobs(Protocol):
     """A place for immutable bytes known by their digest.
 
     `put` and `put_file` are idempotent and return the digest; the bytes are visible whole or not
-    at all. `read`, `path` and `size` raise NotFoundError for an unknown digest. `path` is a local
-    read-only file. `verify` re-reads the bytes and raises IntegrityError where they changed.
-    `trimtab.testing.blobs.BlobsConformance` is the contract as tests.
+    at all. `kind` "tree" is for the nodes of `store.trees`, whose digests never meet those of other
+    bytes. `read`, `path` and `size` raise NotFoundError for an unknown digest. `path` is a local
+    read-only file. `verify` re-reads the bytes and raises IntegrityError where they are not those of
+    the digest, as a blob or as a tree. `trimtab.testing.blobs.BlobsConformance` is the contract as
+    tests.
     """
 
-    def put(self, data: bytes) -> str:
-        """Store bytes."""
+    def put(self, data: bytes, *, kind: Kind = "blob") -> str:
+        """Store bytes; raises StorageError where the place refuses."""
         ...
 
     def put_file(self, path: Path) -> str:
-        """Store a file's bytes."""
+        """Store a file's bytes; raises NotFoundError where there is no such file."""
         ...
 
     def read(self, digest: str) -> bytes:
@@ -77,28 +81,25 @@ class LocalBlobs:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._staging.mkdir(parents=True, exist_ok=True)
 
-    def put(self, data: bytes) -> str:
+    def put(self, data: bytes, *, kind: Kind = "blob") -> str:
         """Store bytes; raises StorageError where the disk refuses."""
-        digest = hashing.digest("blob", data)
+        digest = hashing.digest(kind, data)
         if not self.has(digest):
             with self._staged() as (stream, name):
                 stream.write(data)
-                stream.flush()
-                self._publish(name, digest)
+                self._publish(stream, name, digest)
         return digest
 
     def put_file(self, path: Path) -> str:
         """Store a file's bytes, hashed while they are copied."""
         state = hashing.hasher("blob")
-        with self._staged() as (stream, name):
-            with path.open("rb") as source:
-                while chunk := source.read(_CHUNK):
-                    state.update(chunk)
-                    stream.write(chunk)
-            stream.flush()
+        with _source(path) as source, self._staged() as (stream, name):
+            while chunk := _read(source, path):
+                state.update(chunk)
+                stream.write(chunk)
             digest = hashing.text(state)
             if not self.has(digest):
-                self._publish(name, digest)
+                self._publish(stream, name, digest)
         return digest
 
     def read(self, digest: str) -> bytes:
@@ -116,37 +117,51 @@ class LocalBlobs:
 
     def has(self, digest: str) -> bool:
         """Whether the blob is here."""
-        return self._where(digest).is_file()
+        return hashing.is_digest(digest) and self._where(digest).is_file()
 
     def size(self, digest: str) -> int:
         """A blob's length in bytes."""
         return self.path(digest).stat().st_size
 
     def digests(self) -> Iterator[str]:
-        """Every digest here, in order."""
+        """Every digest here, in order; files that are not named by a digest are passed over."""
         for folder in sorted(self._folder.iterdir()):
+            if not folder.is_dir():
+                continue
             for file in sorted(folder.iterdir()):
-                yield f"{hashing.PREFIX}{folder.name}{file.name}"
+                digest = f"{hashing.PREFIX}{folder.name}{file.name}"
+                if len(folder.name) == 2 and hashing.is_digest(digest):
+                    yield digest
 
     def verify(self, digest: str) -> None:
         """Re-read a blob; raises IntegrityError where its bytes are not those of its digest."""
-        found = hashing.file_digest(self.path(digest))
-        if found != digest:
+        where = self.path(digest)
+        try:
+            found = hashing.file_digest(where)
+            if found == digest or hashing.digest("tree", where.read_bytes()) == digest:
+                return
+        except OSError as error:
             raise IntegrityError(
-                f"blob {digest} holds bytes of digest {found}",
-                hint=f"the file {self._where(digest)} was changed: restore it from a backup",
-            )
+                f"blob {digest} cannot be read: {error.strerror}",
+                hint=f"the file {where} is on a failing disk: restore it from a backup",
+            ) from error
+        raise IntegrityError(
+            f"blob {digest} holds bytes of digest {found}",
+            hint=f"the file {where} was changed: restore it from a backup",
+        )
 
     def flush(self) -> None:
-        """Ask the kernel to write the file system's dirty pages now."""
+        """Ask the kernel to write the file system's dirty pages now; raises StorageError."""
         if sys.platform != "linux":
             os.sync()
             return
         handle = os.open(self._folder, os.O_RDONLY)
         try:
-            ctypes.CDLL(None, use_errno=True).syncfs(handle)
+            failed = ctypes.CDLL(None, use_errno=True).syncfs(handle)
         finally:
             os.close(handle)
+        if failed:
+            raise StorageError(f"{self._folder} could not be written to disk in full")
 
     def _where(self, digest: str) -> Path:
         if not hashing.is_digest(digest):
@@ -156,7 +171,8 @@ class LocalBlobs:
         name = digest.removeprefix(hashing.PREFIX)
         return self._folder / name[:2] / name[2:]
 
-    def _publish(self, name: Path, digest: str) -> None:
+    def _publish(self, stream: BinaryIO, name: Path, digest: str) -> None:
+        stream.close()  # a file system may refuse the last bytes only now
         where = self._where(digest)
         where.parent.mkdir(exist_ok=True)
         name.chmod(0o444)
@@ -168,13 +184,31 @@ class LocalBlobs:
         try:
             with name.open("xb") as stream:
                 yield stream, name
+        except StorageError:
+            raise
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in _FULL:
                 raise StorageError(
                     f"the disk that holds {self._folder} is full",
                     hint="free some space and run the command again: nothing half-written is visible",
                 ) from error
-            raise
+            raise StorageError(f"cannot write {self._folder}: {error.strerror}") from error
         finally:
             with contextlib.suppress(OSError):
                 name.unlink(missing_ok=True)
+
+
+def _source(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no file {path}") from error
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _read(source: BinaryIO, path: Path) -> bytes:
+    try:
+        return source.read(_CHUNK)
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error

@@ -6,8 +6,9 @@ SQLite in WAL mode by default. A commit survives the death of every process; wit
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,9 +18,11 @@ from typing import Any, Final, TypeVar
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError, ProgrammingError
+from sqlalchemy.exc import IntegrityError as Duplicate
 
-from trimtab.errors import ConflictError, StorageError
+from trimtab import ids
+from trimtab.errors import ConflictError, IntegrityError, StorageError, TrimtabError
 from trimtab.store.records import Record
 
 HEAD: Final = "0001"
@@ -28,8 +31,8 @@ _open: ContextVar[tuple[sa.Engine, sa.Connection] | None] = ContextVar("open", d
 R = TypeVar("R", bound=Record)
 
 
-def connect(url: str) -> sa.Engine:
-    """An engine on `url`; SQLite gets WAL, foreign settings and explicit transactions."""
+def connect(url: str | sa.URL) -> sa.Engine:
+    """An engine on `url`; SQLite gets WAL and explicit transactions."""
     engine = sa.create_engine(url, poolclass=sa.pool.QueuePool, pool_size=8, max_overflow=16)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
@@ -46,26 +49,28 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 @contextmanager
 def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A write transaction; one inside another joins it, so the outermost commits all or nothing."""
+    """A write transaction; one inside another joins it, so the outermost commits all or nothing.
+
+    Where an inner one fails, what it did is undone, and whoever catches the error goes on with the
+    rest. Raises StorageError, ConflictError or IntegrityError for what the database refuses.
+    """
     current = _open.get()
     if current is not None and current[0] is engine:
-        yield current[1]
+        with _readable(), _savepoint(engine, current[1]):
+            yield current[1]
         return
-    try:
-        with engine.connect() as connection:
-            if engine.dialect.name == "sqlite":
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            token = _open.set((engine, connection))
-            try:
-                yield connection
-                _commit(engine, connection)
-            except BaseException:
-                _rollback(engine, connection)
-                raise
-            finally:
-                _open.reset(token)
-    except OperationalError as error:
-        raise _readable(error) from error
+    with _readable(), engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        token = _open.set((engine, connection))
+        try:
+            yield connection
+            _commit(engine, connection)
+        except BaseException:
+            _rollback(engine, connection)
+            raise
+        finally:
+            _open.reset(token)
 
 
 @contextmanager
@@ -75,11 +80,57 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     if current is not None and current[0] is engine:
         yield current[1]
         return
-    try:
-        with engine.connect() as connection:
+    with _readable(), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection whose reads all see the store as it was at one moment.
+
+    Text that is not UTF-8 any more arrives with lone surrogates instead of failing, so that an
+    inspection can name the row.
+    """
+    with reading(engine) as connection:
+        if engine.dialect.name != "sqlite":
             yield connection
-    except OperationalError as error:
-        raise _readable(error) from error
+            return
+        raw: Any = connection.connection.dbapi_connection
+        begun = not raw.in_transaction
+        if begun:
+            connection.exec_driver_sql("BEGIN")
+        raw.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+        try:
+            yield connection
+        finally:
+            raw.text_factory = str
+            if begun:
+                _rollback(engine, connection)
+
+
+@contextmanager
+def _savepoint(engine: sa.Engine, connection: sa.Connection) -> Iterator[None]:
+    if not _in_transaction(engine, connection):
+        # SQLite gives a whole transaction up on its own, for example on a full disk. Going on would
+        # store the rest without what came before.
+        raise StorageError("the store gave this transaction up after an error; nothing was stored")
+    name = f"inner_{ids.new_id()}"
+    connection.exec_driver_sql(f"SAVEPOINT {name}")
+    try:
+        yield
+    except BaseException:
+        if _in_transaction(engine, connection):
+            connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {name}")
+            connection.exec_driver_sql(f"RELEASE SAVEPOINT {name}")
+        raise
+    connection.exec_driver_sql(f"RELEASE SAVEPOINT {name}")
+
+
+def _in_transaction(engine: sa.Engine, connection: sa.Connection) -> bool:
+    if engine.dialect.name != "sqlite":
+        return connection.in_transaction()
+    raw: Any = connection.connection.dbapi_connection
+    return raw is not None and bool(raw.in_transaction)
 
 
 def _commit(engine: sa.Engine, connection: sa.Connection) -> None:
@@ -89,29 +140,57 @@ def _commit(engine: sa.Engine, connection: sa.Connection) -> None:
 
 
 def _rollback(engine: sa.Engine, connection: sa.Connection) -> None:
-    if engine.dialect.name == "sqlite":
+    if engine.dialect.name == "sqlite" and _in_transaction(engine, connection):
         raw: Any = connection.connection.dbapi_connection
-        if raw is not None and raw.in_transaction:
-            raw.execute("ROLLBACK")
+        raw.execute("ROLLBACK")
     connection.rollback()
 
 
-def _readable(error: OperationalError) -> StorageError | ConflictError:
-    reason = str(error.orig)
+@contextmanager
+def _readable() -> Iterator[None]:
+    """The database's errors as ours."""
+    try:
+        yield
+    except (OperationalError, Duplicate) as error:
+        raise _translated(str(error.orig)) from error
+    except DatabaseError as error:
+        # The driver's plain DatabaseError says that the file itself is damaged; its other children
+        # are mistakes in a program.
+        if type(error) is not DatabaseError:
+            raise
+        raise _damaged(str(error.orig)) from error
+
+
+def _translated(reason: str) -> TrimtabError:
     if "locked" in reason or "busy" in reason:
         return ConflictError(
             "the store was locked by another process for more than 30 s",
             hint="see `trimtab status` for what is running, then try again",
         )
     if "full" in reason:
-        return StorageError("the disk is full: the store could not write", hint="free some space")
+        return StorageError(
+            "the disk is full: the store could not write",
+            hint="free some space and run the command again: nothing half-written is visible",
+        )
+    if "decode" in reason:
+        return _damaged(reason)
+    if "UNIQUE" in reason or "duplicate key" in reason:
+        return ConflictError(f"the store holds this already: {reason}")
     return StorageError(f"the store's database refused: {reason}")
+
+
+def _damaged(reason: str) -> IntegrityError:
+    return IntegrityError(
+        f"the store's database is damaged: {reason}",
+        hint="restore .trimtab/store.db from a backup; `trimtab doctor` says what is wrong",
+    )
 
 
 def migrate(engine: sa.Engine, lock: Path) -> None:
     """Bring the schema to `HEAD` under a lock; an older SQLite file is copied aside first.
 
-    Raises ConflictError where the database was written by a newer trimtab.
+    The schema changes as a whole or, where the process dies, not at all. Raises ConflictError where
+    the database was written by a newer trimtab.
     """
     if _revision(engine) == HEAD:
         return
@@ -121,12 +200,12 @@ def migrate(engine: sa.Engine, lock: Path) -> None:
         if found == HEAD:
             return
         # alembic takes a quarter of a second to import and is needed only here.
-        from alembic.command import upgrade
-        from alembic.config import Config
-        from alembic.script import ScriptDirectory
+        from alembic.command import upgrade  # noqa: PLC0415
+        from alembic.config import Config  # noqa: PLC0415
+        from alembic.script import ScriptDirectory  # noqa: PLC0415
 
         settings = Config()
-        settings.set_main_option("script_location", str(_MIGRATIONS))
+        settings.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         known = {
             script.revision for script in ScriptDirectory.from_config(settings).walk_revisions()
         }
@@ -135,21 +214,39 @@ def migrate(engine: sa.Engine, lock: Path) -> None:
                 f"the store has schema {found}, which this trimtab does not know (it knows {HEAD})",
                 hint="a newer trimtab wrote it: upgrade trimtab",
             )
-        path = engine.url.database
-        if found and engine.dialect.name == "sqlite" and path:
-            with transaction(engine):
-                shutil.copy2(path, f"{path}.{found}.backup")
-        with engine.begin() as connection:
+        with transaction(engine) as connection:
+            if found and engine.dialect.name == "sqlite":
+                _back_up(engine, connection, found)
             settings.attributes["connection"] = connection
             upgrade(settings, "head")
+
+
+def _back_up(engine: sa.Engine, connection: sa.Connection, revision: str) -> None:
+    # A copy of the file alone would lack what is still in the write-ahead log.
+    whole = Path(f"{engine.url.database}.{revision}.backup")
+    partial = Path(f"{whole}.partial")
+    partial.unlink(missing_ok=True)
+    source: Any = connection.connection.dbapi_connection
+    try:
+        with contextlib.closing(sqlite3.connect(partial)) as target:
+            source.backup(target)
+        partial.rename(whole)
+    except (sqlite3.Error, OSError) as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(
+            f"cannot back the store up to {whole}: {error}",
+            hint="free some space: an older store is changed only after a backup",
+        ) from error
 
 
 def _revision(engine: sa.Engine) -> str:
     with reading(engine) as connection:
         try:
             row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").first()
-        except (OperationalError, sa.exc.ProgrammingError):
-            return ""
+        except (OperationalError, ProgrammingError) as error:
+            if "no such table" in str(error.orig) or isinstance(error, ProgrammingError):
+                return ""
+            raise
     return str(row[0]) if row else ""
 
 
@@ -160,14 +257,15 @@ def to_row(record: Record, **extra: Any) -> dict[str, Any]:
 
 def from_row(kind: type[R], row: Any) -> R:
     """A table row as a record; columns that the record does not have are dropped."""
-    mapping = row._mapping
+    mapping = row._mapping  # noqa: SLF001 - public by its documentation
     fields = {field: mapping[field] for field in kind.__struct_fields__}
     return msgspec.convert(fields, kind, strict=False)
 
 
 def insert_new(engine: sa.Engine, table: sa.Table, values: dict[str, Any]) -> bool:
     """Insert a row unless a unique key holds it already; says whether it did."""
-    from sqlalchemy.dialects import postgresql, sqlite  # both are small parts of sqlalchemy
+    # A dialect is loaded where its database is used.
+    from sqlalchemy.dialects import postgresql, sqlite  # noqa: PLC0415
 
     make: Callable[[sa.Table], Any] = (
         sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert

@@ -7,19 +7,24 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from trimtab.store import ledger, tables
+from trimtab.store.chained import settled
 from trimtab.store.database import from_row, to_row
 from trimtab.store.records import Evidence
 from trimtab.store.workspace import Workspace
 
 
 def append(ws: Workspace, batch: Sequence[Evidence]) -> None:
-    """Store a batch of evidence as one ledger entry."""
+    """Store a batch of evidence as one ledger entry.
+
+    Raises ConflictError where an id is stored already, DataError for a field of the wrong type.
+    """
     if not batch:
         return
+    kept = settled(Evidence, list(batch))
     with ws.transaction() as tx:
-        seq = ledger.append(ws, "evidence", list(batch))
+        seq = ledger.append(ws, "evidence", kept)
         tx.execute(
-            tables.evidence.insert(), [to_row(one, project=ws.project, seq=seq) for one in batch]
+            tables.evidence.insert(), [to_row(one, project=ws.project, seq=seq) for one in kept]
         )
 
 

@@ -11,10 +11,11 @@ from trimtab.store.workspace import Workspace
 def acquire(ws: Workspace, name: str, holder: str, seconds: float) -> bool:
     """Take or renew a lease; False where somebody else holds it."""
     table = tables.leases
-    now = ids.now()
-    until = now + int(seconds * 1_000_000)
-    row = {"project": ws.project, "name": name, "holder": holder, "expires_at": until}
     with ws.transaction() as tx:
+        # Read here, because the transaction may have waited for its turn.
+        now = ids.now()
+        until = now + int(seconds * 1_000_000)
+        row = {"project": ws.project, "name": name, "holder": holder, "expires_at": until}
         if insert_new(ws.engine, table, row):
             return True
         taken = tx.execute(

@@ -8,19 +8,20 @@ a head elsewhere and give it to `verify`. docs/formats/ledger.md is the specific
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-import msgspec
 import sqlalchemy as sa
 
 from trimtab import hashing, ids
 from trimtab.errors import ConflictError, IntegrityError
 from trimtab.store import tables
-from trimtab.store.database import from_row
-from trimtab.store.records import Evidence, LedgerEntry, Verdict
+from trimtab.store.chained import Chained
+from trimtab.store.database import from_row, snapshot
+from trimtab.store.records import LedgerEntry
 from trimtab.store.workspace import Workspace
 
-GENESIS = ""
+GENESIS: Final = ""
+_HINT: Final = "restore .trimtab/store.db from a backup taken before it"
 
 
 def entry_hash(previous: str, seq: int, time: int, kind: str, body: str) -> str:
@@ -33,19 +34,17 @@ def append(ws: Workspace, kind: str, body: Any) -> int:
     text = hashing.canonical(body).decode()
     heads = tables.ledger_heads
     with ws.transaction() as tx:
-        row = tx.execute(
-            sa.select(heads.c.seq, heads.c.hash).where(heads.c.project == ws.project)
-        ).first()
-        seq, previous = (row.seq + 1, row.hash) if row else (1, GENESIS)
+        last, previous = _head(tx, ws.project)
+        seq = int(last) + 1
         time = ids.now()
         new = entry_hash(previous, seq, time, kind, text)
         values = {"seq": seq, "hash": new}
-        if row is None:
+        if last == 0:
             tx.execute(heads.insert().values(project=ws.project, **values))
         else:
             moved = tx.execute(
                 heads.update()
-                .where(heads.c.project == ws.project, heads.c.seq == seq - 1)
+                .where(heads.c.project == ws.project, heads.c.seq == last)
                 .values(**values)
             )
             if moved.rowcount != 1:
@@ -66,12 +65,9 @@ def append(ws: Workspace, kind: str, body: Any) -> int:
 
 def head(ws: Workspace) -> tuple[int, str]:
     """The last entry's sequence number and hash; (0, "") for an empty ledger."""
-    heads = tables.ledger_heads
     with ws.reading() as db:
-        row = db.execute(
-            sa.select(heads.c.seq, heads.c.hash).where(heads.c.project == ws.project)
-        ).first()
-    return (int(row.seq), str(row.hash)) if row else (0, GENESIS)
+        seq, last = _head(db, ws.project)
+    return int(seq), str(last)
 
 
 def find(ws: Workspace, *, kind: str | None = None, limit: int = 1000) -> list[LedgerEntry]:
@@ -88,51 +84,48 @@ def verify(ws: Workspace, *, expect: str = "") -> int:
     """Re-hash the chain and compare the tables that repeat it; returns the number of entries.
 
     `expect` is a head hash kept elsewhere; it must be in the chain. Raises IntegrityError naming
-    the first entry, or row, that is not what the chain says.
+    the first entry, or row, that is not what the chain says. Writers may go on meanwhile: it looks
+    at one moment.
     """
     previous, seq, seen = GENESIS, 0, False
-    chained: dict[str, Any] = {}
-    with ws.reading() as db:
-        rows = db.execute(
+    chained = Chained()
+    with snapshot(ws.engine) as db:
+        for row in db.execute(
             sa.select(tables.ledger)
             .where(tables.ledger.c.project == ws.project)
             .order_by(tables.ledger.c.seq)
-        )
-        for row in rows:
+        ):
             seq += 1
             if row.seq != seq:
-                raise IntegrityError(f"ledger entry {seq} is missing; the next one is {row.seq}")
-            actual = entry_hash(previous, row.seq, row.time, row.kind, row.body)
-            if row.previous != previous or row.hash != actual:
                 raise IntegrityError(
-                    f"ledger entry {seq} ({row.kind} of {ids.iso(row.time)}) was changed",
-                    hint="restore .trimtab/store.db from a backup taken before it",
+                    f"ledger entry {seq} is missing; the next one is {row.seq}", hint=_HINT
                 )
+            if (row.previous, row.hash) != (previous, _hash_of(previous, row)):
+                raise IntegrityError(f"ledger entry {seq} was changed", hint=_HINT)
             previous = row.hash
             seen = seen or previous == expect
-            if row.kind in ("evidence", "verdict"):
-                chained.update((one["id"], one) for one in msgspec.json.decode(row.body))
-        if head(ws) != (seq, previous):
+            chained.note(seq, row.kind, row.body)
+        if _head(db, ws.project) != (seq, previous):
             raise IntegrityError(
-                f"the ledger's head is not its last entry, {seq}: entries were removed"
+                f"the ledger's head is not its last entry, {seq}: entries were removed", hint=_HINT
             )
         if expect and not seen:
-            raise IntegrityError(f"the chain does not hold the expected head {expect}")
-        _verify_rows(ws, db, chained)
+            raise IntegrityError(
+                f"the chain does not hold the expected head {expect}",
+                hint="the chain was cut or rewritten since that head was kept",
+            )
+        chained.check(db, ws.project)
     return seq
 
 
-def _verify_rows(ws: Workspace, db: sa.Connection, chained: dict[str, Any]) -> None:
-    for table, kind in ((tables.evidence, Evidence), (tables.verdicts, Verdict)):
-        rows = db.execute(
-            sa.select(table).where(table.c.project == ws.project).order_by(table.c.seq)
-        )
-        for row in rows:
-            stored = msgspec.json.decode(hashing.canonical(from_row(kind, row)))
-            if stored != chained.pop(row.id, None):
-                raise IntegrityError(
-                    f"{table.name} row {row.id} is not what ledger entry {row.seq} says: it was changed",
-                    hint="the ledger holds the true text: `trimtab doctor --json` shows the entry",
-                )
-    for missing in chained:
-        raise IntegrityError(f"row {missing} is in the ledger but no longer in its table")
+def _hash_of(previous: str, row: Any) -> str:
+    try:
+        return entry_hash(previous, row.seq, row.time, row.kind, row.body)
+    except UnicodeError:  # text that is not UTF-8 any more
+        return ""
+
+
+def _head(db: sa.Connection, project: str) -> tuple[Any, Any]:
+    heads = tables.ledger_heads
+    row = db.execute(sa.select(heads.c.seq, heads.c.hash).where(heads.c.project == project)).first()
+    return (row.seq, row.hash) if row else (0, GENESIS)

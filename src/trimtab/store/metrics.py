@@ -17,12 +17,14 @@ import msgspec
 import sqlalchemy as sa
 import zstandard
 
-from trimtab.errors import IntegrityError
+from trimtab.errors import DataError, IntegrityError
 from trimtab.store import tables
 from trimtab.store.records import Point
 from trimtab.store.workspace import Workspace
 
 _MAGIC: Final = b"TTM1"
+_LEAST: Final = -(2**63)
+_MOST: Final = 2**63 - 1
 
 
 class _Batch(msgspec.Struct, frozen=True):
@@ -34,9 +36,14 @@ class _Batch(msgspec.Struct, frozen=True):
 
 
 def encode(points: Sequence[Point]) -> bytes:
-    """Points as the bytes of one row."""
+    """Points as the bytes of one row; raises DataError for a step or time outside of int64."""
     keys = sorted({point.key for point in points})
     index = {key: number for number, key in enumerate(keys)}
+    for point in points:
+        if not (_LEAST <= point.step <= _MOST and _LEAST <= point.time <= _MOST):
+            raise DataError(
+                f"metric {point.key!r} has step {point.step} at {point.time}: both are 64-bit integers"
+            )
     batch = _Batch(
         keys,
         [index[point.key] for point in points],
@@ -50,13 +57,32 @@ def encode(points: Sequence[Point]) -> bytes:
 
 def decode(data: bytes) -> list[Point]:
     """The points of a row; raises IntegrityError where the bytes are not a batch."""
+    if data[:3] == _MAGIC[:3] and data[:4] != _MAGIC:
+        raise IntegrityError(
+            f"a metric batch in the store has format {data[3:4]!r}, this trimtab reads 1",
+            hint="a newer trimtab wrote it: upgrade trimtab",
+        )
     body = data[8:]
-    if data[:4] != _MAGIC or struct.unpack("<I", data[4:8])[0] != zlib.crc32(body):
-        raise IntegrityError("a metric batch in the store was changed or is of a newer format")
-    batch = msgspec.msgpack.decode(zstandard.decompress(body), type=_Batch)
-    values = struct.unpack(f"<{len(batch.key)}d", batch.value)
-    columns = zip(batch.key, batch.step, batch.time, values, strict=True)
-    return [Point(key=batch.keys[k], step=s, time=t, value=v) for k, s, t, v in columns]
+    if data[:4] != _MAGIC or data[4:8] != struct.pack("<I", zlib.crc32(body)):
+        raise IntegrityError("a metric batch in the store was changed", hint="see `trimtab doctor`")
+    try:
+        batch = msgspec.msgpack.decode(_unpacked(body), type=_Batch)
+        values = struct.unpack(f"<{len(batch.key)}d", batch.value)
+        columns = zip(batch.key, batch.step, batch.time, values, strict=True)
+        return [Point(key=batch.keys[k], step=s, time=t, value=v) for k, s, t, v in columns]
+    except (
+        msgspec.DecodeError,
+        zstandard.ZstdError,
+        struct.error,
+        ValueError,
+        LookupError,
+    ) as error:
+        raise IntegrityError(f"a metric batch in the store cannot be read: {error}") from error
+
+
+def _unpacked(body: bytes) -> bytes:
+    # Any conforming frame will do: one that does not state its length has to be streamed.
+    return zstandard.ZstdDecompressor().decompressobj().decompress(body)
 
 
 def append(ws: Workspace, run: str, points: Sequence[Point]) -> None:
@@ -86,6 +112,11 @@ def read(ws: Workspace, run: str, key: str | None = None) -> list[Point]:
 def latest(ws: Workspace, run: str) -> dict[str, float]:
     """The last value of each series: the one of the highest step, then time."""
     return {point.key: point.value for point in read(ws, run)}
+
+
+def keys(ws: Workspace, run: str) -> list[str]:
+    """The names of a run's series, sorted."""
+    return sorted({point.key for point in _all(ws, run)})
 
 
 def _all(ws: Workspace, run: str) -> Iterator[Point]:

@@ -59,11 +59,13 @@ def update_rollout(ws: Workspace, rollout: Rollout) -> None:
     """Store a rollout's new stage or state, chained."""
     table = tables.rollouts
     with ws.transaction() as tx:
-        tx.execute(
+        moved = tx.execute(
             table.update()
-            .where(table.c.id == rollout.id)
-            .values(**to_row(rollout, project=ws.project))
+            .where(table.c.project == ws.project, table.c.id == rollout.id)
+            .values(**to_row(rollout))
         )
+        if moved.rowcount != 1:
+            raise NotFoundError(f"there is no rollout {rollout.id}")
         ledger.append(ws, "rollout", rollout)
 
 
@@ -88,11 +90,13 @@ def update_incident(ws: Workspace, incident: Incident) -> None:
     """Store an incident's new state, chained."""
     table = tables.incidents
     with ws.transaction() as tx:
-        tx.execute(
+        moved = tx.execute(
             table.update()
-            .where(table.c.id == incident.id)
-            .values(**to_row(incident, project=ws.project))
+            .where(table.c.project == ws.project, table.c.id == incident.id)
+            .values(**to_row(incident))
         )
+        if moved.rowcount != 1:
+            raise NotFoundError(f"there is no incident {incident.id}")
         ledger.append(ws, "incident", incident)
 
 
@@ -151,22 +155,25 @@ def windows(
 
 
 def add_labels(ws: Workspace, labels: Sequence[Label]) -> int:
-    """Store labels; a later one for the same prediction replaces it. Returns how many were new."""
+    """Store labels and return how many predictions had none before.
+
+    Of several labels for a prediction, the one of the latest `labelled_at` stays; of those, the one
+    that came last.
+    """
     table = tables.labels
+    batch: dict[str, Label] = {}
+    for label in labels:
+        before = batch.get(label.prediction)
+        if before is None or before.labelled_at <= label.labelled_at:
+            batch[label.prediction] = label
     with ws.transaction() as tx:
-        known = labels_of(ws, [label.prediction for label in labels])
-        new = {label.prediction: label for label in labels if label.prediction not in known}
+        known = labels_of(ws, batch)
+        new = [label for label in batch.values() if label.prediction not in known]
         if new:
-            tx.execute(
-                table.insert(), [to_row(label, project=ws.project) for label in new.values()]
-            )
-        for label in labels:
-            old = known.get(label.prediction)
-            if (
-                old is not None
-                and old.value != label.value
-                and old.labelled_at <= label.labelled_at
-            ):
+            tx.execute(table.insert(), [to_row(label, project=ws.project) for label in new])
+        for old in known.values():
+            label = batch[old.prediction]
+            if old.value != label.value and old.labelled_at <= label.labelled_at:
                 tx.execute(
                     table.update()
                     .where(table.c.project == ws.project, table.c.prediction == label.prediction)

@@ -39,6 +39,8 @@ def find(ws: Workspace, kind: str) -> dict[str, str]:
 def move(ws: Workspace, kind: str, name: str, digest: str, *, expect: str = ANY) -> None:
     """Point a ref at `digest`, chained in the ledger; a ref that is there already is left alone.
 
+    The digest ABSENT takes the ref away.
+
     Raises ConflictError where it does not point at `expect` (ABSENT: does not exist) any more.
     """
     table = tables.refs
@@ -50,13 +52,12 @@ def move(ws: Workspace, kind: str, name: str, digest: str, *, expect: str = ANY)
             )
         if current == digest:
             return
+        same = (table.c.project == ws.project) & (table.c.kind == kind) & (table.c.name == name)
         values = {"digest": digest, "updated_at": ids.now()}
-        if current:
-            tx.execute(
-                table.update()
-                .where(table.c.project == ws.project, table.c.kind == kind, table.c.name == name)
-                .values(**values)
-            )
+        if digest == ABSENT:
+            tx.execute(table.delete().where(same))
+        elif current:
+            tx.execute(table.update().where(same).values(**values))
         else:
             row = {"project": ws.project, "kind": kind, "name": name, **values}
             if not insert_new(ws.engine, table, row):

@@ -6,7 +6,6 @@ import os
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError as Duplicate
 
 from trimtab import ids
 from trimtab.errors import ConflictError, NotFoundError
@@ -28,21 +27,25 @@ def start(ws: Workspace, kind: str, name: str, *, id: str = "", **fields: Any) -
         heartbeat_at=now,
         **fields,
     )
-    try:
-        with ws.transaction() as tx:
-            tx.execute(tables.runs.insert().values(**to_row(run, project=ws.project)))
-    except Duplicate as error:
-        raise ConflictError(
-            f"{kind} {name!r} is running already ({run.concurrency_key})",
-            hint="wait for it, or see `trimtab runs ls`",
-        ) from error
+    record(ws, run)
     return run
 
 
 def record(ws: Workspace, run: Run) -> None:
-    """Store a run that is over already, such as a cached step."""
-    with ws.transaction() as tx:
-        tx.execute(tables.runs.insert().values(**to_row(run, project=ws.project)))
+    """Store a run as it is, such as a cached step that is over already.
+
+    Raises ConflictError where there is a run of its id, or one that runs with its concurrency key.
+    """
+    if insert_new(ws.engine, tables.runs, to_row(run, project=ws.project)):
+        return
+    table = tables.runs
+    with ws.reading() as db:
+        if db.execute(sa.select(table.c.id).where(table.c.id == run.id)).first():
+            raise ConflictError(f"there is a run {run.id} already")
+    raise ConflictError(
+        f"{run.kind} {run.name!r} is running already ({run.concurrency_key})",
+        hint="wait for it, or see `trimtab runs ls`",
+    )
 
 
 def update(ws: Workspace, run: str, **fields: Any) -> None:
@@ -76,7 +79,7 @@ def get(ws: Workspace, run: str) -> Run:
     query = (
         query.where(table.c.id == run)
         if len(run) == 32
-        else query.where(table.c.id.startswith(run))
+        else query.where(table.c.id.startswith(run, autoescape=True))
     )
     with ws.reading() as db:
         rows = db.execute(query.limit(2)).all() if len(run) >= 6 else []

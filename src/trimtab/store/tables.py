@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -20,31 +19,14 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     text,
 )
-from sqlalchemy.engine import Dialect
 
-from trimtab.hashing import canonical
+from trimtab.store.columns import Json, Number
 
 metadata = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
 )
-
-
-class Json(TypeDecorator[Any]):
-    """A value kept as canonical JSON text."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """A value to its canonical JSON."""
-        return None if value is None else canonical(value).decode()
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """JSON text to a value."""
-        return None if value is None else msgspec.json.decode(value)
 
 
 def _project(*, key: bool = True) -> Column[str]:
@@ -60,7 +42,7 @@ def _integer(name: str, *, key: bool = False) -> Column[int]:
 
 
 def _json(name: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, Json, nullable=nullable)
+    return Column(name, Json(nullable=nullable), nullable=nullable)
 
 
 projects = Table(
@@ -217,11 +199,11 @@ evidence = Table(
     _text("subject"),
     _text("slice"),
     _text("window"),
-    Column("value", Float, nullable=False),
-    Column("lo", Float, nullable=False),
-    Column("hi", Float, nullable=False),
+    Column("value", Number, nullable=False),
+    Column("lo", Number, nullable=False),
+    Column("hi", Number, nullable=False),
     _integer("n"),
-    Column("level", Float, nullable=False),
+    Column("level", Number, nullable=False),
     _text("method"),
     _text("validity"),
     _text("run"),
@@ -245,9 +227,9 @@ verdicts = Table(
     _text("status"),
     Column("provisional", Integer, nullable=False),
     _text("reason"),
-    Column("value", Float, nullable=True),
-    Column("lo", Float, nullable=True),
-    Column("hi", Float, nullable=True),
+    Column("value", Number, nullable=True),
+    Column("lo", Number, nullable=True),
+    Column("hi", Number, nullable=True),
     _integer("n"),
     _json("evidence"),
     _json("details"),

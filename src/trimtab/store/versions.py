@@ -27,6 +27,12 @@ def add(
     meta: dict[str, Any] | None = None,
 ) -> Version:
     """Number a digest under a name; a digest that has a number there keeps it."""
+    if not name or "@" in name:
+        raise UsageError(
+            f"{name!r} cannot name a version", hint="a name is not empty and holds no @"
+        )
+    if not hashing.is_digest(digest):
+        raise UsageError(f"{digest!r} is not a digest, so {name} cannot point at it")
     with ws.transaction():
         for known in find(ws, kind, name):
             if known.digest == digest:
@@ -92,9 +98,16 @@ def get(ws: Workspace, kind: Kind, reference: str) -> Version:
 def set_alias(
     ws: Workspace, kind: Kind, name: str, alias: str, digest: str, *, expect: str = refs.ANY
 ) -> None:
-    """Move an alias by compare-and-swap."""
+    """Move an alias by compare-and-swap; the digest refs.ABSENT takes it away.
+
+    Raises NotFoundError where the digest is no version of that name.
+    """
+    if not alias or "@" in alias:
+        raise UsageError(f"{alias!r} cannot be an alias", hint="it is not empty and holds no @")
     if alias == "latest" or (alias[:1] == "v" and alias[1:].isdigit()):
         raise UsageError(f"{alias!r} cannot be an alias: it already means a version")
+    if digest != refs.ABSENT and all(one.digest != digest for one in find(ws, kind, name)):
+        raise NotFoundError(f"{digest} is no version of {kind} {name!r}")
     refs.move(ws, f"alias:{kind}", f"{name}@{alias}", digest, expect=expect)
 
 

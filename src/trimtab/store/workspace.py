@@ -65,14 +65,25 @@ def open_workspace(project_dir: Path, project_name: str, *, url: str = "") -> Wo
         blobs = LocalBlobs(root)
     except OSError as error:
         raise StorageError(f"cannot write {root}: {error.strerror}") from error
-    engine = database.connect(f"sqlite:///{root / 'store.db'}")
-    database.migrate(engine, root / "migrate.lock")
+    # A URL object, because a folder's name may hold what a URL's text gives a meaning to.
+    engine = database.connect(sa.URL.create("sqlite", database=str(root / "store.db")))
+    try:
+        database.migrate(engine, root / "migrate.lock")
+        project = _project(engine, project_name)
+    except OSError as error:
+        engine.dispose()
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(f"cannot write {root}: {error.strerror}") from error
+    except BaseException:
+        engine.dispose()
+        raise
     return Workspace(
         root=root,
         project_dir=project_dir,
         engine=engine,
         blobs=blobs,
-        project=_project(engine, project_name),
+        project=project,
         project_name=project_name,
     )
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from trimtab import config as project_file
-from trimtab import hashing, ids
+from trimtab import ids
 from trimtab.errors import NotFoundError
-from trimtab.pipeline import codecs, context
-from trimtab.pipeline.step import step
-from trimtab.store import cache, metrics, runs
-from trimtab.store.records import CachedStep, Point
+from trimtab.pipeline import context
+from trimtab.pipeline.step import Scope, step
+from trimtab.store import metrics, runs
+from trimtab.store.records import Point
 from trimtab.tune import roles as naming
 from trimtab.tune.candidate import Candidate, Trial
 from trimtab.tune.roles import Roles
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from trimtab.pipeline.context import Context
 
 
-@step(name="search", extras=naming.of)
+def _of_project(scope: Scope) -> dict[str, Any]:
+    return {"roles": msgspec.to_builtins(naming.of(scope.config))}
+
+
+@step(name="search", extras=_of_project)
 def search(
     estimator: Callable[..., Any],
     rows: pl.DataFrame,
@@ -58,7 +62,7 @@ def search(
 
 def _roles(running: Context | None, target: str) -> Roles:
     if running is not None:
-        found = naming.of(running.config)
+        found = msgspec.convert(running.extras["roles"], Roles)
     else:
         try:
             found = naming.of(project_file.load(project_file.find()))
@@ -70,53 +74,45 @@ def _roles(running: Context | None, target: str) -> Roles:
 def _memo(
     running: Context, total: int
 ) -> Callable[[int, dict[str, Any], Callable[[], Trial]], Trial]:
-    """Trials remembered under the search's own key, each a run with its folds as a series."""
+    """Trials remembered under the search's own key, each a run with its folds as a series.
+
+    More trials continue a shorter search: how many were asked for is no part of a trial's key.
+    """
 
     def remembered(number: int, params: dict[str, Any], fit: Callable[[], Trial]) -> Trial:
-        ws = running.ws
-        key = hashing.object_digest("key", ["trial", running.key, number, params])
-        facts = {"number": number + 1, "total": total, "params": params}
-        known = cache.get(ws, key)
-        if known is not None and ws.blobs.has(known.outputs[0]):
-            trial = msgspec.convert(codecs.get(ws, known.outputs[0], known.codecs[0]), Trial)
-            running.say(
-                "trial", {**facts, "score": trial.score, "metric": trial.metric, "cached": True}
-            )
-            return trial
-        run = runs.start(ws, "trial", f"trial {number}", parent=running.run, params=params, key=key)
-        try:
-            trial = msgspec.structs.replace(fit(), run=run.id)
-        except BaseException as error:
-            runs.finish(
-                ws, run.id, "failed", error={"type": type(error).__name__, "message": str(error)}
-            )
-            raise
-        digest, codec = codecs.put(ws, msgspec.to_builtins(trial), f"trial {number}")
-        now = ids.now()
-        with ws.transaction():
-            metrics.append(
-                ws,
-                run.id,
-                [
-                    Point(key=f"cv_{trial.metric}", step=fold, time=now, value=value)
-                    for fold, value in enumerate(trial.folds)
-                ],
-            )
-            cache.put(
-                ws,
-                CachedStep(
-                    key=key,
-                    run=run.id,
-                    name="trial",
-                    outputs=[digest],
-                    codecs=[codec],
-                    created_at=now,
-                ),
-            )
-            runs.finish(ws, run.id, "done")
-        running.say(
-            "trial", {**facts, "score": trial.score, "metric": trial.metric, "cached": False}
-        )
+        made = False
+
+        def make() -> dict[str, Any]:
+            nonlocal made
+            made = True
+            return dict(msgspec.to_builtins(_tracked(running, number, params, fit)))
+
+        key = {"trial": number, "params": params}
+        trial = msgspec.convert(context.memo(running, key, make, without=("param:trials",)), Trial)
+        facts = {"number": number + 1, "total": total, "params": params, "cached": not made}
+        running.say("trial", {**facts, "score": trial.score, "metric": trial.metric})
         return trial
 
     return remembered
+
+
+def _tracked(
+    running: Context, number: int, params: dict[str, Any], fit: Callable[[], Trial]
+) -> Trial:
+    ws = running.ws
+    run = runs.start(ws, "trial", f"trial {number}", parent=running.run, params=params)
+    try:
+        trial = msgspec.structs.replace(fit(), run=run.id)
+    except BaseException as error:
+        failed = {"type": type(error).__name__, "message": str(error)}
+        runs.finish(ws, run.id, "failed", error=failed)
+        raise
+    now = ids.now()
+    points = [
+        Point(key=f"cv_{trial.metric}", step=fold, time=now, value=value)
+        for fold, value in enumerate(trial.folds)
+    ]
+    with ws.transaction():
+        metrics.append(ws, run.id, points)
+        runs.finish(ws, run.id, "done")
+    return trial

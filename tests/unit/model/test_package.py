@@ -119,6 +119,9 @@ def test_a_regression_gives_values(model, fit, prepared, tmp_path):
     outputs = loaded.predict(arrays(loaded, rows))
     np.testing.assert_allclose(outputs.score, candidate.estimator.predict(rows), rtol=1e-4)
     assert outputs.decision == pytest.approx(outputs.score.tolist())
+    # Golden rows far outside of the training data must not widen what counts as near.
+    usual = candidate.estimator.predict(prepare(candidate.train, candidate.features)).std()
+    assert made.parity.scale == pytest.approx(usual)
 
 
 def test_histogram_boosting_regression_on_numbers_alone(fit, tmp_path):

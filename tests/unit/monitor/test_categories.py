@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from trimtab.monitor.categories import chi_square, grouped, listed
+from trimtab.monitor.categories import chi_square, comparable, grouped, with_rest
+from trimtab.profile.coder import coder
+from trimtab.profile.fit import fit
 
 
 def test_without_light_cells_it_is_the_contingency_table():
@@ -50,5 +52,37 @@ def test_nothing_to_compare_is_no_evidence():
     assert chi_square(np.array([], dtype=int), np.array([], dtype=int)).p == 1
 
 
-def test_rare_levels_are_not_listed():
-    assert listed(np.array([500, 10, 9, 1])).tolist() == [0, 1]
+def levels_of(values):
+    cells = fit({"x": np.array(values, dtype=object)}).features[0]
+    return cells, np.bincount(coder(cells)(np.array(values, dtype=object)), minlength=cells.size)
+
+
+def test_levels_that_were_bound_to_be_listed_are_compared():
+    values = ["a"] * 500 + ["b"] * 60 + ["c"] * 3
+    cells, reference = levels_of(values)
+    window = np.array([400, 55, 2, 0, 9, 5, 0])
+    codes = comparable(cells, window, reference)
+    assert codes.tolist() == [0, 1]
+    assert with_rest(cells, window, codes).tolist() == [400, 55, 11]
+    stack = np.stack([window, window])
+    assert with_rest(cells, stack, codes).tolist() == [[400, 55, 11]] * 2
+
+
+def test_a_list_cut_short_by_chance_compares_nothing():
+    """5,000 equally likely levels: the 1,000 that were listed are the lucky ones."""
+    random = np.random.default_rng(0)
+    names = np.array([f"n{i}" for i in range(5_000)], dtype=object)
+    cells, reference = levels_of(names[random.integers(0, 5_000, 200_000)])
+    again = np.bincount(
+        coder(cells)(names[random.integers(0, 5_000, 200_000)]), minlength=cells.size
+    )
+    listed = slice(0, 1_000)
+    assert chi_square(again[listed], reference[listed]).freedom == 999
+    assert reference[listed].sum() > 1.1 * again[listed].sum()
+    codes = comparable(cells, again, reference)
+    assert chi_square(with_rest(cells, again, codes), with_rest(cells, reference, codes)).p == 1
+
+
+def test_no_text_no_codes():
+    cells, reference = levels_of([None, None])
+    assert comparable(cells, reference, reference).size == 0

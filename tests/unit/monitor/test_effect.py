@@ -64,8 +64,9 @@ def test_lower_bounds_hold(kind):
 
 def test_a_real_shift_is_bounded_away_from_the_margin():
     random = np.random.default_rng(2)
-    found = distance(random.normal(size=50_000), random.normal(0.06, 1, 10_000))
-    assert 0.02 < found.lo < 0.06
+    reference = random.normal(size=50_000)
+    lower = [distance(reference, random.normal(0.06, 1, 10_000)).lo for _ in range(30)]
+    assert np.mean(np.array(lower) > 0.02) > 0.8
 
 
 def test_no_spread_has_no_scale():

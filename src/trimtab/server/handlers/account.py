@@ -1,0 +1,19 @@
+"""Giving account: where a thing came from, and whether what is stored is what was stored."""
+
+from __future__ import annotations
+
+from trimtab.loop import doctor as examiner
+from trimtab.loop import why as lineage
+from trimtab.loop.project import Project
+from trimtab.loop.reports import Health, Lineage
+from trimtab.server import requests as asked
+
+
+def why(project: Project, request: asked.Question) -> Lineage:
+    """What something came from."""
+    return lineage.why(project, request.what)
+
+
+def doctor(project: Project, request: asked.Anchor) -> Health:
+    """The ledger and the blobs, verified."""
+    return examiner.doctor(project, expect=request.expect)

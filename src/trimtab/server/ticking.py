@@ -1,0 +1,76 @@
+"""The controller's passes in a thread beside the server, and the endpoints that should run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from trimtab.errors import NotFoundError, TrimtabError
+from trimtab.loop import release
+from trimtab.loop import tick as controller
+from trimtab.loop.project import Project
+from trimtab.loop.reports import Pass
+
+Say = Callable[[str], None]
+
+
+class Ticking:
+    """Starts what should run, then ticks every so many seconds until it is told to stop."""
+
+    def __init__(self, project: Project, seconds: float, say: Say) -> None:
+        self._project = project
+        self._seconds = seconds
+        self._say = say
+        self._over = threading.Event()
+        self._told: set[str] = set()
+        # A daemon: a pass may be long, and one that is cut off is repaired by the next.
+        self._thread = threading.Thread(target=self._run, name="tick", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, seconds: float = 10.0) -> None:
+        """End after the pass that is at work, waiting so long at most."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def _run(self) -> None:
+        self._guarded(self._adopt)
+        while not self._over.is_set():
+            self._guarded(self._tick)
+            self._over.wait(self._seconds)
+
+    def _adopt(self) -> None:
+        for endpoint in release.start(self._project):
+            if endpoint.state == "ready":
+                self._say(f"{endpoint.name} answers at http://{endpoint.host}:{endpoint.port}")
+            else:
+                self._say(f"{endpoint.name} is {endpoint.state}")
+
+    def _tick(self) -> None:
+        done: Pass = controller.tick(self._project)
+        for action in done.acted:
+            said = action.result.get("said", "")
+            self._say(f"{action.kind} ({action.state})" + (f": {said}" if said else ""))
+        self._tell_new(done.waiting)
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except NotFoundError as error:
+            self._tell_new([error.message])
+        except TrimtabError as error:
+            self._tell_new(
+                [f"the pass failed: {error.message}" + (f" ({error.hint})" if error.hint else "")]
+            )
+        except Exception as error:  # whatever a pass meets, the next one begins afresh
+            self._tell_new([f"the pass failed: {type(error).__name__}: {error}"])
+
+    def _tell_new(self, lines: list[str]) -> None:
+        """Say what was not said by the pass before: what lasts is news only once."""
+        for line in lines:
+            if line not in self._told:
+                self._say(line)
+        self._told = set(lines)

@@ -1,0 +1,54 @@
+"""Column types: values that a database has no type of its own for, kept so that they come back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Float, Text, TypeDecorator
+from sqlalchemy.engine import Dialect
+
+from trimtab.errors import IntegrityError
+from trimtab.hashing import canonical
+
+
+class Json(TypeDecorator[Any]):
+    """A value kept as canonical JSON text; None is the text null, or NULL where that is allowed."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, *, nullable: bool = False) -> None:
+        super().__init__()
+        self.nullable = nullable
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """A value to its canonical JSON."""
+        return None if value is None and self.nullable else canonical(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """JSON text to a value."""
+        if value is None:
+            return None
+        try:
+            return msgspec.json.decode(value)
+        except msgspec.DecodeError as error:
+            raise IntegrityError(
+                f"a value in the store is not JSON any more: {error}", hint="run `trimtab doctor`"
+            ) from error
+
+
+class Number(TypeDecorator[float]):
+    """A float that may be NaN, which SQLite would store as NULL: there it is the text NaN."""
+
+    impl = Float
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> Any:
+        """A float to what the database keeps."""
+        nan = value is not None and value != value  # noqa: PLR0124 - only NaN differs from itself
+        return "NaN" if nan and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> float | None:
+        """What the database keeps to a float."""
+        return None if value is None else float(value)

@@ -1,0 +1,55 @@
+import threading
+
+from trimtab.errors import ConflictError
+from trimtab.server import ticking
+from trimtab.server.ticking import Ticking
+from trimtab.store.records import Action
+
+
+class Stage:
+    """Stands for the loop below: says what a pass gave, counts the passes."""
+
+    def __init__(self, monkeypatch, *passes):
+        self.passes, self.count, self.done = list(passes), 0, threading.Event()
+        monkeypatch.setattr(ticking.controller, "tick", self.tick)
+        monkeypatch.setattr(ticking.release, "start", lambda _project: [])
+
+    def tick(self, _project):
+        now = self.passes[min(self.count, len(self.passes) - 1)]
+        self.count += 1
+        if self.count > len(self.passes) + 1:
+            self.done.set()
+        if isinstance(now, Exception):
+            raise now
+        return now
+
+
+def run(stage):
+    said = []
+    beside = Ticking(None, 0.001, said.append)
+    beside.start()
+    assert stage.done.wait(20)
+    beside.stop()
+    return said
+
+
+def passed(**fields):
+    return ticking.Pass(**{"observed": [], "acted": [], "waiting": [], "settled": True, **fields})
+
+
+def test_what_is_done_is_told_and_what_lasts_is_told_once(monkeypatch):
+    action = Action(id="1", kind="retrain", key="k", state="done", result={"said": "drift"})
+    waits = passed(waiting=["40 rows more"])
+    stage = Stage(monkeypatch, passed(acted=[action]), waits, waits, waits)
+    assert run(stage) == ["retrain (done): drift", "40 rows more"]
+
+
+def test_a_pass_that_fails_is_told_and_the_next_one_comes(monkeypatch):
+    stage = Stage(monkeypatch, ConflictError("the store is locked"), KeyError("x"), passed())
+    said = run(stage)
+    assert said == ["the pass failed: the store is locked", "the pass failed: KeyError: 'x'"]
+
+
+def test_what_comes_again_is_told_again(monkeypatch):
+    stage = Stage(monkeypatch, passed(waiting=["a"]), passed(), passed(waiting=["a"]), passed())
+    assert run(stage) == ["a", "a"]
