@@ -45,11 +45,14 @@ def plan(session: Session, params: tuple[tuple[str, Any], ...]) -> None:
     with contextlib.redirect_stdout(sys.stderr):  # the project's own code may print
         found = train.plan(project, dict(params))
     steps = [
-        PlannedStep(step=one.id, action=one.action, reason=one.reason, weak=list(one.weak))
+        PlannedStep(step=one.name, action=one.status, reason=one.reason, weak=list(one.weak))
         for one in found.steps
     ]
     planned = Planned(
-        flow=found.flow, steps=steps, data=found.data, nothing_to_do=found.nothing_to_do
+        flow=found.flow,
+        steps=steps,
+        data={one.name: one.label for one in found.data},
+        nothing_to_do=found.nothing_to_do,
     )
     session.answer(planned, _render)
 
@@ -57,7 +60,7 @@ def plan(session: Session, params: tuple[tuple[str, Any], ...]) -> None:
 def _render(planned: Planned) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
 
-    read = ", ".join(planned.data.values())
+    read = ", ".join(label or f"{name} (a new version)" for name, label in planned.data.items())
     paper.say(f"{planned.flow}, reading {read}" if read else planned.flow)
     paper.table(
         ["step", "", "why"],

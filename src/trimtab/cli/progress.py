@@ -5,35 +5,38 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
+from trimtab.pipeline import events
 from trimtab.server import words
 
 if TYPE_CHECKING:  # rich is loaded only to print
+    from rich.console import Console
     from rich.status import Status
 
 _STAGES: Final = {
     "package": "packaging the candidate as one graph, and holding it against the estimator",
     "evaluate": "measuring on withheld rows",
-    "bench": "measuring latency on a throwaway endpoint",
+    "measure latency": "measuring latency on a throwaway endpoint",
     "gate": "asking the gate",
 }
 
 
-class Progress(AbstractContextManager["Progress"]):
-    """Use as a context manager, and hand `event` to what reports `(event, facts)`."""
+class Display(AbstractContextManager["Display"]):
+    """Use as a context manager; it is a listener of a run's events."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
+        self._console: Console | None = None
         self._status: Status | None = None
-        self._best: float | None = None
+        self._steps: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
             from rich.console import Console  # only on a terminal
 
-            console = Console(stderr=True, highlight=False)
-            self._status = self._stack.enter_context(console.status("starting"))
+            self._console = Console(stderr=True, highlight=False)
+            self._status = self._stack.enter_context(self._console.status("starting"))
         return self
 
     def __exit__(
@@ -44,41 +47,43 @@ class Progress(AbstractContextManager["Progress"]):
     ) -> None:
         self._stack.close()
 
-    def event(self, event: str, facts: dict[str, Any]) -> None:
+    def __call__(self, event: events.Event) -> None:
         """Tell one event."""
-        line = told(event, facts)
-        if event == "trial":
-            score = float(facts["score"])
-            self._best = score if self._best is None else max(self._best, score)
-            line += f", best {words.number(self._best)}"
-        if self._status is None:
+        if isinstance(event, events.FlowStarted):
+            self._steps = event.steps
+        line = told(event, self._steps)
+        if not line:
+            return
+        if self._console is None or self._status is None:
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
-            return
-        if event in ("cached", "waiting"):
-            self._status.console.print(line, style="dim", markup=False)
-        elif event == "step":
-            self._status.console.print(line, markup=False)
-            self._best = None
-        self._status.update(f"[dim]{_escaped(line)}[/dim]")
+        elif isinstance(event, events.Progress | events.StepStarted):
+            from rich.text import Text  # only on a terminal
+
+            self._status.update(Text(line, style="dim"))
+        else:
+            self._console.print(line, markup=False)
 
 
-def told(event: str, facts: dict[str, Any]) -> str:
-    """An event as a line."""
-    if event in ("step", "cached", "waiting"):
-        place = f"step {facts['number']}/{facts['total']} {facts['step']}"
-        if event == "cached":
-            return f"{place}: cached"
-        return f"{place}: {'waiting, ' if event == 'waiting' else 'running, '}{facts['reason']}"
-    if event == "trial":
-        tried = ", ".join(f"{name}={words.cell(value)}" for name, value in facts["params"].items())
-        cached = " (cached)" if facts.get("cached") else ""
-        score = f"{facts.get('metric', 'score')} {words.number(facts['score'])}"
-        return f"trial {facts['number']}/{facts['total']} {tried}: {score}{cached}"
-    return _STAGES.get(event) or " ".join([event, words.cell(facts) if facts else ""]).strip()
+def told(event: events.Event, steps: tuple[str, ...] = ()) -> str:
+    """An event as a line, "" where it says nothing new."""
+    match event:
+        case events.StepCached(step=step):
+            return f"{_place(step, steps)}: cached"
+        case events.StepWaiting(step=step):
+            return f"{_place(step, steps)}: another run is at it, waiting"
+        case events.StepStarted(step=step, reason=reason):
+            return f"{_place(step, steps)}: running, {reason}"
+        case events.StepFinished(step=step, status=status, seconds=seconds):
+            return f"{_place(step, steps)}: {status} in {words.span(int(seconds * 1e6))}"
+        case events.Progress(total=0, text=text):
+            return _STAGES.get(text, text)
+        case events.Progress(step=step, done=done, total=total, text=text):
+            return f"{step} {done}/{total} {text}".rstrip()
+    return ""
 
 
-def _escaped(line: str) -> str:
-    from rich.markup import escape  # only on a terminal
-
-    return escape(line)
+def _place(step: str, steps: tuple[str, ...]) -> str:
+    if step not in steps:
+        return f"step {step}"
+    return f"step {steps.index(step) + 1}/{len(steps)} {step}"

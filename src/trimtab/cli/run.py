@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from trimtab.cli import data, gate
+from trimtab.cli import gate
 from trimtab.cli.plan import Param
-from trimtab.cli.progress import Progress
-from trimtab.cli.session import Session, note
+from trimtab.cli.session import Session
 from trimtab.cli.verb import verb
 from trimtab.loop.reports import Trained
-from trimtab.server import operations
-from trimtab.server.requests import Named
-
-if TYPE_CHECKING:  # the project brings the database with it
-    from trimtab.loop.project import Project
 
 
 @verb("run", "trimtab run", "trimtab run -p trials=50 -p seed=1")
@@ -29,28 +23,18 @@ def run(session: Session, params: tuple[tuple[str, Any], ...]) -> int:
     """Train, package, measure and gate.
 
     The project's flow, from its data to a verdict. Steps and trials that were done before are not
-    done again, so an interrupted run goes on where it was. A source that has no version yet is
-    added first. Exits 3 where the gate refuses.
+    done again, so an interrupted run goes on where it was. A source whose bytes are new is
+    read as a new version. Exits 3 where the gate refuses.
     """
     project = session.project()
-    _add_missing(project)
+    from trimtab.cli.progress import Display
     from trimtab.loop import train  # brings numpy and polars
 
-    with Progress() as progress, contextlib.redirect_stdout(sys.stderr):
-        # the project's own code may print
-        trained = train.train(project, params=dict(params), on_event=progress.event)
+    # The project's own code may print: stdout is for the answer.
+    with Display() as display, contextlib.redirect_stdout(sys.stderr):
+        trained = train.train(project, params=dict(params), on_event=display)
     session.answer(trained, _render)
     return gate.code(trained.decision)
-
-
-def _add_missing(project: Project) -> None:
-    from trimtab.store import versions  # the database is loaded only when needed
-
-    known = {version.name for version in versions.find(project.ws, "data")}
-    for name in project.config.data:
-        if name not in known:
-            added = operations.DATA_ADD.call(project, Named(name=name))
-            note(data.sentence(added))
 
 
 def _render(trained: Trained) -> None:

@@ -19,7 +19,9 @@ runs = noun("runs", "Every execution, with what it read, made and measured.")
 @click.option("--name", default="", help="The name of the flow or step.")
 @click.option("--status", default="", help="running, done, failed, cached or cancelled.")
 @click.option("--all", "inner", is_flag=True, help="Also runs inside other runs.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000))
+@click.option(
+    "--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="At most so many."
+)
 def ls(session: Session, kind: str, name: str, status: str, inner: bool, limit: int) -> None:
     """List runs, newest first.
 

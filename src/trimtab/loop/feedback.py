@@ -11,7 +11,7 @@ from trimtab.errors import DataError
 from trimtab.loop import release
 from trimtab.loop.project import Project
 from trimtab.model import registry
-from trimtab.monitor import quality
+from trimtab.monitor import quality, traffic
 from trimtab.monitor.traffic import Answers
 from trimtab.store import versions
 from trimtab.store.records import Label, Version
@@ -54,6 +54,7 @@ def publish(project: Project, endpoint: str, since: int, *, run: str = "") -> Ve
         if values.dtype.kind == "f"
         else pl.Series(column, values.tolist(), strict=False)
         for column, values in rows.columns.items()
+        if traffic.is_told(values) or column not in labels[0].extra
     }
     for column in {key for label in labels for key in label.extra} - columns.keys():
         columns[column] = pl.Series(

@@ -13,7 +13,6 @@ from pathlib import Path
 from trimtab.errors import TrimtabError
 from trimtab.loop import feedback, gate, train
 from trimtab.loop.project import Project, open_project
-from trimtab.pipeline import snapshot
 from trimtab.store import operations, runs, versions
 from trimtab.store.records import Action
 
@@ -47,7 +46,7 @@ def retrain(project: Project, action: Action) -> None:
     trained = train.train(
         project,
         cause={"kind": "retrain", "action": action.id, **cause},
-        code=champion_code(project) if project.config.retrain.code == "champion" else None,
+        code=champion_code(project) if project.config.retrain.code == "champion" else "",
         data={version.name: version.label},
     )
     decision = trained.decision
@@ -58,14 +57,11 @@ def retrain(project: Project, action: Action) -> None:
         operations.update_action(ws, action.id, "failed", reason=gate.refusal(decision), **facts)
 
 
-def champion_code(project: Project) -> Path | None:
-    """The folder of the code that trained the champion; None where its run is not known."""
+def champion_code(project: Project) -> str:
+    """The digest of the code that trained the champion; "" where its run is not known."""
     ws = project.ws
     champion = versions.get(ws, "model", f"{project.config.model_name}@{gate.CHAMPION}")
-    if not champion.run:
-        return None
-    code = runs.get(ws, champion.run).code
-    return snapshot.materialise(ws, code) if code else None
+    return runs.get(ws, champion.run).code if champion.run else ""
 
 
 if __name__ == "__main__":

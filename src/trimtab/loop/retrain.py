@@ -130,7 +130,7 @@ def _launch(project: Project, action: Action) -> Action:
     log.parent.mkdir(exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "trimtab.loop.job", str(project.path), action.id],
+            [sys.executable, "-P", "-m", "trimtab.loop.job", str(project.path), action.id],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

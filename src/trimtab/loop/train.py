@@ -25,11 +25,13 @@ from trimtab.loop.project import Project, apply
 from trimtab.loop.reports import Parity, Trained
 from trimtab.model import codec, registry
 from trimtab.model.load import LoadedModel, load
-from trimtab.model.package import PROFILE, package
+from trimtab.model.package import PROFILE, Packaged, package
 from trimtab.monitor import basis as bases
 from trimtab.monitor import traffic
-from trimtab.pipeline import driver, planning
-from trimtab.pipeline.driver import FlowResult
+from trimtab.pipeline import driver
+from trimtab.pipeline import plan as planning
+from trimtab.pipeline.events import Listener, Progress, silent
+from trimtab.pipeline.result import FlowResult
 from trimtab.profile import reference as references
 from trimtab.serve import bench
 from trimtab.store import artifacts, cache, evidence, runs
@@ -37,7 +39,7 @@ from trimtab.store.records import CachedStep, Evidence, Run
 from trimtab.tune.candidate import Candidate
 from trimtab.tune.frames import features
 
-Progress = Callable[[str, dict[str, Any]], None]
+Say = Callable[[str], None]
 
 WITHHELD: Final = "withheld"
 BENCH: Final = "bench"
@@ -48,7 +50,7 @@ _PACKAGE_FORMAT: Final = "1"
 
 def plan(project: Project, params: Mapping[str, Any] | None = None) -> planning.Plan:
     """What `train` would run, and why; changes nothing."""
-    return planning.plan(project.ws, project.config, project.folder, dict(params or {}))
+    return planning.plan(project.ws, project.config, params=params)
 
 
 def train(
@@ -56,26 +58,29 @@ def train(
     *,
     params: Mapping[str, Any] | None = None,
     cause: Mapping[str, Any] | None = None,
-    code: Path | None = None,
+    code: str = "",
     data: Mapping[str, str] | None = None,
-    on_event: Progress | None = None,
+    on_event: Listener = silent,
 ) -> Trained:
     """Run the project's flow to a gated candidate.
 
-    `code` is a folder to take the flow from instead of the project's, `data` names the version of
+    `code` is the digest of a snapshot to run instead of the project's files, `data` the version of
     a source (`NAME@vN`) to use instead of the latest. Raises PipelineError, DataError, ModelError;
     a refusal is no error but a decision.
     """
-    say = on_event or _silent
+
+    def say(stage: str) -> None:
+        on_event(Progress("candidate", 0, 0, stage))
+
     apply(project)
     ws = project.ws
     result = driver.run(
         ws,
         project.config,
-        code or project.folder,
-        params=dict(params or {}),
-        cause=dict(cause or {"kind": "manual"}),
-        data=dict(data or {}),
+        params=params,
+        cause=cause or {"kind": "manual"},
+        data=data,
+        code=code,
         on_event=on_event,
     )
     subject, fresh = packaged(project, result, say)
@@ -83,7 +88,7 @@ def train(
     known = gating.last(project, subject)
     if known is None or fresh:
         _measure(project, result, subject, say)
-        say("gate", {"subject": subject})
+        say("gate")
         known = gating.gate(project, subject, run=result.run.id)
         done = True
     else:
@@ -91,8 +96,8 @@ def train(
     return Trained(
         run=result.run,
         nothing_to_do=result.nothing_to_do and not done,
-        steps_run=result.steps_run,
-        steps_cached=result.steps_cached,
+        steps_run=sum(1 for one in result.steps if one.status != "cached"),
+        steps_cached=sum(1 for one in result.steps if one.status == "cached"),
         trials=len(runs.find(ws, kind="trial", limit=100_000)),
         subject=subject,
         parity=parity,
@@ -101,28 +106,20 @@ def train(
     )
 
 
-def packaged(project: Project, result: FlowResult, say: Progress) -> tuple[str, bool]:
+def packaged(project: Project, result: FlowResult, say: Say) -> tuple[str, bool]:
     """The digest of the candidate's package, and whether it was made just now."""
     ws = project.ws
-    key = hashing.object_digest("key", ["package", _PACKAGE_FORMAT, result.output])
+    key = hashing.object_digest("key", ["package", _PACKAGE_FORMAT, result.outputs["result"]])
     known = cache.get(ws, key)
     if known is not None:
         return known.outputs[0], False
-    say("package", {})
+    say("package")
     candidate = _candidate(result)
     run = runs.start(ws, "package", "package", parent=result.run.id, key=key)
     try:
         with tempfile.TemporaryDirectory(dir=ws.root / "tmp") as place:
             out = Path(place) / "package"
-            found = package(
-                candidate,
-                out=out,
-                profile=lambda model: _profile(candidate, model),
-                context=_context(project, candidate),
-            )
-            model = load(out, verify=False)
-            if len(_known(candidate)):
-                (out / bases.FILE).write_bytes(_basis(candidate, model, out))
+            found = write_package(project, candidate, out)
             digest = registry.put(ws, out, parity=found.parity, run=run.id)
     except BaseException as error:
         runs.finish(
@@ -130,7 +127,7 @@ def packaged(project: Project, result: FlowResult, say: Progress) -> tuple[str, 
         )
         raise
     with ws.transaction():
-        runs.link(ws, run.id, "in", "candidate", result.output)
+        runs.link(ws, run.id, "in", "candidate", result.outputs["result"])
         runs.link(ws, run.id, "out", "model", digest)
         cache.put(
             ws,
@@ -145,6 +142,19 @@ def packaged(project: Project, result: FlowResult, say: Progress) -> tuple[str, 
         )
         runs.finish(ws, run.id, "done")
     return digest, True
+
+
+def write_package(project: Project, candidate: Candidate, out: Path) -> Packaged:
+    """Write a candidate into the empty or new folder `out` with all that the monitor needs."""
+    found = package(
+        candidate,
+        out=out,
+        profile=lambda model: _profile(candidate, model),
+        context=_context(project, candidate),
+    )
+    if len(_known(candidate)):
+        (out / bases.FILE).write_bytes(_basis(candidate, load(out, verify=False), out))
+    return found
 
 
 def scored(
@@ -170,10 +180,10 @@ def scored(
     return table, rows
 
 
-def _measure(project: Project, result: FlowResult, subject: str, say: Progress) -> None:
+def _measure(project: Project, result: FlowResult, subject: str, say: Say) -> None:
     """Evidence that the gate needs: quality on withheld rows, latency on a throwaway endpoint."""
     ws, config = project.ws, project.config
-    say("evaluate", {})
+    say("evaluate")
     candidate = _candidate(result)
     check_requirements(config.require, candidate.task, columns=[*candidate.withheld.columns])
     place = registry.checkout(
@@ -203,14 +213,14 @@ def _benched(
     candidate: Candidate,
     rows: pl.DataFrame,
     run: Run,
-    say: Progress,
+    say: Say,
 ) -> list[Evidence]:
     config = project.config
     timed = [one for one in config.require if one.metric == "latency_ms" and one.quantile]
     priced = [one for one in config.require if one.metric == "cost_per_1000"]
     if not timed and not priced:
         return []
-    say("bench", {})
+    say("measure latency")
     signature = registry.signature_of(project.ws, subject)
     names = [column.name for column in signature.inputs]
     sample = rows.head(_BENCH_ROWS).select(names).fill_nan(None).to_dicts()
@@ -322,7 +332,7 @@ def _context(project: Project, candidate: Candidate) -> list[str]:
 
 
 def _candidate(result: FlowResult) -> Candidate:
-    value = result.value()
+    value = result.value
     if not codec.CANDIDATE.matches(value):
         raise DataError(
             f"the flow returned {type(value).__name__}, not a candidate",
@@ -349,7 +359,3 @@ def _parity(project: Project, subject: str) -> Parity | None:
 def _metrics(project: Project, subject: str) -> dict[str, float]:
     found = evidence.find(project.ws, subject=subject, window=WITHHELD)
     return {one.metric: one.value for one in reversed(found) if not one.statistic and not one.slice}
-
-
-def _silent(_stage: str, _facts: dict[str, Any]) -> None:
-    """Progress that nobody watches."""

@@ -11,7 +11,7 @@ from trimtab.loop.reports import Lineage
 from trimtab.monitor import traffic
 from trimtab.serve.frame import Frame
 from trimtab.store import artifacts, cache, operations, runs, verdicts, versions
-from trimtab.store.records import Action, Incident, Run, Version
+from trimtab.store.records import Action, Incident, Rollout, Run, Version
 
 
 def why(project: Project, what: str) -> Lineage:
@@ -80,20 +80,23 @@ def _candidate(project: Project, digest: str) -> Lineage:
     for run in dict.fromkeys(made):
         parent = runs.get(ws, run).parent
         because.append(_run(project, runs.get(ws, parent or run)))
-    for one in operations.rollouts(ws):
-        if one.candidate == digest:
-            because.append(
-                Lineage(
-                    title=f"rollout at {one.endpoint}: {one.state}",
-                    facts={"stages": one.stages, "reason": one.reason},
-                    because=[
-                        Lineage(title=f"rollout: {v.text}: {v.status}", facts={"reason": v.reason})
-                        for v in _newest(project, digest, "rollout")
-                    ],
-                )
-            )
+    because += [
+        _rollout(project, one) for one in operations.rollouts(ws) if one.candidate == digest
+    ]
     facts = {"digest": digest, "engine": meta.get("engine"), "parity": meta.get("parity")}
     return Lineage(title=f"candidate {digest}", facts=facts, because=because)
+
+
+def _rollout(project: Project, one: Rollout) -> Lineage:
+    judged = _newest(project, one.candidate, "rollout")
+    return Lineage(
+        title=f"rollout at {one.endpoint}: {one.state}",
+        facts={"stages": one.stages, "reason": one.reason},
+        because=[
+            Lineage(title=f"rollout: {v.text}: {v.status}", facts={"reason": v.reason})
+            for v in judged
+        ],
+    )
 
 
 def _newest(project: Project, subject: str, place: str) -> list[Any]:
@@ -112,10 +115,11 @@ def _run_of(project: Project, what: str) -> Lineage | None:
 
 def _run(project: Project, run: Run) -> Lineage:
     ws = project.ws
-    because = []
-    for link in runs.links(ws, run.id):
-        if link.direction == "in":
-            because.append(_input(project, link.name, link.digest))
+    because = [
+        _input(project, link.name, link.digest)
+        for link in runs.links(ws, run.id)
+        if link.direction == "in"
+    ]
     cause = run.cause.get("kind", "manual")
     if run.cause.get("incident"):
         found = _incident(project, str(run.cause["incident"]))

@@ -191,7 +191,7 @@ def slices(
     """Columns to group by: sent along with the request, or brought by the labels."""
     found = {}
     for name in names:
-        if name in rows.columns:
+        if name in rows.columns and is_told(rows.columns[name]):
             values = rows.columns[name].astype(object)
         elif labels and all(name in label.extra for label in labels):
             values = np.array([label.extra[name] for label in labels], dtype=object)
@@ -199,6 +199,13 @@ def slices(
             continue
         found[name] = values
     return found
+
+
+def is_told(values: NDArray[Any]) -> bool:
+    """Whether a logged column holds anything: context that no client sends along does not."""
+    if values.dtype.kind == "f":
+        return not bool(np.isnan(values).all())
+    return any(one is not None for one in values)
 
 
 def _column(frames: Sequence[Frame], name: str) -> NDArray[Any]:

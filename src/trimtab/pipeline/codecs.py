@@ -231,6 +231,9 @@ BUILT_IN: Final[tuple[Codec, ...]] = (
 _BY_NAME: Final = {codec.name: codec for codec in BUILT_IN}
 for _codec in BUILT_IN:
     plugins.register("codecs", _codec.name, _codec)
+# An upper layer's, named here by text so that every process knows them without importing them.
+for _name in ("estimator", "candidate"):
+    plugins.register("codecs", _name, f"trimtab.model.codec:{_name.upper()}")
 
 
 def find(value: object) -> Codec:

@@ -38,7 +38,7 @@ class PlannedStep(Report, frozen=True, kw_only=True):
 
 
 class Planned(Report, frozen=True, kw_only=True):
-    """What a run of the flow would do on those data versions."""
+    """What a run of the flow would do. `data` is each source's version, "" where it would be new."""
 
     flow: str
     steps: list[PlannedStep]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from trimtab import config as project_file
-from trimtab import ids
 from trimtab.errors import NotFoundError
 from trimtab.pipeline import context
 from trimtab.pipeline.step import Scope, step
-from trimtab.store import metrics, runs
-from trimtab.store.records import Point
+from trimtab.track import run as tracking
 from trimtab.tune import roles as naming
 from trimtab.tune.candidate import Candidate, Trial
 from trimtab.tune.roles import Roles
@@ -23,9 +22,17 @@ if TYPE_CHECKING:
 
     from trimtab.pipeline.context import Context
 
+ALGORITHM: Final = 1
+"""Part of the key of every search and trial; a change of how trials are made or scored raises it."""
+_LIBRARIES: Final = ("optuna", "scikit-learn", "numpy", "polars")
+# How many trials there are, and what else might have been tried, is nothing to a single trial.
+_NOT_OF_A_TRIAL: Final = ("param:trials", "param:space")
+
 
 def _of_project(scope: Scope) -> dict[str, Any]:
-    return {"roles": msgspec.to_builtins(naming.of(scope.config))}
+    libraries = {name: version(name) for name in _LIBRARIES}
+    roles = msgspec.to_builtins(naming.of(scope.config))
+    return {"roles": roles, "algorithm": ALGORITHM, "libraries": libraries}
 
 
 @step(name="search", extras=_of_project)
@@ -44,7 +51,7 @@ def search(
     `estimator` is a function whose arguments are the search space and that returns an unfitted
     estimator. `space` gives a range `(lo, hi)` or a list of choices per argument; without one there
     is one trial. The last 20 % of the rows by time are withheld from every trial. In a plain call
-    roles come from the project file, or from `target`. Raises DataError, PipelineError.
+    roles come from the project file, or from `target`. Raises DataError, ConfigError, PipelineError.
     """
     # scikit-learn and polars: only where a search really runs.
     from trimtab.tune import study  # noqa: PLC0415
@@ -74,23 +81,20 @@ def _roles(running: Context | None, target: str) -> Roles:
 def _memo(
     running: Context, total: int
 ) -> Callable[[int, dict[str, Any], Callable[[], Trial]], Trial]:
-    """Trials remembered under the search's own key, each a run with its folds as a series.
-
-    More trials continue a shorter search: how many were asked for is no part of a trial's key.
-    """
+    """Trials that are remembered one by one, each a run with its folds as a series."""
 
     def remembered(number: int, params: dict[str, Any], fit: Callable[[], Trial]) -> Trial:
-        made = False
+        made: list[Trial] = []
 
         def make() -> dict[str, Any]:
-            nonlocal made
-            made = True
-            return dict(msgspec.to_builtins(_tracked(running, number, params, fit)))
+            made.append(_tracked(running, number, params, fit))
+            return dict(msgspec.to_builtins(made[0]))
 
-        key = {"trial": number, "params": params}
-        trial = msgspec.convert(context.memo(running, key, make, without=("param:trials",)), Trial)
-        facts = {"number": number + 1, "total": total, "params": params, "cached": not made}
-        running.say("trial", {**facts, "score": trial.score, "metric": trial.metric})
+        found = context.memo(running, {"trial": params}, make, without=_NOT_OF_A_TRIAL)
+        trial = msgspec.structs.replace(msgspec.convert(found, Trial), number=number)
+        known = "" if made else ", known already"
+        text = f"trial {number + 1}: {trial.metric} {trial.score:.4f} {params}{known}"
+        running.progress(number + 1, total, text)
         return trial
 
     return remembered
@@ -99,20 +103,11 @@ def _memo(
 def _tracked(
     running: Context, number: int, params: dict[str, Any], fit: Callable[[], Trial]
 ) -> Trial:
-    ws = running.ws
-    run = runs.start(ws, "trial", f"trial {number}", parent=running.run, params=params)
-    try:
+    name = f"trial {number + 1}"
+    with tracking.start_run(
+        name, params, kind="trial", parent=running.run, ws=running.ws, capture=False
+    ) as run:
         trial = msgspec.structs.replace(fit(), run=run.id)
-    except BaseException as error:
-        failed = {"type": type(error).__name__, "message": str(error)}
-        runs.finish(ws, run.id, "failed", error=failed)
-        raise
-    now = ids.now()
-    points = [
-        Point(key=f"cv_{trial.metric}", step=fold, time=now, value=value)
-        for fold, value in enumerate(trial.folds)
-    ]
-    with ws.transaction():
-        metrics.append(ws, run.id, points)
-        runs.finish(ws, run.id, "done")
+        for fold, value in enumerate(trial.folds):
+            run.log({f"cv_{trial.metric}": value}, step=fold)
     return trial
