@@ -93,7 +93,11 @@ def switch(project: Project, name: str, version: Version, served: Version) -> No
 
 
 def champion_of(project: Project, name: str) -> Version | None:
-    """The version that an endpoint's champion route serves."""
+    """The version that an endpoint's champion route serves; while a rollout is open, the one it
+    would go back to.
+    """
+    for one in operations.rollouts(project.ws, endpoint=name, state="open"):
+        return versions.get(project.ws, "model", one.champion)
     row = local.find(project.ws, name)
     for route in row.routes.get("routes", []) if row else []:
         if route["role"] == "champion":

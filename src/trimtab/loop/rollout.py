@@ -17,8 +17,9 @@ from trimtab import ids
 from trimtab.config import Config, Requirement
 from trimtab.deploy import local
 from trimtab.errors import DataError
-from trimtab.evaluate import anytime, latency
+from trimtab.evaluate import anytime, latency, metrics
 from trimtab.evaluate.judge import judge
+from trimtab.evaluate.metric import Metric
 from trimtab.loop.project import Project
 from trimtab.model import registry
 from trimtab.monitor import traffic
@@ -91,7 +92,7 @@ def look(project: Project, rollout: Rollout, frames: Sequence[Frame], now: int) 
             now=ids.now(),
         )
         for requirement in config.require
-        if not _is_of_bench(requirement)
+        if not _is_of_bench(requirement) and (config.serve.labels or not _needs_labels(requirement))
     ]
     with project.ws.transaction():
         evidence.append(project.ws, found)
@@ -125,10 +126,14 @@ def decide(
                 "roll back",
                 f"undecided for {config.serve.max_hold_hours:g} h at {stage}: {what}",
             )
+        if waiting and waiting[0].status == "missing":
+            return "hold", f"{waiting[0].text}: no answer of the candidate has its label yet"
         if waiting:
             return "hold", f"{waiting[0].text} is {waiting[0].status}: {waiting[0].reason}"
         return "hold", f"{answered} of {MIN_STAGE_ROWS} rows answered at {stage}"
-    passed = "; ".join(one.reason for one in judged if one not in guards) or "nothing is required"
+    passed = "; ".join(one.reason for one in judged if one not in guards) or (
+        "no requirement can be measured without labels: its quality is not known"
+    )
     if rollout.stage + 1 >= len(rollout.stages):
         return "promote", passed
     return "advance", passed
@@ -195,6 +200,11 @@ def measure(project: Project, rollout: Rollout, frames: Sequence[Frame]) -> list
     except DataError as error:
         raise DataError(f"labels do not fit the model's classes: {error.message}") from error
     return found
+
+
+def _needs_labels(requirement: Requirement) -> bool:
+    metric = metrics.get(requirement.metric)
+    return isinstance(metric, Metric) and metric.needs_labels
 
 
 def _is_of_bench(requirement: Requirement) -> bool:

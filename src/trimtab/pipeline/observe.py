@@ -22,13 +22,12 @@ MAX_FILES: Final = 1_000
 ABSENT: Final = "absent"
 _WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _SYSTEM: Final = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/share/", "/usr/lib/")
-_LOADERS: Final = ("<frozen importlib", "linecache.py", "tokenize.py", "inspect.py")
-# Read by libraries in passing; what they decide (width of a terminal, where temporary files go)
-# is no part of a result.
-_AMBIENT: Final = frozenset(
-    ("PATH", "HOME", "PWD", "OLDPWD", "SHLVL", "_", "TERM", "COLUMNS", "LINES", "TMPDIR", "TEMP",
-     "TMP", "USER", "LOGNAME", "PYTEST_CURRENT_TEST")
-)  # fmt: skip
+_LOADERS: Final = ("linecache.py", "tokenize.py", "inspect.py")
+_ENVIRON_FILES: Final = ("/os.py", "/_collections_abc.py")
+# Libraries that read the environment on the project's behalf. What any other library reads (threads,
+# verbosity, certificates) steers how it works, and counting it would run steps again for nothing.
+_SETTINGS: Final = ("pydantic_settings", "dynaconf", "decouple.py", "dotenv", "environs")
+_AMBIENT: Final = frozenset(("HOME", "PATH", "PWD", "TMPDIR", "TEMP", "TMP", "COLUMNS", "LINES"))
 _PLAIN_ENVIRON: Final = type(os.environ)
 _watches: list[Watch] = []
 
@@ -41,17 +40,12 @@ class _Environ(_PLAIN_ENVIRON):  # type: ignore[misc,valid-type]
             value: str | None = super().__getitem__(key)
         except KeyError:
             value = None
-        for watch in tuple(_watches):
-            watch.read_env(key, value)
+        if _counts(key):
+            for watch in tuple(_watches):
+                watch.read_env(key, value)
         if value is None:
             raise KeyError(key)
         return value
-
-    def copy(self) -> dict[str, str]:
-        """A copy made by a library, to start a program with, says nothing about the result."""
-        if _asked_by_project():
-            return dict(self)
-        return {self.decodekey(key): self.decodevalue(value) for key, value in self._data.items()}
 
 
 class Watch:
@@ -94,8 +88,7 @@ class Watch:
 
     def read_env(self, name: str, value: str | None) -> None:
         """Note that a variable was read; what was read first counts."""
-        if name not in _AMBIENT or _asked_by_project():
-            self._env.setdefault(f"env:{name}", _env(name, value))
+        self._env.setdefault(f"env:{name}", _env(name, value))
 
     def opened(self, path: str, flags: int, mode: str | None) -> None:
         """Note that a file was opened to be read, unless this step wrote it."""
@@ -188,14 +181,30 @@ def _frames() -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def _asked_by_project() -> bool:
-    """Whether the nearest code outside of Python's own and of ours is the project's."""
+def _asker() -> tuple[str, str]:
+    """The file of the nearest code outside of Python's own and of ours, and that of the nearest
+    code outside of this module and `os`."""
+    direct = ""
     for frame in _frames():
         file = frame.f_code.co_filename
-        if file == __file__ or file.startswith("<frozen") or origin.is_standard_file(file):
+        if file == __file__ or file.startswith("<frozen") or file.endswith(_ENVIRON_FILES):
             continue
-        return origin.is_project_file(file)
-    return False
+        direct = direct or file
+        if not origin.is_standard_file(file):
+            return file, direct
+    return "", direct
+
+
+def _asked_by_project() -> bool:
+    return origin.is_project_file(_asker()[0])
+
+
+def _counts(name: str) -> bool:
+    """Whether a read of a variable is part of what the result depends on."""
+    asker, direct = _asker()
+    if name in _AMBIENT:  # Python's own modules read these in passing
+        return asker == direct and origin.is_project_file(asker)
+    return origin.is_project_file(asker) or any(f"/{part}" in asker for part in _SETTINGS)
 
 
 _installed = False
@@ -230,10 +239,10 @@ def _on_open(path: object, mode: str | None, flags: int) -> None:
     if not isinstance(path, str | bytes | os.PathLike):
         return
     caller = sys._getframe(2).f_code.co_filename
-    if caller.startswith(_LOADERS[0]) or caller.endswith(_LOADERS[1:]):
+    if caller.startswith("<frozen") or caller.endswith(_LOADERS):
         return
     name = os.fsdecode(path)
-    if not name.endswith((".so", ".pyc")):
+    if not name.endswith((".so", ".pyc")) and ("/." not in name or _asked_by_project()):
         for watch in tuple(_watches):
             watch.opened(name, flags, mode)
 

@@ -101,9 +101,7 @@ def test_a_disk_that_refuses_leaves_nothing(
     assert blobs.read(blobs.put(b"data")) == b"data"
 
 
-def test_an_unreadable_object_is_damage(
-    blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_object_is_damage(blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = blobs.put(b"data")
 
     def fail(*_args: object) -> str:

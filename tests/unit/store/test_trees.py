@@ -67,9 +67,9 @@ def test_a_folder_comes_back_as_it_was(
         blobs = LocalBlobs(place / "store")
         write(folder, place / "in")
         digest = trees.put_folder(blobs, place / "in")
-        assert {name: blobs.read(one.digest) for name, one in trees.walk(blobs, digest).items()} == (
-            flat(folder)
-        )
+        assert {
+            name: blobs.read(one.digest) for name, one in trees.walk(blobs, digest).items()
+        } == (flat(folder))
         trees.checkout(blobs, digest, place / "out")
         assert read(place / "out") == folder
         assert trees.put_folder(blobs, place / "out") == digest
