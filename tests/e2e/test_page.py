@@ -45,6 +45,7 @@ def browser(chromium):
 def page(browser, address):
     """A page whose every complaint is a failure, and that may speak to nobody but the server."""
     context = browser.new_context(base_url=address, viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(10_000)
     found, complaints = context.new_page(), []
     found.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
     found.on("pageerror", lambda error: complaints.append(str(error)))
@@ -64,7 +65,7 @@ def test_the_loop_is_shown_at_a_glance(page, tmp_path):
     loop = page.get_by_role("region", name="The loop")
     for text in ("cancer@v1", "train", "monitor"):
         assert loop.get_by_text(text).first.is_visible()
-    assert page.get_by_text("roc_auc better than baseline").is_visible()
+    assert page.get_by_role("rowheader", name="roc_auc better than baseline").is_visible()
     assert page.locator("svg.bar").first.is_visible()
     page.screenshot(path=tmp_path / "loop.png", full_page=True)
     assert (tmp_path / "loop.png").stat().st_size > 20_000
@@ -98,7 +99,7 @@ def test_from_the_loop_to_a_run_and_its_trials_by_keyboard(page):
 
 def test_a_trial_shows_its_series(page):
     page.goto("/runs?kind=trial")
-    page.get_by_role("link", name="trial 0").first.click()
+    page.locator("tbody a").first.click()
     page.wait_for_url("**/runs/*")
     assert page.locator("figure polyline").first.is_visible()
 

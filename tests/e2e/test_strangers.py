@@ -33,7 +33,7 @@ def mixed():
                 "sold": "yes" if price + draw.gauss(0, 20) > 190 else "no",
             }
         )
-    return pl.DataFrame(rows)
+    return pl.DataFrame(rows).with_columns(pl.col("listed_at").str.to_datetime(time_zone="UTC"))
 
 
 def take_to_an_endpoint(shell, frame, target, suffix=".csv"):
@@ -94,7 +94,7 @@ def test_the_written_test_passes(cancer):
 @pytest.mark.parametrize(("target", "suffix"), [("price", ".parquet"), ("sold", ".csv")])
 def test_a_mixed_table_reaches_a_live_endpoint(shell, target, suffix):
     frame = mixed()
-    begun, trained, deployed, answers = take_to_an_endpoint(shell, frame, target, suffix)
+    begun, trained, _, answers = take_to_an_endpoint(shell, frame, target, suffix)
     assert (begun["key"], begun["time"]) == ("house_id", "listed_at")
     assert set(begun["words"]) >= {"town", "zip"}
     assert set(begun["left_out"]) == {"country", "note"}

@@ -135,6 +135,7 @@ def _plan(
         source=_source(file, folder),
         target=found.target,
         task=found.task,
+        rows=found.rows,
         numbers=tuple(numbers),
         words=tuple(words),
         key=roles["key"],

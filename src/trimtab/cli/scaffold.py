@@ -5,12 +5,15 @@ from __future__ import annotations
 import keyword
 import re
 import sys
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 CATEGORIES: Final = 200
+SMALL: Final = 5_000
 _WIDTH: Final = 100
+_NEXT: Final = "\n        "
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +24,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     target: str
     task: str
+    rows: int
     numbers: tuple[str, ...]
     words: tuple[str, ...]
     key: str = ""
@@ -79,52 +83,98 @@ def project_file(plan: Plan) -> str:
 
 def pipeline(plan: Plan) -> str:
     """pipeline.py: a step, an estimator and a flow."""
-    kind = "Regressor" if plan.task == "regression" else "Classifier"
+    model = _forest(plan) if plan.rows < SMALL else _boosting(plan)
     unique = f'.unique({_quoted(plan.key)}, keep="last", maintain_order=True)' if plan.key else ""
-    encoder = "from sklearn.preprocessing import OneHotEncoder\n" if plan.words else ""
-    parts = []
-    if plan.numbers:
-        parts.append('("passthrough", NUMBERS)')
     if plan.words:
-        parts.append('(OneHotEncoder(handle_unknown="ignore", sparse_output=False), WORDS)')
-    columns = [_listed("NUMBERS", plan.numbers), _listed("WORDS", plan.words)]
-    lists = "\n".join(text for text in columns if text)
-    prepare = ",\n        ".join(parts)
-    if len(parts) > 1:
-        prepare = f"\n        {prepare},\n    "
-    dropped = f"raw.drop_nulls({_quoted(plan.target)}){unique}"
+        model.imports.append("from sklearn.preprocessing import OneHotEncoder")
+        model.parts.append('(OneHotEncoder(handle_unknown="ignore", sparse_output=False), WORDS)')
+    imports = "\n".join(sorted(model.imports))
+    lists = [_listed("NUMBERS", plan.numbers), _listed("WORDS", plan.words)]
+    parts = model.parts[0 if plan.numbers else 1 :]
+    inside = f"\n        {f',{_NEXT}'.join(parts)},\n    " if len(parts) > 1 else parts[0]
     return f'''\
 """Predicts {_prose(plan.target)} from {plan.data}."""
 
 import polars as pl
-from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoosting{kind}
-from sklearn.pipeline import Pipeline, make_pipeline
-{encoder}
+{imports}
+
 from trimtab import Candidate, Dataset, flow, search, step
 
-{lists}
-
+{"".join(lists)}
 
 @step
 def clean(raw: pl.DataFrame) -> pl.DataFrame:
     """Rows whose target is known; rows and types only, a model input is made in the estimator."""
-    return {dropped}
+    return raw.drop_nulls({_quoted(plan.target)}){unique}
 
 
-def estimator(rounds: int = 100, leaves: int = 15) -> Pipeline:
-    """Boosted trees, which take missing numbers as they are; the arguments are searched."""
-    prepare = make_column_transformer({prepare})
-    trees = HistGradientBoosting{kind}(max_iter=rounds, max_leaf_nodes=leaves, random_state=0)
+def estimator({model.arguments}) -> Pipeline:
+    """{model.about}"""
+    prepare = make_column_transformer({inside})
+    trees = {model.trees}
     return make_pipeline(prepare, trees)
 
 
 @flow
-def train({plan.data}: Dataset, seed: int = 0, trials: int = 6) -> Candidate:
+def train({plan.data}: Dataset, seed: int = 0, trials: int = 8) -> Candidate:
     """Clean, then the best of a few trials."""
-    space = {{"rounds": (30, 150), "leaves": (4, 31)}}
+    space = {model.space}
     return search(estimator, clean({plan.data}), space=space, trials=trials, cv=4, seed=seed)
 '''
+
+
+@dataclass
+class _Model:
+    """The parts of pipeline.py in which one kind of estimator differs from another.
+
+    `parts` are the column transformers, the one of the numbers first.
+    """
+
+    imports: list[str]
+    parts: list[str]
+    arguments: str
+    about: str
+    trees: str
+    space: str
+
+
+def _forest(plan: Plan) -> _Model:
+    """For small tables: good without tuning, and no threads that wait for each other."""
+    kind = f"RandomForest{_kind(plan)}"
+    return _Model(
+        imports=[
+            "from sklearn.compose import make_column_transformer",
+            f"from sklearn.ensemble import {kind}",
+            *(["from sklearn.impute import SimpleImputer"] if plan.numbers else []),
+            "from sklearn.pipeline import Pipeline, make_pipeline",
+        ],
+        parts=['(SimpleImputer(strategy="median"), NUMBERS)'],
+        arguments="depth: int = 8, leaf: int = 2",
+        about="A forest; its arguments are what is searched.",
+        trees=f"{kind}(max_depth=depth, min_samples_leaf=leaf, random_state=0)",
+        space='{"depth": (3, 16), "leaf": (1, 20)}',
+    )
+
+
+def _boosting(plan: Plan) -> _Model:
+    """For large tables: faster than a forest, and takes missing numbers as they are."""
+    kind = f"HistGradientBoosting{_kind(plan)}"
+    return _Model(
+        imports=[
+            "from sklearn.compose import make_column_transformer",
+            f"from sklearn.ensemble import {kind}",
+            "from sklearn.pipeline import Pipeline, make_pipeline",
+        ],
+        parts=['("passthrough", NUMBERS)'],
+        arguments="rounds: int = 100, leaves: int = 15",
+        about="Boosted trees; the arguments are what is searched.",
+        trees=f"{kind}(max_iter=rounds, max_leaf_nodes=leaves, random_state=0)",
+        space='{"rounds": (50, 250), "leaves": (8, 40)}',
+    )
+
+
+def _kind(plan: Plan) -> str:
+    return "Regressor" if plan.task == "regression" else "Classifier"
 
 
 def test(plan: Plan) -> str:
@@ -167,16 +217,15 @@ def _sample(plan: Plan) -> str:
 def _listed(name: str, columns: tuple[str, ...]) -> str:
     if not columns:
         return ""
-    items = [f"{_quoted(column)}," for column in columns]
-    one = f"{name} = [{' '.join(items)[:-1]}]"
-    if len(one) <= _WIDTH:
-        return one
-    lines = [""]
-    for item in items:
-        if lines[-1] and len(lines[-1]) + len(item) + 5 > _WIDTH:
-            lines.append("")
-        lines[-1] += f" {item}" if lines[-1] else item
-    return "\n".join([f"{name} = [", *(f"    {line}" for line in lines), "]"])
+    lines = [f"{name} = ["]
+    indent = " " * len(lines[0])
+    for column in columns:
+        item = f"{_quoted(column)}, "
+        if len(lines[-1]) > len(indent) and len(lines[-1]) + len(item) > _WIDTH + 1:
+            lines[-1] = lines[-1].rstrip()
+            lines.append(indent)
+        lines[-1] += item
+    return "\n".join(lines).removesuffix(", ") + "]\n"
 
 
 def _quoted(text: str) -> str:

@@ -6,6 +6,7 @@ import msgspec
 
 from trimtab import ids
 from trimtab.loop.project import Project
+from trimtab.monitor import observe
 from trimtab.monitor.observe import Seen
 from trimtab.store import operations
 from trimtab.store.records import Action, Incident, Version
@@ -13,6 +14,7 @@ from trimtab.store.records import Action, Incident, Version
 REQUIREMENT = "requirement"
 CONCEPT = "concept drift"
 REFUSED = "retrain refused"
+_MENDED = ("data drift", CONCEPT, REQUIREMENT, REFUSED)
 
 
 def compare(project: Project, endpoint: str, champion: Version, seen: Seen) -> list[Action]:
@@ -43,16 +45,20 @@ def compare(project: Project, endpoint: str, champion: Version, seen: Seen) -> l
             continue
         if _handled(project, incident, champion):
             continue
-        opened += _open(project, incident)
+        opened += _named(project, incident) or _open(project, incident)
     return opened
 
 
 def resolve_by(
-    project: Project, endpoint: str, version: Version, before: int, now: int
+    project: Project, endpoint: str, version: Version, rollout: str, now: int
 ) -> list[Incident]:
-    """Close the incidents that were open when the rollout began: the new model answers them."""
+    """Close the incidents that the new model answers: those of drift and quality that were open
+    when its rollout began. Ids sort by the clock's time, windows close by event time.
+    """
     closed = []
     for incident in operations.incidents(project.ws, state="open", endpoint=endpoint):
+        if incident.kind not in _MENDED or incident.id > rollout:
+            continue
         done = msgspec.structs.replace(
             incident,
             state="resolved",
@@ -87,24 +93,49 @@ def refused(project: Project, endpoint: str, what: str, reason: str, subject: st
     )
 
 
+def _named(project: Project, incident: Incident) -> list[Action]:
+    """Give the open incident of a failed requirement its cause's name, once that is known."""
+    ws = project.ws
+    open_now = operations.incidents(ws, state="open", endpoint=incident.endpoint)
+    nameless = [one for one in open_now if one.kind == REQUIREMENT]
+    if incident.kind != CONCEPT or not nameless or any(one.kind == CONCEPT for one in open_now):
+        return []
+    known = nameless[0]
+    named = msgspec.structs.replace(
+        incident,
+        id=known.id,
+        opened_at=known.opened_at,
+        detail={**incident.detail, "seen_first_as": known.title},
+    )
+    action = _noted(known.id, f"incident:{known.id}:named", f"named: {named.title}")
+    with ws.transaction():
+        operations.update_incident(ws, named)
+        operations.plan_action(ws, action)
+    return [action]
+
+
 def _open(project: Project, incident: Incident) -> list[Action]:
     ws = project.ws
-    now = ids.now()
     with ws.transaction():
         if not operations.open_incident(ws, incident):
             return []
-        action = Action(
-            id=ids.new_id(),
-            kind="incident",
-            key=f"incident:{incident.id}",
-            state="done",
-            cause={"incident": incident.id},
-            result={"said": f"opened: {incident.title}"},
-            created_at=now,
-            updated_at=now,
-        )
+        action = _noted(incident.id, f"incident:{incident.id}", f"opened: {incident.title}")
         operations.plan_action(ws, action)
     return [action]
+
+
+def _noted(incident: str, key: str, said: str) -> Action:
+    now = ids.now()
+    return Action(
+        id=ids.new_id(),
+        kind="incident",
+        key=key,
+        state="done",
+        cause={"incident": incident},
+        result={"said": said},
+        created_at=now,
+        updated_at=now,
+    )
 
 
 def _explained(project: Project, endpoint: str, seen: Seen) -> bool:
@@ -115,12 +146,16 @@ def _explained(project: Project, endpoint: str, seen: Seen) -> bool:
 
 
 def _handled(project: Project, incident: Incident, champion: Version) -> bool:
-    """Whether a person or a promotion closed the same cause for this same model already."""
+    """Whether a person or a promotion closed the same cause for this same model already.
+
+    The estimated beginning of one and the same change moves as evidence comes in, so what began
+    before an incident of its kind was opened is that incident.
+    """
     closed = operations.incidents(project.ws, state="resolved", endpoint=incident.endpoint)
     return any(
         one.kind == incident.kind
         and one.detail.get("model") == champion.digest
-        and one.since == incident.since
+        and incident.since <= one.opened_at
         for one in closed
     )
 

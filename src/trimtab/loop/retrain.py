@@ -136,7 +136,7 @@ def _launch(project: Project, action: Action) -> Action:
             stderr=output,
             start_new_session=True,
             cwd=project.folder,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"},
         )
     facts: dict[str, Any] = {
         "pid": process.pid,

@@ -101,7 +101,7 @@ def _rollout(project: Project, one: Rollout, frames: list[Frame], notes: Notes, 
             ws,
             msgspec.structs.replace(one, state="promoted", reason=step.reason, closed_at=moment),
         )
-        incidents.resolve_by(project, one.endpoint, candidate, one.opened_at, now)
+        incidents.resolve_by(project, one.endpoint, candidate, one.id, now)
     else:
         local.set_routes(ws, one.endpoint, [local.spec(ws, champion, "champion", 1.0)])
         operations.update_rollout(

@@ -92,6 +92,18 @@ def flip(basis: Basis, stream: concept.Stream, score: NDArray[Any]) -> NDArray[n
     return np.full(len(score), stream == "fewer")
 
 
+def expected(
+    basis: Basis, stream: concept.Stream, score: NDArray[Any], event: NDArray[np.float64]
+) -> tuple[float, float]:
+    """How many outcomes of a stream these labelled rows had, and how many were expected."""
+    turned = flip(basis, stream, score)
+    chance = calibrating.chance(basis.calibration, score)
+    return (
+        float(np.where(turned, 1 - event, event).sum()),
+        float(np.where(turned, 1 - chance, chance).sum()),
+    )
+
+
 def encode(basis: Basis) -> bytes:
     """A basis as JSON."""
     return msgspec.json.encode(basis)

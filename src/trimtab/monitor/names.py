@@ -60,6 +60,7 @@ def name_errors(
     *,
     margin: float = 0.01,
     outcome: str = "",
+    began: str = "",
 ) -> Naming:
     """Whether errors that rose beyond expectation are concept drift, and why (or why not).
 
@@ -67,7 +68,7 @@ def name_errors(
     explains an excess of at most that share. `excesses` (feature -> `strata.excess` since the
     alarm's `since`) must hold the features that drifted: where rows of equal score and equal value
     of a drifted feature err no more than before, the drift explains the errors. `outcome` says in the plural
-    what rose, where it is not wrong decisions or events.
+    what rose, where it is not wrong decisions or events; `began` is `since` in words.
     """
     if alarm is None:
         return Naming(None, "errors are as the model's own probabilities expect them")
@@ -82,7 +83,7 @@ def name_errors(
     what = outcome or _STREAMS[alarm.stream]
     text = (
         f"Concept drift: {what} rose {cause}: {alarm.seen:.0f} in {alarm.rows} labelled rows since "
-        f"row {alarm.since}, {alarm.expected:.0f} were expected."
+        f"{began or f'row {alarm.since}'}, {alarm.expected:.0f} were expected."
     )
     finding = Finding(
         kind="concept drift",

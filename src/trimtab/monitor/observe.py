@@ -15,22 +15,18 @@ import numpy as np
 
 from trimtab import ids
 from trimtab.config import Config, duration
-from trimtab.model import registry, signature
-from trimtab.model.signature import Signature
-from trimtab.monitor import basis as bases
+from trimtab.model import registry
 from trimtab.monitor import judge, quality, traffic
-from trimtab.monitor.basis import Basis
 from trimtab.monitor.budget import Budget
 from trimtab.monitor.findings import Finding
+from trimtab.monitor.watched import Watched, watched
 from trimtab.profile import profile as profiles
-from trimtab.profile import reference as references
 from trimtab.profile.profile import Profile
 from trimtab.serve.frame import Frame
-from trimtab.store import operations, states, trees
+from trimtab.store import operations, states
 from trimtab.store.records import Version, Window
 from trimtab.store.workspace import Workspace
 
-PROFILE: Final = "reference.profile"
 _MONTH: Final = 30 * 86_400_000_000
 _REMEMBERED: Final = 64
 
@@ -46,20 +42,15 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """What a look at an endpoint found; `now` is the event time up to which it looked."""
+    """What a look at an endpoint found.
+
+    `now` is the event time up to which it looked, `judged` when it judged a window last.
+    """
 
     now: int
     sentences: list[str] = []
     alarms: list[Alarm] = []
-
-
-class Monitored(msgspec.Struct, frozen=True):
-    """A model as the monitor needs it."""
-
-    version: Version
-    signature: Signature
-    reference: Any
-    basis: Basis
+    judged: int = 0
 
 
 def observe(
@@ -69,32 +60,35 @@ def observe(
     _ingest(ws, config, endpoint)
     refused = quality.take_labels(ws, config)
     moment = _moment(ws, config, endpoint, now)
-    model = monitored(ws, champion)
+    model = watched(ws, champion)
     if model is None:
         return Seen(
             now=moment, sentences=[f"{champion.label} has no reference profile to watch by"]
         )
-    closed = _closed(ws, config, endpoint, champion, moment)
-    findings = _judge_inputs(ws, config, model, closed)
-    seen = quality.look(ws, config, endpoint, model.version, model.signature, model.basis,
-                        model.reference, closed, findings)  # fmt: skip
-    alarms = [_alarm(one, closed) for one in findings if one.severity == "alarm"]
+    closed = _judged(ws, config, model, _closed(ws, config, endpoint, champion, moment))
+    seen = quality.look(ws, config, endpoint, model, closed)
+    before = states.get(ws, _told(endpoint)) or 0
+    alarms = [
+        _alarm(finding, window)
+        for window in closed
+        if window.judged_at > before or window is closed[-1]
+        for finding in _findings(window)
+        if finding.severity == "alarm"
+    ]
     alarms += [Alarm(**one) for one in seen.alarms]
-    sentences = [*refused, _sentence(endpoint, champion, closed, findings), *seen.sentences]
-    return Seen(now=moment, sentences=sentences, alarms=alarms)
-
-
-def monitored(ws: Workspace, version: Version) -> Monitored | None:
-    """The signature, reference and basis of a packaged model; None where it has none."""
-    names = trees.walk(ws.blobs, version.digest)
-    if PROFILE not in names or bases.FILE not in names:
-        return None
-    return Monitored(
-        version,
-        signature.decode(ws.blobs.read(names[signature.FILE].digest)),
-        references.decode(ws.blobs.read(names[PROFILE].digest)),
-        bases.decode(ws.blobs.read(names[bases.FILE].digest)),
+    sentences = [*refused, _sentence(endpoint, champion, closed), *seen.sentences]
+    return Seen(
+        now=moment,
+        sentences=sentences,
+        alarms=alarms,
+        judged=max((one.judged_at for one in closed), default=0),
     )
+
+
+def told(ws: Workspace, endpoint: str, seen: Seen) -> None:
+    """Remember that what was seen has been acted on; till then every look repeats its alarms."""
+    if seen.judged > (states.get(ws, _told(endpoint)) or 0):
+        states.put(ws, _told(endpoint), seen.judged)
 
 
 def _ingest(ws: Workspace, config: Config, endpoint: str) -> None:
@@ -122,7 +116,7 @@ def _count(
 ) -> None:
     signed = registry.signature_of(ws, model)
     version = Version(kind="model", name="", number=0, digest=model)
-    known = monitored(ws, version)
+    known = watched(ws, version)
     rows = traffic.answers(frames, signed)
     starts = (rows.times // span) * span
     have = {
@@ -147,6 +141,9 @@ def _count(
                 end=start + span,
                 rows=part.rows + (old.rows if old else 0),
                 profile=digest,
+                findings=old.findings if old else [],
+                features=old.features if old else {},
+                judged_at=old.judged_at if old else 0,
             ),
         )
 
@@ -185,35 +182,68 @@ def _joined(ws: Workspace, windows: list[Window]) -> list[Window]:
     return [found[start] for start in sorted(found)]
 
 
-def _judge_inputs(
-    ws: Workspace, config: Config, model: Monitored, closed: list[Window]
-) -> list[Finding]:
-    """The findings on the newest closed window, judged with those before it; kept with it."""
-    usable = [one for one in closed if one.profile]
-    if not usable:
-        return []
-    newest = usable[-1]
-    if newest.judged_at:
-        return msgspec.convert(newest.findings, list[Finding])
+def _judged(ws: Workspace, config: Config, model: Watched, closed: list[Window]) -> list[Window]:
+    """The windows with the findings on their inputs, each judged with those before it and kept.
+
+    A window that has grown since it was judged is judged again.
+    """
+    found: list[Window] = []
+    usable: list[Window] = []
+    counted: list[Profile] = []
+    for window in closed:
+        if window.profile:
+            usable.append(window)
+            counted.append(_profile(ws, window))
+            if not window.judged_at or window.features.get("judged_rows") != window.rows:
+                window = _judge(ws, config, model, usable, counted)
+        found.append(window)
+    return found
+
+
+def _judge(
+    ws: Workspace, config: Config, model: Watched, windows: list[Window], counted: list[Profile]
+) -> Window:
+    """The newest of these windows, judged and kept; its findings tell moments, not positions."""
+    newest = windows[-1]
     found = judge.judge(
         model.reference,
-        [_profile(ws, one) for one in usable],
+        counted,
         budget=budget(config),
         least_rows=config.monitor.min_rows,
     )
-    findings = list(found.findings)
-    measures = [msgspec.to_builtins(one) for one in found.measures]
-    operations.save_window(
-        ws,
-        msgspec.structs.replace(
-            newest,
-            role="champion",
-            findings=[msgspec.to_builtins(one) for one in findings],
-            features={**newest.features, "measures": measures, "reason": found.reason},
-            judged_at=ids.now(),
-        ),
+    features = {
+        "measures": [msgspec.to_builtins(one) for one in found.measures],
+        "reason": found.reason,
+        "judged_rows": newest.rows,
+    }
+    findings = [msgspec.to_builtins(_dated(one, windows)) for one in found.findings]
+    moment = ids.now()
+    with ws.transaction():
+        for one in operations.windows(
+            ws, endpoint=newest.endpoint, model=newest.model, role=newest.role
+        ):
+            if one.start == newest.start:
+                kept = msgspec.structs.replace(
+                    one,
+                    findings=findings,
+                    features={**one.features, **features},
+                    judged_at=moment,
+                )
+                operations.save_window(ws, kept)
+    return msgspec.structs.replace(
+        newest,
+        findings=findings,
+        features={**newest.features, **features},
+        judged_at=moment,
     )
-    return findings
+
+
+def _dated(finding: Finding, windows: list[Window]) -> Finding:
+    if finding.since is None:
+        return finding
+    start = windows[finding.since].start
+    text = finding.text.replace(f"since window {finding.since}:", f"since {ids.iso(start)}:")
+    return msgspec.structs.replace(finding, since=start, text=text)
 
 
 def budget(config: Config) -> Budget:
@@ -224,27 +254,34 @@ def budget(config: Config) -> Budget:
     )
 
 
-def _alarm(finding: Finding, closed: list[Window]) -> Alarm:
-    first = closed[finding.since] if finding.since is not None else closed[-1]
+def _alarm(finding: Finding, window: Window) -> Alarm:
     return Alarm(
         kind=finding.kind,
         title=finding.text,
         severity="page" if finding.kind != "data drift" else "notice",
-        since=first.start,
+        since=window.start if finding.since is None else finding.since,
         detail={
             "features": [msgspec.to_builtins(one) for one in finding.features],
-            "window": f"{ids.iso(closed[-1].start)}/{ids.iso(closed[-1].end)}",
+            "window": f"{ids.iso(window.start)}/{ids.iso(window.end)}",
         },
     )
 
 
-def _sentence(
-    endpoint: str, champion: Version, closed: list[Window], findings: list[Finding]
-) -> str:
+def _findings(window: Window) -> list[Finding]:
+    return msgspec.convert(window.findings, list[Finding])
+
+
+def _told(endpoint: str) -> str:
+    return f"told:{endpoint}"
+
+
+def _sentence(endpoint: str, champion: Version, closed: list[Window]) -> str:
     if not closed:
         return f"{endpoint}: no window of {champion.label} has closed yet"
     last = closed[-1]
-    what = ", ".join(one.kind for one in findings) or "inputs as in training"
+    what = ", ".join(one.kind for one in _findings(last)) or "inputs as in training"
+    if last.features.get("reason"):
+        what = str(last.features["reason"])
     return (
         f"{endpoint}: {champion.label} answered {last.rows:,} rows in the window from "
         f"{ids.iso(last.start)}: {what}"

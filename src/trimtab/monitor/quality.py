@@ -1,7 +1,7 @@
-"""Quality from late labels: requirements per window, and the detector of a changed meaning.
+"""Quality from late labels: joined by prediction id, held against the requirements by window.
 
-Every look goes over all labelled rows of the model in order of event time, so the same labels give
-the same answer however they came in.
+Every window is judged once for the labels that it has. Whether the meaning of the inputs changed is
+left to `meaning`.
 """
 
 from __future__ import annotations
@@ -12,28 +12,21 @@ import msgspec
 import numpy as np
 
 from trimtab import ids
-from trimtab.config import Config, Requirement, duration
+from trimtab.config import Config, Requirement
 from trimtab.data import outcomes
 from trimtab.evaluate import measure
 from trimtab.evaluate.judge import judge
 from trimtab.evaluate.scored import Scored
 from trimtab.model.signature import Signature
-from trimtab.monitor import basis as bases
-from trimtab.monitor import budget as budgets
-from trimtab.monitor import concept, names, spread, strata, traffic
-from trimtab.monitor.basis import Basis
-from trimtab.monitor.budget import Budget
-from trimtab.monitor.concept import ConceptState
-from trimtab.monitor.findings import Finding
+from trimtab.monitor import meaning, spread, traffic
 from trimtab.monitor.traffic import Answers
-from trimtab.profile.reference import Reference
+from trimtab.monitor.watched import Watched
 from trimtab.store import evidence, operations, states, verdicts
 from trimtab.store.records import Evidence, Label, Version, Window
 from trimtab.store.workspace import Workspace
 
 _COMPLETE: Final = 0.9
 """The share of a window's labels that must have arrived, unless a later window has labels."""
-_MONTH: Final = 30 * 86_400_000_000
 _SHOWN: Final = ("roc_auc", "accuracy", "f1", "macro_f1", "mae", "rmse", "r2")
 
 
@@ -78,35 +71,31 @@ def take_labels(ws: Workspace, config: Config) -> list[str]:
 
 
 def look(
-    ws: Workspace,
-    config: Config,
-    endpoint: str,
-    version: Version,
-    signed: Signature,
-    basis: Basis,
-    reference: Reference,
-    closed: list[Window],
-    inputs: list[Finding],
+    ws: Workspace, config: Config, endpoint: str, model: Watched, closed: list[Window]
 ) -> Quality:
-    """Judge labelled windows of the champion and say whether the inputs' meaning changed."""
+    """Judge labelled windows of the champion and say whether the inputs' meaning changed.
+
+    `closed` carry the findings on their inputs.
+    """
     if not closed or not config.serve.labels:
         return Quality()
-    rows, labels = labelled(ws, endpoint, version, signed)
+    label = model.version.label
+    rows, labels, odd = _join(ws, endpoint, model.version, model.signature)
+    sentences = [_left_out(endpoint, label, odd)] if odd else []
     if not rows.rows:
-        return Quality(sentences=[f"{endpoint}: no labels have arrived for {version.label}"])
-    sentences, alarms = _requirements(ws, config, endpoint, version, signed, closed, rows, labels)
-    state = _detect(config, basis, signed, closed, rows, labels)
-    finding, said = _name(basis, signed, reference, rows, labels, state, inputs)
-    sentences.append(f"{endpoint}: {said}")
+        return Quality(sentences=[*sentences, f"{endpoint}: no labels have arrived for {label}"])
+    said, alarms, failed = _requirements(ws, config, endpoint, model, closed, rows, labels)
+    naming = meaning.judge(config, model, closed, meaning.truths(model, rows, labels), failed)
+    sentences += [*said, f"{endpoint}: {naming.reason}"]
+    finding = naming.finding
     if finding is not None:
-        since = int(finding.since or closed[0].start)
         alarms.insert(
             0,
             {
                 "kind": finding.kind,
                 "title": finding.text,
                 "severity": "page",
-                "since": since,
+                "since": finding.since,
                 "detail": {**finding.detail, "loss": [one["detail"] for one in alarms]},
             },
         )
@@ -116,7 +105,17 @@ def look(
 def labelled(
     ws: Workspace, endpoint: str, version: Version, signed: Signature
 ) -> tuple[Answers, list[Label]]:
-    """What a model answered to clients and got the truth of, in order of event time."""
+    """What a model answered to clients and got the truth of, in order of event time.
+
+    Labels that cannot be a truth of the model are left out.
+    """
+    rows, labels, _ = _join(ws, endpoint, version, signed)
+    return rows, labels
+
+
+def _join(
+    ws: Workspace, endpoint: str, version: Version, signed: Signature
+) -> tuple[Answers, list[Label], list[Label]]:
     frames, _ = traffic.read_all(ws.root / "endpoints" / endpoint / "log")
     grouped = traffic.by_model(frames)
     mine = [
@@ -126,9 +125,19 @@ def labelled(
         for frame in some
     ]
     rows = traffic.answers(mine, signed)
-    known, labels = traffic.with_labels(rows, operations.labels_of(ws, rows.ids))
+    came = operations.labels_of(ws, rows.ids)
+    good = {name: one for name, one in came.items() if traffic.usable(one.value, signed)}
+    known, labels = traffic.with_labels(rows, good)
     order = np.argsort(known.times, kind="stable").tolist()
-    return known.take(order), [labels[index] for index in order]
+    odd = [one for name, one in came.items() if name not in good]
+    return known.take(order), [labels[index] for index in order], odd
+
+
+def _left_out(endpoint: str, label: str, odd: list[Label]) -> str:
+    return (
+        f"{endpoint}: {len(odd):,} labels cannot be truths of {label} and are left out, "
+        f"for example {odd[0].value!r} of prediction {odd[0].prediction}"
+    )
 
 
 def table(config: Config, signed: Signature, rows: Answers, labels: list[Label]) -> Scored:
@@ -149,40 +158,43 @@ def _requirements(
     ws: Workspace,
     config: Config,
     endpoint: str,
-    version: Version,
-    signed: Signature,
+    model: Watched,
     closed: list[Window],
     rows: Answers,
     labels: list[Label],
-) -> tuple[list[str], list[dict[str, Any]]]:
-    """Every requirement on every complete window once; evidence at levels that allow all looks."""
-    sentences: list[str] = []
-    alarms: list[dict[str, Any]] = []
+) -> tuple[list[str], list[dict[str, Any]], Window | None]:
+    """Every requirement on every complete window once; evidence at levels that allow all looks.
+
+    Returns sentences, and of the newest labelled window the alarm and the window, if it fails.
+    """
     last_labelled = int(rows.times.max())
-    for number, window in enumerate(closed, start=1):
+    failed: list[dict[str, Any]] = []
+    newest: Window | None = None
+    for window in closed:
         index = np.flatnonzero((rows.times >= window.start) & (rows.times < window.end)).tolist()
         complete = len(index) >= _COMPLETE * window.rows or last_labelled >= window.end
         if len(index) < config.monitor.min_rows or not complete:
             continue
+        came = max(labels[i].received_at for i in index)
         kept = window.features.get("quality", {})
-        if kept.get("rows") != len(index):
-            part = table(config, signed, rows.take(index), [labels[i] for i in index])
-            kept = _judge_window(ws, config, endpoint, version, window, part, number)
-        failed = [one for one in kept["verdicts"] if one["status"] == "fail"]
-        if window is closed[-1] or last_labelled < window.end + (window.end - window.start):
-            sentences += [f"{endpoint}: {one['reason']}" for one in failed]
-            alarms += [
-                {
-                    "kind": "requirement",
-                    "title": f"{one['text']} does not hold at {endpoint}: {one['reason']}",
-                    "severity": "page",
-                    "since": window.start,
-                    "detail": {"requirement": one["text"], "reason": one["reason"],
-                               "value": one["value"], "lo": one["lo"], "hi": one["hi"]},
-                }
-                for one in failed[:1]
-            ]  # fmt: skip
-    return sentences, alarms[-1:]
+        if (kept.get("rows"), kept.get("came")) != (len(index), came):
+            part = table(config, model.signature, rows.take(index), [labels[i] for i in index])
+            kept = _judge_window(ws, config, endpoint, model.version, window, part, came)
+        newest, failed = window, [one for one in kept["verdicts"] if one["status"] == "fail"]
+    if newest is None or not failed:
+        return [], [], None
+    first = failed[0]
+    alarm = {
+        "kind": "requirement",
+        "title": f"{first['text']} does not hold at {endpoint}: {first['reason']}",
+        "severity": "page",
+        "since": newest.start,
+        "detail": {
+            "requirement": first["text"],
+            **{name: first[name] for name in ("reason", "value", "lo", "hi")},
+        },
+    }
+    return [f"{endpoint}: {one['reason']}" for one in failed], [alarm], newest
 
 
 def _judge_window(
@@ -192,9 +204,12 @@ def _judge_window(
     version: Version,
     window: Window,
     part: Scored,
-    number: int,
+    came: int,
 ) -> dict[str, Any]:
+    """Measure and judge one window; labels that come later make another look at a level of its own."""
     subject, when = f"endpoint:{endpoint}", f"{ids.iso(window.start)}/{ids.iso(window.end)}"
+    looks = f"looks:{endpoint}:{version.digest}"
+    number = int(states.get(ws, looks) or 0) + 1
     wanted = [one for one in config.require if not one.better_than]
     spent = [_at_look(one, number) for one in wanted]
     measured = measure.measure(part, spent, subject=subject, window=when)
@@ -213,6 +228,7 @@ def _judge_window(
     judged = [one for one in judged if one.status != "missing"]
     kept = {
         "rows": part.rows,
+        "came": came,
         "model": version.label,
         "values": {one.metric: _shown(one) for one in found if _is_shown(one)},
         "verdicts": [msgspec.to_builtins(one) for one in judged],
@@ -220,6 +236,7 @@ def _judge_window(
     with ws.transaction():
         evidence.append(ws, _required(found, spent))
         verdicts.append(ws, judged)
+        states.put(ws, looks, number)
         stored = _stored(ws, window)
         operations.save_window(
             ws, msgspec.structs.replace(stored, features={**stored.features, "quality": kept})
@@ -249,72 +266,3 @@ def _is_shown(one: Evidence) -> bool:
 
 def _shown(one: Evidence) -> dict[str, Any]:
     return {"value": one.value, "lo": one.lo, "hi": one.hi, "n": one.n}
-
-
-def _detect(
-    config: Config,
-    basis: Basis,
-    signed: Signature,
-    closed: list[Window],
-    rows: Answers,
-    labels: list[Label],
-) -> ConceptState:
-    """The detector after every labelled closed window, each fed as one batch."""
-    span = duration(config.monitor.window)
-    per_month = max(_MONTH / span, 1.0) * max(sum(one.rows for one in closed) / len(closed), 1.0)
-    limit = Budget(
-        pages_per_month=config.monitor.false_pages_per_month,
-        windows_per_month=max(_MONTH / span, 1.0),
-    )
-    state = concept.start(
-        max(budgets.run_length(limit, float(per_month)), 2.0),
-        streams=basis.streams,
-        threshold=basis.threshold,
-    )
-    score = traffic.outputs(rows.score, rows.decision, signed)[traffic.SCORE]
-    happened = _events(basis, signed, rows, labels)
-    for window in closed:
-        inside = np.flatnonzero((rows.times >= window.start) & (rows.times < window.end))
-        state = concept.update(
-            state, basis.calibration, score[inside], happened[inside], times=rows.times[inside]
-        )
-    return state
-
-
-def _name(
-    basis: Basis,
-    signed: Signature,
-    reference: Reference,
-    rows: Answers,
-    labels: list[Label],
-    state: ConceptState,
-    inputs: list[Finding],
-) -> tuple[Finding | None, str]:
-    alarm = state.alarm
-    excesses: dict[str, strata.Excess] = {}
-    drift = next((one for one in inputs if one.kind == "data drift"), None)
-    if alarm is not None and drift is not None:
-        first = alarm.since_time if alarm.since_time is not None else int(rows.times[0])
-        after = np.flatnonzero(rows.times >= first)
-        part = rows.take(after.tolist())
-        columns = traffic.profiled(part, signed)
-        score = columns[traffic.SCORE]
-        happened = _events(basis, signed, rows, labels)[after]
-        for one in drift.features:
-            excesses[one.feature] = strata.excess(
-                basis.strata,
-                reference.bins,
-                basis.calibration,
-                one.feature,
-                columns,
-                score,
-                happened,
-                flip=bases.flip(basis, alarm.stream, score),
-            )
-    naming = names.name_errors(alarm, inputs, excesses)
-    return naming.finding, naming.reason
-
-
-def _events(basis: Basis, signed: Signature, rows: Answers, labels: list[Label]) -> Any:
-    truth = [one.value for one in labels]
-    return bases.events(signed, basis.limit, rows.score, rows.decision, truth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -183,6 +184,14 @@ def with_labels(rows: Answers, labels: Mapping[str, Label]) -> tuple[Answers, li
     """The rows whose truth has arrived, with it."""
     known = [index for index, one in enumerate(rows.ids) if one in labels]
     return rows.take(known), [labels[rows.ids[index]] for index in known]
+
+
+def usable(value: Any, signature: Signature) -> bool:
+    """Whether a label can be a truth of this model: one of its classes, or a finite number."""
+    if signature.task == "regression":
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and math.isfinite(value)
+    return text(value) in {text(one) for one in signature.classes}
 
 
 def slices(

@@ -23,8 +23,7 @@ def line(trace: TracebackType | None) -> str:
     found = ""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        module = trace.tb_frame.f_globals.get("__name__", "")
-        if origin.is_project_file(file) and not str(module).startswith("trimtab."):
+        if origin.is_project_file(file):
             text = linecache.getline(file, trace.tb_lineno).strip()
             found = f"{Path(file).name}:{trace.tb_lineno}" + (f": {text}" if text else "")
         trace = trace.tb_next

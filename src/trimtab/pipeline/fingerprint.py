@@ -18,6 +18,7 @@ import sys
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from trimtab import hashing
@@ -286,5 +287,4 @@ def _load(one: bytecode.Import, package: str) -> types.ModuleType | str | None:
 
 
 def _file_digest(file: str) -> str:
-    with open(file, "rb") as stream:
-        return hashing.digest("key", stream.read())
+    return hashing.digest("key", Path(file).read_bytes())

@@ -62,7 +62,7 @@ class Handle:
 
 def reference(handle: Handle) -> tuple[int, int | None]:
     """The node and item that a handle stands for."""
-    return handle._node, handle._item
+    return handle._node, handle._item  # noqa: SLF001
 
 
 def refuse(handle: Handle, attempt: str) -> NoReturn:

@@ -27,7 +27,8 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A step to run. `id` becomes the id of its run; `parent` is the flow's run; `folder` holds the
-    code."""
+    code.
+    """
 
     id: str
     step: str

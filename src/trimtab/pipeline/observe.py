@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from trimtab import hashing
 from trimtab.pipeline import origin
@@ -23,6 +23,7 @@ ABSENT: Final = "absent"
 _WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _SYSTEM: Final = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/share/", "/usr/lib/")
 _LOADERS: Final = ("linecache.py", "tokenize.py", "inspect.py")
+_HIDDEN: Final = str(Path("~/.").expanduser()) + "/."
 _ENVIRON_FILES: Final = ("/os.py", "/_collections_abc.py")
 # Libraries that read the environment on the project's behalf. What any other library reads (threads,
 # verbosity, certificates) steers how it works, and counting it would run steps again for nothing.
@@ -64,7 +65,7 @@ class Watch:
         self._env: dict[str, str] = {}
         self.weak: set[str] = set()
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         _install()
         _watches.append(self)
         os.environ.__class__ = _Environ
@@ -175,7 +176,7 @@ def _is_special(path: str) -> bool:
 
 
 def _frames() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
     while frame is not None:
         yield frame
         frame = frame.f_back
@@ -183,7 +184,8 @@ def _frames() -> Iterator[FrameType]:
 
 def _asker() -> tuple[str, str]:
     """The file of the nearest code outside of Python's own and of ours, and that of the nearest
-    code outside of this module and `os`."""
+    code outside of this module and `os`.
+    """
     direct = ""
     for frame in _frames():
         file = frame.f_code.co_filename
@@ -238,11 +240,11 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 def _on_open(path: object, mode: str | None, flags: int) -> None:
     if not isinstance(path, str | bytes | os.PathLike):
         return
-    caller = sys._getframe(2).f_code.co_filename
+    caller = sys._getframe(2).f_code.co_filename  # noqa: SLF001
     if caller.startswith("<frozen") or caller.endswith(_LOADERS):
         return
     name = os.fsdecode(path)
-    if not name.endswith((".so", ".pyc")) and ("/." not in name or _asked_by_project()):
+    if not name.endswith((".so", ".pyc")) and (not name.startswith(_HIDDEN) or _asked_by_project()):
         for watch in tuple(_watches):
             watch.opened(name, flags, mode)
 

@@ -20,6 +20,7 @@ _STDLIB: Final = tuple(
     str(Path(path)) + "/"
     for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
 )
+_OWN: Final = str(Path(trimtab.__file__).parent) + "/"
 _INSTALLED: Final = ("site-packages", "dist-packages")
 
 
@@ -36,7 +37,7 @@ def is_project(module: str) -> bool:
 
 def is_project_file(file: str) -> bool:
     """Whether a source file is the project's own."""
-    return bool(file) and not is_installed_file(file) and not file.startswith("<frozen")
+    return bool(file) and not (is_installed_file(file) or file.startswith(("<frozen", _OWN)))
 
 
 def is_installed_file(file: str) -> bool:

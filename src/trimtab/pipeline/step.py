@@ -12,11 +12,13 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 
 from trimtab.config import Config
 from trimtab.errors import PipelineError
 from trimtab.pipeline import tracing
+
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,7 +47,12 @@ class Step(Generic[P, R]):
     __name__: str
 
     def __init__(
-        self, function: Callable[P, R], *, name: str = "", cache: bool = True, extras: Extras = {}
+        self,
+        function: Callable[P, R],
+        *,
+        name: str = "",
+        cache: bool = True,
+        extras: Extras = _NOTHING,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -91,7 +98,7 @@ def step(
     *,
     name: str = "",
     cache: bool = True,
-    extras: Extras = {},
+    extras: Extras = _NOTHING,
 ) -> Step[P, R] | Callable[[Callable[P, R]], Step[P, R]]:
     """Make a function a step.
 

@@ -51,8 +51,15 @@ def digest(value: Any, reach: Reach, blind: Blind) -> str:
     cannot be seen.
     """
     writer = _Writer(reach, blind)
-    writer.write(value)
+    try:
+        writer.write(value)
+    except (_TooManyError, RecursionError):
+        blind(f"a value of more than {MAX_PARTS} parts, or too deep to follow")
     return hashing.text(writer.state)
+
+
+class _TooManyError(Exception):
+    pass
 
 
 class _Writer:
@@ -62,26 +69,25 @@ class _Writer:
         self.state = hashing.hasher("key")
         self._reach = reach
         self._blind = blind
-        self._seen: dict[int, int] = {}
-        self._alive: list[Any] = []  # an id is only unique while its object lives
+        self._within: dict[int, int] = {}  # the containers being written, by depth
+        self._parts = 0
 
     def write(self, value: Any) -> None:
+        """Feed a value."""
         kind = type(value)
         if kind in _PLAIN:
-            return self._part(kind.__name__, repr(value).encode())
-        if kind is float:
-            return self._part(
-                "float", value.hex().encode() if math.isfinite(value) else b"%r" % value
-            )
-        if isinstance(value, _CODE) or hasattr(value, "__wrapped__"):
-            return self._part("code", self._reach(value).encode())
-        if id(value) in self._seen:
-            return self._part("again", str(self._seen[id(value)]).encode())
-        self._seen[id(value)] = len(self._seen)
-        self._alive.append(value)
-        if len(self._seen) > MAX_PARTS:
-            return self._blind(f"a value with more than {MAX_PARTS} parts")
-        self._container(value, kind)
+            self._part(kind.__name__, repr(value).encode())
+        elif kind is float:
+            text = value.hex() if math.isfinite(value) else repr(value)
+            self._part("float", text.encode())
+        elif isinstance(value, _CODE) or hasattr(value, "__wrapped__"):
+            self._part("code", self._reach(value).encode())
+        elif id(value) in self._within:
+            self._part("within", str(self._within[id(value)]).encode())
+        else:
+            self._within[id(value)] = len(self._within)
+            self._container(value, kind)
+            del self._within[id(value)]
 
     def _container(self, value: Any, kind: type) -> None:
         if kind in (tuple, list):
@@ -153,6 +159,9 @@ class _Writer:
             self.write(part)
 
     def _part(self, tag: str, data: bytes) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise _TooManyError
         self.state.update(f"{tag}:{len(data)}:".encode())
         self.state.update(data)
 

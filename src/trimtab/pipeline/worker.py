@@ -6,7 +6,6 @@ like Ctrl-C: its run is marked cancelled.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -76,7 +75,7 @@ def main(argv: list[str]) -> int:
         state = State(status="cancelled", run=job.id)
     staged = path.with_name(f".{RESULT}")
     staged.write_bytes(msgspec.json.encode(state))
-    os.replace(staged, path.with_name(RESULT))
+    staged.replace(path.with_name(RESULT))
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -44,11 +46,15 @@ class Number(TypeDecorator[float]):
     impl = Float
     cache_ok = True
 
-    def process_bind_param(self, value: float | None, dialect: Dialect) -> Any:
+    def bind_processor(self, dialect: Dialect) -> Callable[[float | None], Any]:
         """A float to what the database keeps."""
-        nan = value is not None and value != value  # noqa: PLR0124 - only NaN differs from itself
-        return "NaN" if nan and dialect.name == "sqlite" else value
+        as_text = dialect.name == "sqlite"
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> float | None:
+        def keep(value: float | None) -> Any:
+            return "NaN" if as_text and value is not None and math.isnan(value) else value
+
+        return keep
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], float | None]:
         """What the database keeps to a float."""
-        return None if value is None else float(value)
+        return lambda value: None if value is None else float(value)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import sqlalchemy as sa
@@ -29,7 +29,7 @@ _MOST: Final = 2**63 - 1
 
 class _Batch(msgspec.Struct, frozen=True):
     keys: list[str]
-    key: list[int]
+    key: list[Annotated[int, msgspec.Meta(ge=0)]]
     step: list[int]
     time: list[int]
     value: bytes

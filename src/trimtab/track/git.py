@@ -75,7 +75,12 @@ def _git(folder: Path, *arguments: str) -> bytes | None:
     env |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=folder, env=env, capture_output=True, timeout=_SECONDS
+            ["git", *arguments],
+            cwd=folder,
+            env=env,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -62,7 +62,7 @@ def test_the_pipeline_is_short_compiles_and_passes_its_test(call, table, tmp_pat
     call("init", "--from", table, "--target", "price")
     text = (tmp_path / "pipeline.py").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 40
-    assert "HistGradientBoostingRegressor" in text
+    assert "RandomForestRegressor" in text
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
@@ -144,10 +144,11 @@ names = st.text(min_size=1, max_size=12).filter(lambda text: text.isprintable() 
     target=names,
     key=names | st.just(""),
     task=st.sampled_from(["binary", "multiclass", "regression"]),
+    rows=st.sampled_from([100, 100_000]),
 )
-def test_any_names_give_files_that_parse(numbers, words, target, key, task):
+def test_any_names_give_files_that_parse(numbers, words, target, key, task, rows):
     plan = Plan(
-        project="p", data="table", source="a b.csv", target=target, task=task,
+        project="p", data="table", source="a b.csv", target=target, task=task, rows=rows,
         numbers=tuple(numbers), words=tuple(words), key=key,
     )  # fmt: skip
     files = scaffold.files(plan)

@@ -233,7 +233,10 @@ def test_a_row_that_was_slipped_in_is_found(
     unique = {"versions": "number = 9, digest = 'd'", "refs": "name = 'loans@new'"}.get(
         table, "id = 'new', key = 'new'" if table == "incidents" else "id = 'new'"
     )
-    raw.execute(f'CREATE TEMP TABLE copied AS SELECT * FROM "{table}" LIMIT 1')
+    raw.execute(
+        f'CREATE TEMP TABLE copied AS SELECT * FROM "{table}" WHERE project = ? LIMIT 1',
+        (filled.project,),
+    )
     raw.execute(f"UPDATE temp.copied SET {unique}")
     raw.execute(f'INSERT INTO "{table}" SELECT * FROM temp.copied')
     slipped = raw.execute("SELECT last_insert_rowid()").fetchone()[0]

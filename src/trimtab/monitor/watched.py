@@ -1,0 +1,39 @@
+"""A packaged model as the monitor needs it: signature, reference profile and basis."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from trimtab.model import signature
+from trimtab.model.signature import Signature
+from trimtab.monitor import basis as bases
+from trimtab.monitor.basis import Basis
+from trimtab.profile import reference as references
+from trimtab.profile.reference import Reference
+from trimtab.store import trees
+from trimtab.store.records import Version
+from trimtab.store.workspace import Workspace
+
+PROFILE: Final = "reference.profile"
+
+
+class Watched(NamedTuple):
+    """A model and what its traffic is held against."""
+
+    version: Version
+    signature: Signature
+    reference: Reference
+    basis: Basis
+
+
+def watched(ws: Workspace, version: Version) -> Watched | None:
+    """What a packaged model is watched by; None where it has no reference or no basis."""
+    names = trees.walk(ws.blobs, version.digest)
+    if PROFILE not in names or bases.FILE not in names:
+        return None
+    return Watched(
+        version,
+        signature.decode(ws.blobs.read(names[signature.FILE].digest)),
+        references.decode(ws.blobs.read(names[PROFILE].digest)),
+        bases.decode(ws.blobs.read(names[bases.FILE].digest)),
+    )
