@@ -71,7 +71,7 @@ def _table(rows: list[Run]) -> None:
                 run.status,
                 words.ago(run.started_at),
                 words.took(run),
-                words.cause(run.cause),
+                words.cause(run),
             )
             for run in rows
         ],
@@ -92,7 +92,7 @@ def _render_one(shown: RunShown) -> None:
             "began": words.moment(run.started_at),
             "took": words.took(run),
             "peak memory": words.size(run.peak_bytes) if run.peak_bytes else "",
-            "cause": words.cause(run.cause),
+            "cause": words.cause(run),
             "params": run.params,
             "tags": run.tags,
             "code": run.code,

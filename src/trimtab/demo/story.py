@@ -7,6 +7,7 @@ lies in `project/`.
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import time
@@ -266,11 +267,7 @@ def summary(stage: Stage) -> None:
     for day in stage.days:
         by = ", ".join(sorted(set(day.answered["model"])))
         quality = area(day.answered["repaid"], day.answered["score"])
-        done = [
-            said.split(":")[0].split(";")[0]
-            for number, said in stage.events
-            if number == day.number
-        ]
+        done = [said for number, said in stage.events if number == day.number]
         rows.append(
             [
                 str(day.number),
@@ -353,7 +350,14 @@ def write_project(folder: Path, version: str) -> None:
 
 
 def _short(said: str) -> str:
-    return said.removeprefix("opened").strip() or "incident"
+    """The first words of what the controller did: what fits into a table."""
+    head, _, rest = said.partition(": ")
+    if head in ("opened", "named"):
+        kind = re.match(r"(Data drift|Concept drift|Broken input|Broken join|Skew)", rest)
+        return f"{head}: {kind[0].lower() if kind else 'requirement fails'}"
+    if head.startswith("retrain on"):
+        return " ".join(head.split()[:3]) + " rows"
+    return f"{head}: {rest.partition(';')[0]}"
 
 
 def _last(stage: Stage) -> str:

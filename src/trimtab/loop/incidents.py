@@ -46,6 +46,7 @@ def compare(project: Project, endpoint: str, champion: Version, seen: Seen) -> l
         if _handled(project, incident, champion):
             continue
         opened += _named(project, incident) or _open(project, incident)
+    observe.told(project.ws, endpoint, seen)
     return opened
 
 

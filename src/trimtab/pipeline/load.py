@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from trimtab.errors import NotFoundError, PipelineError, UsageError
 from trimtab.pipeline import blame
+from trimtab.pipeline import origin as origins
 from trimtab.pipeline.flow import Flow
 
 
@@ -64,7 +66,7 @@ def load_module(name: str, folder: Path) -> ModuleType:
             + (f", did you mean {near[0]!r}?" if near else ""),
             hint=f"modules there: {', '.join(here) or 'none'}",
         )
-    with _on_path(folder):
+    with _importing(folder):
         _refuse_shadowing(name, file)
         try:
             return importlib.import_module(name)
@@ -78,7 +80,7 @@ def forget(folder: Path) -> None:
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         inside = file and Path(file).resolve().is_relative_to(base)
-        if inside and "site-packages" not in str(file) and name != "__main__":
+        if inside and not origins.is_installed_file(str(file)) and name != "__main__":
             del sys.modules[name]
     importlib.invalidate_caches()
 
@@ -92,7 +94,6 @@ def _file(name: str, folder: Path) -> Path | None:
 
 
 def _refuse_shadowing(name: str, file: Path) -> None:
-    top = name.partition(".")[0]
     loaded = sys.modules.get(name)
     if loaded is not None:
         origin = getattr(loaded, "__file__", None)
@@ -102,26 +103,45 @@ def _refuse_shadowing(name: str, file: Path) -> None:
                 hint=f"rename {file.name}, or run this in a process of its own",
             )
         return
-    spec = importlib.util.find_spec(name)
-    found = spec.origin if spec else None
-    if top in sys.stdlib_module_names or found is None or Path(found).resolve() != file:
+    top = name.partition(".")[0]
+    installed = [path for path in sys.path if origins.is_installed_file(f"{path}/")]
+    other = PathFinder.find_spec(top, installed)
+    if top in sys.stdlib_module_names or (other is not None and other.origin):
         raise PipelineError(
-            f"{file.name} has the name of another module ({found or 'Python itself'})",
+            f"{file.name} has the name of another module "
+            f"({(other and other.origin) or 'Python itself'})",
             hint=f"rename {file.name}",
         )
 
 
-@contextmanager
-def _on_path(folder: Path) -> Iterator[None]:
-    """The folder on the import path, where it stays: steps may import late.
+class _ProjectFinder(MetaPathFinder):
+    """Finds top-level modules in one folder, before any other folder but behind Python's own.
 
-    It goes behind Python's own modules, so that a file named like one of those shadows nothing,
-    and before the installed ones.
+    A folder of earlier code has modules of the same names as the project, which may lie on the path.
     """
-    entry = str(folder.resolve())
-    if entry not in sys.path:
-        places = (at for at, path in enumerate(sys.path) if "site-packages" in path)
-        sys.path.insert(next(places, len(sys.path)), entry)
+
+    folder = ""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The module in the folder, None where it is not there."""
+        if path is not None or not self.folder or fullname in sys.stdlib_module_names:
+            return None
+        return PathFinder.find_spec(fullname, [self.folder], target)
+
+
+_finder: Final = _ProjectFinder()
+
+
+@contextmanager
+def _importing(folder: Path) -> Iterator[None]:
+    """Import from the folder, now and later: steps may import when they run."""
+    _finder.folder = str(folder.resolve())
+    if _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
+    if _finder.folder not in sys.path:
+        sys.path.append(_finder.folder)  # for processes that steps start
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 import msgspec
@@ -14,6 +15,7 @@ from trimtab.store.records import Verdict
 WIDTH = 176
 _INSET = 4
 _MARGIN = 0.12
+_LARGEST = sys.float_info.max
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +43,8 @@ class Scale(msgspec.Struct, frozen=True):
 
     def at(self, value: float) -> float:
         """Where a value stands, in pixels, kept on the strip."""
-        share = (value - self.low) / (self.high - self.low)
+        half = self.high / 2 - self.low / 2  # the whole range may be beyond the largest float
+        share = (value / 2 - self.low / 2) / half if half else 0.5
         return round(_INSET + min(max(share, 0.0), 1.0) * (WIDTH - 2 * _INSET), 2)
 
 
@@ -54,8 +57,8 @@ def scale(requirement: Requirement | None, verdicts: Sequence[Verdict]) -> Scale
     if not measured or not shown:
         return None
     low, high = min(shown), max(shown)
-    margin = (high - low) * _MARGIN or abs(high) * _MARGIN or 1.0
-    return Scale(low - margin, high + margin)
+    margin = (high / 2 - low / 2) * (2 * _MARGIN) or abs(high) * _MARGIN or 1.0
+    return Scale(max(low - margin, -_LARGEST), min(high + margin, _LARGEST))
 
 
 def bar(requirement: Requirement | None, verdict: Verdict | None, on: Scale | None) -> Bar | None:

@@ -87,10 +87,10 @@ def _finite_parts(points: list[tuple[float, float]]) -> list[list[tuple[float, f
 
 def _scale(low: float, high: float, begin: float, end: float) -> Callable[[float], float]:
     """A linear map from values to pixels; where there is one value only, it lies in the middle."""
-    span = high - low
+    half = high / 2 - low / 2  # the whole range may be beyond the largest float
 
     def at(value: float) -> float:
-        share = (value - low) / span if span else 0.5
+        share = (value / 2 - low / 2) / half if half else 0.5
         return round(begin + share * (end - begin), 2)
 
     return at

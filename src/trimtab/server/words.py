@@ -94,13 +94,13 @@ def cell(value: Any) -> str:
     return short(str(value))
 
 
-def cause(of: dict[str, Any]) -> str:
-    """Why a run or rollout was begun; by hand where nothing is said."""
-    if not of:
-        return "by hand"
-    kind = str(of.get("kind", "")).replace("manual", "by hand")
-    rest = {key: value for key, value in of.items() if key != "kind"}
-    return f"{kind}: {cell(rest)}" if kind and rest else kind or cell(rest)
+def cause(run: Run) -> str:
+    """Why a run was begun; by hand where nothing is said, a dash for a part of another run."""
+    said = dict(run.cause)
+    kind = str(said.pop("kind", "")).replace("manual", "by hand")
+    reason = str(said.pop("reason", ""))
+    parts = [part for part in (kind, reason, cell(said) if said else "") if part]
+    return ": ".join(parts) or ("–" if run.parent else "by hand")
 
 
 def measured(verdict: Verdict) -> str:

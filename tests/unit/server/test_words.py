@@ -69,9 +69,19 @@ def test_cells_hold_anything_on_one_line():
     assert words.cell({}) == words.cell([]) == words.cell(None) == "–"
 
 
-def test_causes():
-    assert words.cause({}) == words.cause({"kind": "manual"}) == "by hand"
-    assert words.cause({"kind": "retrain", "rows": 3}) == "retrain: rows 3"
+@pytest.mark.parametrize(
+    ("cause", "parent", "text"),
+    [
+        ({}, "", "by hand"),
+        ({}, "1", "–"),
+        ({"kind": "manual"}, "", "by hand"),
+        ({"kind": "retrain", "rows": 3}, "", "retrain: rows 3"),
+        ({"reason": "never run"}, "1", "never run"),
+    ],
+)
+def test_causes(cause, parent, text):
+    run = Run(id="1", kind="flow", name="train", cause=cause, parent=parent)
+    assert words.cause(run) == text
 
 
 def test_a_run_that_has_not_begun_took_no_time():
