@@ -59,6 +59,8 @@ def _signature(endpoint: Endpoint) -> Signature:
 
 
 def _read(file: Path, limit: int, signature: Signature) -> list[dict[str, Any]]:
+    if str(file) != "-" and not file.is_file():
+        raise NotFoundError(f"there is no file {file}")
     if file.suffix.lower() in (".csv", ".tsv", ".parquet", ".ndjson", ".jsonl"):
         from trimtab.data import reader  # brings polars
 

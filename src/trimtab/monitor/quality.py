@@ -27,6 +27,8 @@ from trimtab.store.workspace import Workspace
 
 _COMPLETE: Final = 0.9
 """The share of a window's labels that must have arrived, unless a later window has labels."""
+_SHOWN_LEVEL: Final = 0.95
+"""Level of the figures shown to people, which hold for one look; no level spent over looks equals it."""
 _SHOWN: Final = ("roc_auc", "accuracy", "f1", "macro_f1", "mae", "rmse", "r2")
 
 
@@ -212,7 +214,7 @@ def _judge_window(
     number = int(states.get(ws, looks) or 0) + 1
     wanted = [one for one in config.require if not one.better_than]
     spent = [_at_look(one, number) for one in wanted]
-    measured = measure.measure(part, spent, subject=subject, window=when)
+    measured = measure.measure(part, spent, subject=subject, window=when, level=_SHOWN_LEVEL)
     found = [
         msgspec.structs.replace(
             one,
@@ -221,6 +223,7 @@ def _judge_window(
             details={**one.details, "model": version.digest, "look": number},
         )
         for one in measured
+        if one.level != _SHOWN_LEVEL
     ]
     judged = [
         judge(one, found, subject=subject, place="monitor", config=config.digest) for one in wanted
@@ -230,11 +233,11 @@ def _judge_window(
         "rows": part.rows,
         "came": came,
         "model": version.label,
-        "values": {one.metric: _shown(one) for one in found if _is_shown(one)},
+        "values": {one.metric: _shown(one) for one in measured if _is_shown(one)},
         "verdicts": [msgspec.to_builtins(one) for one in judged],
     }
     with ws.transaction():
-        evidence.append(ws, _required(found, spent))
+        evidence.append(ws, found)
         verdicts.append(ws, judged)
         states.put(ws, looks, number)
         stored = _stored(ws, window)
@@ -242,11 +245,6 @@ def _judge_window(
             ws, msgspec.structs.replace(stored, features={**stored.features, "quality": kept})
         )
     return kept
-
-
-def _required(found: list[Evidence], asked: list[Requirement]) -> list[Evidence]:
-    named = {(one.metric, one.statistic) for one in asked}
-    return [one for one in found if (one.metric, one.statistic) in named]
 
 
 def _at_look(requirement: Requirement, number: int) -> Requirement:
@@ -261,7 +259,7 @@ def _stored(ws: Workspace, window: Window) -> Window:
 
 
 def _is_shown(one: Evidence) -> bool:
-    return one.metric in _SHOWN and not one.statistic and not one.slice
+    return one.metric in _SHOWN and one.level == _SHOWN_LEVEL
 
 
 def _shown(one: Evidence) -> dict[str, Any]:

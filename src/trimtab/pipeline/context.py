@@ -11,6 +11,8 @@ from trimtab import hashing, ids
 from trimtab.pipeline import lookup, outputs
 from trimtab.pipeline.events import Listener, Progress
 from trimtab.pipeline.keys import StepKey
+from trimtab.pipeline.observe import Watch
+from trimtab.store import cache
 from trimtab.store.records import CachedStep
 from trimtab.store.workspace import Workspace
 
@@ -50,7 +52,8 @@ def memo(
     """A sub-result that is remembered on its own, so that a killed step does not make it again.
 
     It depends on `key` (JSON-able) and on all components of the step's key but those `without`
-    names. It is durable when this returns. Without a context it is simply made.
+    names, and like a step on the environment variables and files that it reads. It is durable when
+    this returns. Without a context it is simply made.
     """
     if context is None:
         return make()
@@ -61,17 +64,19 @@ def memo(
     if known is not None:
         found: T = outputs.load(ws, outputs.of_cached(known))
         return found
-    value = make()
+    watch = Watch(ws.project_dir, ws.root)
+    with watch:
+        value = make()
     stored = outputs.store(ws, value)
-    lookup.remember(
-        ws,
-        CachedStep(
-            key=full,
-            run=context.run,
-            name=f"{step.name}/memo",
-            outputs=[stored.digest],
-            codecs=[stored.codec],
-            created_at=ids.now(),
-        ),
+    step_row = CachedStep(
+        key=full,
+        run=context.run,
+        name=f"{step.name}/memo",
+        outputs=[stored.digest],
+        codecs=[stored.codec],
+        observed=watch.observed(),
+        weak=sorted(watch.weak),
+        created_at=ids.now(),
     )
+    cache.replace(ws, lookup.rows(step_row))
     return value

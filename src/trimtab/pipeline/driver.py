@@ -201,13 +201,14 @@ class _Drive:
     def _start(self, node: Node) -> None:
         session = self._session
         key = session.key(node)
-        known = _remembered(session, node, key)
-        if known is not None:
-            self._take(node, key, known, ())
-            return
-        reasons = (
-            planning.why(session.ws, key) if node.step and node.step.cache else ("not cached",)
-        )
+        is_cached = node.step is not None and node.step.cache
+        reasons: tuple[str, ...] = ("not cached",)
+        if is_cached:
+            known, changed = lookup.find(session.ws, key.key, session.ws.project_dir)
+            if known is not None:
+                self._take(node, key, perform.cached(known), ())
+                return
+            reasons = planning.why(session.ws, key, changed)
         job = _job(session, node, key, reasons)
         self._heart.add(job.id)
         session.listener(StepStarted(node.name, job.id, "; ".join(reasons)))
@@ -253,13 +254,6 @@ class _Drive:
             error = state.error or {"type": "Cancelled", "message": "it was cancelled"}
             self._failure = blame.failed(node.name, error)
             self._failure.__cause__ = self._executor.failure(handle)
-
-
-def _remembered(session: Session, node: Node, key: StepKey) -> State | None:
-    if node.step is None or not node.step.cache:
-        return None
-    known, _ = lookup.find(session.ws, key.key, session.ws.project_dir)
-    return None if known is None else perform.cached(known)
 
 
 def _job(session: Session, node: Node, key: StepKey, reasons: tuple[str, ...]) -> Job:

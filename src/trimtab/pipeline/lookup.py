@@ -36,17 +36,11 @@ def find(ws: Workspace, key: str, base: Path) -> tuple[CachedStep | None, dict[s
     return None, {name: value for name, value in now.items() if known.observed[name] != value}
 
 
-def remember(ws: Workspace, step: CachedStep) -> None:
-    """Remember a step in place of what its key gave before."""
-    with ws.transaction():
-        if not cache.put(ws, step):
-            cache.remove(ws, step.key)
-            cache.put(ws, step)
-        if step.observed:
-            joined = msgspec.structs.replace(step, key=_joined(step.key, step.observed))
-            if not cache.put(ws, joined):
-                cache.remove(ws, joined.key)
-                cache.put(ws, joined)
+def rows(step: CachedStep) -> list[CachedStep]:
+    """What is stored to remember a step in place of what its key gave before."""
+    if not step.observed:
+        return [step]
+    return [step, msgspec.structs.replace(step, key=_joined(step.key, step.observed))]
 
 
 def _joined(key: str, observed: dict[str, str]) -> str:

@@ -24,8 +24,8 @@ from trimtab.pipeline.keys import StepKey
 from trimtab.pipeline.observe import Watch
 from trimtab.pipeline.outputs import Outputs, Stored
 from trimtab.pipeline.session import Session
-from trimtab.store import artifacts, runs
-from trimtab.store.records import Artifact, CachedStep, Run, RunStatus
+from trimtab.store import runs, steps
+from trimtab.store.records import Artifact, CachedStep, Link, Run, RunStatus
 from trimtab.store.workspace import Workspace
 from trimtab.track import process
 
@@ -66,14 +66,16 @@ def claim(session: Session, job: Job, node: Node, key: StepKey) -> Run | CachedS
     ws, waits = session.ws, 0
     is_cached = node.step is not None and node.step.cache
     while True:
-        with ws.transaction():
+        try:
+            run = _start(session, job, node, key)
+        except ConflictError:
+            holders = runs.find(ws, kind="step", key=key.key, status="running")
+        else:
+            # Between the last look and the claim another process may have finished it.
             known = lookup.find(ws, key.key, ws.project_dir)[0] if is_cached else None
             if known is not None:
-                return known
-            try:
-                return _start(session, job, node, key)
-            except ConflictError:
-                holders = runs.find(ws, kind="step", key=key.key, status="running")
+                runs.finish(ws, run.id, "cached")
+            return known or run
         if not any(process.is_alive(run) for run in holders):
             process.reap(ws)
             continue
@@ -150,32 +152,38 @@ def _commit(
     weak: tuple[str, ...],
 ) -> None:
     """The blobs are there already; the record appears whole or not at all."""
-    ws = session.ws
-    with ws.transaction():
-        for number, one in enumerate(stored):
-            made_now = Artifact(
-                digest=one.digest, kind=one.codec, size=one.size, run=run.id, created_at=ids.now()
-            )
-            artifacts.record(ws, made_now)
-            runs.link(ws, run.id, "out", _name(number, made), one.digest)
-        for name, digest in inputs(session, node):
-            runs.link(ws, run.id, "in", name, digest)
-        if node.step is not None and node.step.cache:
-            lookup.remember(
-                ws,
-                CachedStep(
-                    key=key.key,
-                    run=run.id,
-                    name=key.name,
-                    outputs=list(made.digests),
-                    codecs=[outputs.TUPLE, *made.codecs] if made.is_tuple else list(made.codecs),
-                    components=key.components,
-                    observed=observed,
-                    weak=list(weak),
-                    created_at=ids.now(),
-                ),
-            )
-        runs.finish(ws, run.id, "done", peak_bytes=process.peak_bytes())
+    links = [
+        Link(run=run.id, direction="out", name=_name(number, made), digest=one.digest)
+        for number, one in enumerate(stored)
+    ]
+    links += [
+        Link(run=run.id, direction="in", name=name, digest=digest)
+        for name, digest in inputs(session, node)
+    ]
+    now = ids.now()
+    remembered = CachedStep(
+        key=key.key,
+        run=run.id,
+        name=key.name,
+        outputs=list(made.digests),
+        codecs=[outputs.TUPLE, *made.codecs] if made.is_tuple else list(made.codecs),
+        components=key.components,
+        observed=observed,
+        weak=list(weak),
+        created_at=now,
+    )
+    is_cached = node.step is not None and node.step.cache
+    steps.finish(
+        session.ws,
+        run.id,
+        artifacts=[
+            Artifact(digest=one.digest, kind=one.codec, size=one.size, run=run.id, created_at=now)
+            for one in stored
+        ],
+        links=links,
+        remembered=lookup.rows(remembered) if is_cached else [],
+        peak_bytes=process.peak_bytes(),
+    )
 
 
 def inputs(session: Session, node: Node) -> list[tuple[str, str]]:

@@ -97,10 +97,12 @@ def named(
     return load.load_flow(flow or config.model.flow, folder or ws.project_dir)
 
 
-def why(ws: Workspace, key: StepKey) -> tuple[str, ...]:
-    """Why a step whose key is not remembered runs, told from the last one of its name."""
-    known, changed = lookup.find(ws, key.key, ws.project_dir)
-    if known is None and changed:
+def why(ws: Workspace, key: StepKey, changed: Mapping[str, str]) -> tuple[str, ...]:
+    """Why a step whose key is not remembered runs, told from the last one of its name.
+
+    `changed` is what it read last time and is different now, as `lookup.find` told.
+    """
+    if changed:
         return tuple(explain.observed(changed))
     last = cache.last(ws, key.name)
     if last is None:
@@ -136,9 +138,9 @@ class _Planner:
         key = self._keys.of(node, self._outputs)
         if node.step is not None and not node.step.cache:
             return PlannedStep(name=node.name, status="run", reasons=("not cached",), key=key.key)
-        known, _ = lookup.find(self._ws, key.key, self._ws.project_dir)
+        known, changed = lookup.find(self._ws, key.key, self._ws.project_dir)
         if known is None:
-            reasons = why(self._ws, key)
+            reasons = why(self._ws, key, changed)
             return PlannedStep(
                 name=node.name, status="run", reasons=reasons, key=key.key, weak=key.weak
             )

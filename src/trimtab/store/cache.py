@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final
+
 import sqlalchemy as sa
 
 from trimtab.store import tables
@@ -9,10 +13,17 @@ from trimtab.store.database import from_row, insert_new, to_row
 from trimtab.store.records import CachedStep
 from trimtab.store.workspace import Workspace
 
+# Asked for every step of every plan: made once, not for each.
+_BY_KEY: Final = sa.select(tables.steps).where(
+    tables.steps.c.project == sa.bindparam("project"), tables.steps.c.key == sa.bindparam("key")
+)
+
 
 def get(ws: Workspace, key: str) -> CachedStep | None:
     """The step of a key, or None."""
-    return get_many(ws, [key]).get(key)
+    with ws.reading() as db:
+        row = db.execute(_BY_KEY, {"project": ws.project, "key": key}).first()
+    return from_row(CachedStep, row) if row else None
 
 
 def get_many(ws: Workspace, keys: list[str]) -> dict[str, CachedStep]:
@@ -26,6 +37,26 @@ def get_many(ws: Workspace, keys: list[str]) -> dict[str, CachedStep]:
 def put(ws: Workspace, step: CachedStep) -> bool:
     """Remember a step; the first writer of a key wins, and False says that this was not it."""
     return insert_new(ws.engine, tables.steps, to_row(step, project=ws.project))
+
+
+def replace(ws: Workspace, steps: Sequence[CachedStep]) -> None:
+    """Remember steps in place of what their keys gave before."""
+    with ws.transaction() as tx:
+        rows = [to_row(step, project=ws.project) for step in steps]
+        tx.execute(replace_statement(ws.engine.dialect.name), rows)
+
+
+@lru_cache(maxsize=2)
+def replace_statement(dialect: str) -> Any:
+    """The statement of `replace`, made once."""
+    # A dialect is loaded where its database is used.
+    from sqlalchemy.dialects import postgresql, sqlite  # noqa: PLC0415
+
+    table = tables.steps
+    made: Any = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    keys = [column.name for column in table.primary_key]
+    changed = {c.name: made.excluded[c.name] for c in table.columns if c.name not in keys}
+    return made.on_conflict_do_update(index_elements=keys, set_=changed)
 
 
 def last(ws: Workspace, name: str) -> CachedStep | None:

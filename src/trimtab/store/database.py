@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -172,11 +173,19 @@ def _translated(reason: str) -> TrimtabError:
             "the disk is full: the store could not write",
             hint="free some space and run the command again: nothing half-written is visible",
         )
+    if "disk I/O" in reason:
+        return StorageError(
+            "the disk that holds the store is full, or it fails",
+            hint="free some space, or look into the system's log for what the disk says",
+        )
     if "decode" in reason:
         return _damaged(reason)
     if "UNIQUE" in reason or "duplicate key" in reason:
         return ConflictError(f"the store holds this already: {reason}")
-    return StorageError(f"the store's database refused: {reason}")
+    return StorageError(
+        f"the store's database refused: {reason}",
+        hint="see that .trimtab is there and that you may write to it",
+    )
 
 
 def _damaged(reason: str) -> IntegrityError:
@@ -216,19 +225,22 @@ def migrate(engine: sa.Engine, lock: Path) -> None:
             )
         with transaction(engine) as connection:
             if found and engine.dialect.name == "sqlite":
-                _back_up(engine, connection, found)
+                _back_up(engine, found)
             settings.attributes["connection"] = connection
             upgrade(settings, "head")
 
 
-def _back_up(engine: sa.Engine, connection: sa.Connection, revision: str) -> None:
-    # A copy of the file alone would lack what is still in the write-ahead log.
+def _back_up(engine: sa.Engine, revision: str) -> None:
+    # A copy of the file alone would lack what is still in the write-ahead log. The connection is a
+    # second one, because SQLite copies nothing for the one that holds the write lock.
     whole = Path(f"{engine.url.database}.{revision}.backup")
     partial = Path(f"{whole}.partial")
-    partial.unlink(missing_ok=True)
-    source: Any = connection.connection.dbapi_connection
     try:
-        with contextlib.closing(sqlite3.connect(partial)) as target:
+        partial.unlink(missing_ok=True)
+        with (
+            contextlib.closing(sqlite3.connect(str(engine.url.database))) as source,
+            contextlib.closing(sqlite3.connect(partial)) as target,
+        ):
             source.backup(target)
         partial.rename(whole)
     except (sqlite3.Error, OSError) as error:
@@ -264,11 +276,15 @@ def from_row(kind: type[R], row: Any) -> R:
 
 def insert_new(engine: sa.Engine, table: sa.Table, values: dict[str, Any]) -> bool:
     """Insert a row unless a unique key holds it already; says whether it did."""
+    with transaction(engine) as tx:
+        return bool(tx.execute(insert_statement(engine.dialect.name, table), values).rowcount)
+
+
+@lru_cache(maxsize=128)
+def insert_statement(dialect: str, table: sa.Table) -> Any:
+    """The statement of `insert_new`, made once: making it anew costs more than the insert itself."""
     # A dialect is loaded where its database is used.
     from sqlalchemy.dialects import postgresql, sqlite  # noqa: PLC0415
 
-    make: Callable[[sa.Table], Any] = (
-        sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert
-    )
-    with transaction(engine) as tx:
-        return bool(tx.execute(make(table).values(**values).on_conflict_do_nothing()).rowcount)
+    make: Callable[[sa.Table], Any] = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    return make(table).on_conflict_do_nothing()

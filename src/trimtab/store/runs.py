@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -60,16 +61,24 @@ def update(ws: Workspace, run: str, **fields: Any) -> None:
 
 def finish(ws: Workspace, run: str, status: RunStatus, **fields: Any) -> None:
     """End a run; one that has ended stays as it ended."""
+    values = {"status": status, "ended_at": ids.now(), **fields}
     with ws.transaction() as tx:
-        tx.execute(
-            tables.runs.update()
-            .where(
-                tables.runs.c.id == run,
-                tables.runs.c.project == ws.project,
-                tables.runs.c.status == "running",
-            )
-            .values(status=status, ended_at=ids.now(), **fields)
+        tx.execute(_finish(*values), {"of_run": run, "of_project": ws.project, **values})
+
+
+@lru_cache(maxsize=32)
+def _finish(*fields: str) -> sa.Update:
+    """The statement that sets those fields, made once."""
+    table = tables.runs
+    return (
+        table.update()
+        .where(
+            table.c.id == sa.bindparam("of_run"),
+            table.c.project == sa.bindparam("of_project"),
+            table.c.status == "running",
         )
+        .values({field: sa.bindparam(field) for field in fields})
+    )
 
 
 def get(ws: Workspace, run: str) -> Run:

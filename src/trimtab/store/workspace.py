@@ -64,7 +64,7 @@ def open_workspace(project_dir: Path, project_name: str, *, url: str = "") -> Wo
             ignore.write_text("*\n", encoding="utf-8")
         blobs = LocalBlobs(root)
     except OSError as error:
-        raise StorageError(f"cannot write {root}: {error.strerror}") from error
+        raise _unwritable(root, error) from error
     # A URL object, because a folder's name may hold what a URL's text gives a meaning to.
     engine = database.connect(sa.URL.create("sqlite", database=str(root / "store.db")))
     try:
@@ -74,7 +74,7 @@ def open_workspace(project_dir: Path, project_name: str, *, url: str = "") -> Wo
         engine.dispose()
         if isinstance(error, StorageError):
             raise
-        raise StorageError(f"cannot write {root}: {error.strerror}") from error
+        raise _unwritable(root, error) from error
     except BaseException:
         engine.dispose()
         raise
@@ -85,6 +85,13 @@ def open_workspace(project_dir: Path, project_name: str, *, url: str = "") -> Wo
         blobs=blobs,
         project=project,
         project_name=project_name,
+    )
+
+
+def _unwritable(root: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot write {root}: {error.strerror}",
+        hint="see that there is space on its disk and that you may write there",
     )
 
 

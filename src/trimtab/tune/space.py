@@ -17,7 +17,7 @@ _WIDE: Final = 100.0
 
 def check(space: Mapping[str, Sequence[Any]], factory: Callable[..., Any]) -> None:
     """Raises PipelineError where the space does not fit the estimator's arguments."""
-    known = list(inspect.signature(factory).parameters)
+    known = list(inspect.signature(factory).parameters) if space else []
     for name, choices in space.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

@@ -7,7 +7,7 @@ that was killed goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -62,7 +62,7 @@ def best(
         raise PipelineError(f"search needs a polars DataFrame of rows, not {type(rows).__name__}")
     naming.check(rows, roles)
     spaces.check(space, factory)
-    usable = rows.drop_nulls(list(dict.fromkeys([roles.target, roles.learned])))
+    usable = _with_truth(rows, dict.fromkeys((roles.target, roles.learned)))
     task = naming.task_of(usable[roles.learned])
     train, withheld = split(usable, roles, task, plan.seed)
     wanted = kinds(train, roles.withheld_from_fit)
@@ -92,6 +92,12 @@ def best(
         trials=tuple(trials),
         baseline=_baseline(train[roles.target], task),
     )
+
+
+def _with_truth(rows: pl.DataFrame, columns: Iterable[str]) -> pl.DataFrame:
+    """The rows whose target is known; a float target may be missing as NaN too."""
+    floats = [name for name in columns if rows.schema[name].is_float()]
+    return rows.drop_nulls(list(columns)).drop_nans(floats)
 
 
 def split(
@@ -172,6 +178,11 @@ def _cross_validate(
             raise PipelineError(
                 f"scoring trial {number} with {params} failed: {type(error).__name__}: {error}"
             ) from error
+    if not np.isfinite(scores).all():
+        raise PipelineError(
+            f"trial {number} with {params} scored {scores}, which are not all numbers",
+            hint="the estimator predicts NaN or infinite values on held-out rows",
+        )
     return Trial(
         number=number, params=params, score=float(np.mean(scores)), folds=scores, metric=metric
     )
@@ -220,7 +231,7 @@ def _check_folds(labels: NDArray[Any], task: Task, cv: int) -> None:
     values, counts = np.unique(labels, return_counts=True)
     if counts.min() < cv:
         raise DataError(
-            f"class {values[counts.argmin()]!r} has {counts.min()} training rows, "
+            f"class {values.tolist()[counts.argmin()]!r} has {counts.min()} training rows, "
             f"fewer than the {cv} folds of cross-validation",
             hint="lower cv, join rare classes, or bring more rows",
         )

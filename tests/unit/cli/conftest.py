@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from trimtab.cli.main import main
+from trimtab.loop.project import open_project
 
 
 @dataclass(frozen=True)
@@ -47,3 +50,17 @@ def project(tmp_path):
         encoding="utf-8",
     )
     return tmp_path
+
+
+@pytest.fixture
+def loans(tmp_path):
+    """A project whose store holds a whole life of a model: the one that the server's tests show."""
+    path = Path(__file__).parents[1] / "server" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("life_of_a_model", path)
+    life = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(life)
+    (tmp_path / "trimtab.toml").write_text(life.FILE, encoding="utf-8")
+    opened = open_project(tmp_path)
+    life.fill(opened)
+    yield opened
+    opened.ws.close()

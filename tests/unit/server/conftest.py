@@ -183,7 +183,7 @@ def steer(project, model, now):
             name="loans",
             target="local",
             state="ready",
-            pid=os.getpid(),
+            pid=os.getpid(),  # alive, and so "ready"; whoever stops this endpoint stops the tests
             pid_started=started(os.getpid()),
             port=40000,
             routes={"routes": [route, canary], "shadow": []},

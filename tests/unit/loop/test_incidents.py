@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import pytest
+
+from trimtab import config as project_file
+from trimtab import ids
+from trimtab.loop import incidents
+from trimtab.loop.project import Project
+from trimtab.monitor.observe import Alarm, Seen
+from trimtab.store import ledger, operations
+from trimtab.store.records import Version
+from trimtab.store.workspace import open_workspace
+
+DAY = 86_400_000_000
+V1 = Version(kind="model", name="goods", number=1, digest="blake3:" + "1" * 64)
+V2 = Version(kind="model", name="goods", number=2, digest="blake3:" + "2" * 64)
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    path = tmp_path / "trimtab.toml"
+    path.write_text('[project]\nname = "goods"\nowner = "somebody@example.org"\n')
+    return Project(path=path, config=project_file.load(path), ws=open_workspace(tmp_path, "goods"))
+
+
+def alarm(kind="data drift", since=3, **detail) -> Alarm:
+    return Alarm(
+        kind=kind, title=f"{kind} it is", severity="page", since=since * DAY, detail=detail
+    )
+
+
+def seen(*alarms, now=5, judged=0) -> Seen:
+    return Seen(now=now * DAY, alarms=list(alarms), judged=judged)
+
+
+def close(project, incident, at) -> None:
+    import msgspec
+
+    done = msgspec.structs.replace(incident, state="resolved", resolved_at=at * DAY)
+    operations.update_incident(project.ws, done)
+
+
+def kinds(project, state="open") -> list[str]:
+    return sorted(one.kind for one in operations.incidents(project.ws, state=state))
+
+
+def test_an_incident_says_who_what_and_what_to_do(project):
+    (action,) = incidents.compare(project, "goods", V1, seen(alarm(features=[{"feature": "x"}])))
+    (found,) = operations.incidents(project.ws)
+    assert action.cause == {"incident": found.id}
+    assert (found.kind, found.opened_at, found.since) == ("data drift", 5 * DAY, 3 * DAY)
+    assert found.detail["owner"] == "somebody@example.org"
+    assert found.detail["version"] == "goods@v1"
+    assert found.detail["features"] == [{"feature": "x"}]
+    assert found.detail["runbook"].startswith("Inputs moved.")
+
+
+def test_a_cause_that_is_seen_again_opens_nothing(project):
+    for now in range(5, 9):
+        incidents.compare(project, "goods", V1, seen(alarm(), now=now))
+    assert kinds(project) == ["data drift"]
+    assert len(operations.actions(project.ws, kind="incident")) == 1
+    ledger.verify(project.ws)
+
+
+def test_each_cause_and_each_endpoint_has_its_own(project):
+    both = seen(alarm(), alarm("concept drift"))
+    incidents.compare(project, "goods", V1, both)
+    incidents.compare(project, "other", V1, both)
+    assert kinds(project) == ["concept drift", "concept drift", "data drift", "data drift"]
+
+
+def test_concept_drift_explains_a_failed_requirement(project):
+    incidents.compare(project, "goods", V1, seen(alarm("concept drift"), alarm("requirement")))
+    incidents.compare(project, "goods", V1, seen(alarm("requirement", since=4)))
+    assert kinds(project) == ["concept drift"]
+
+
+def test_data_drift_does_not_explain_a_failed_requirement(project):
+    incidents.compare(project, "goods", V1, seen(alarm(), alarm("requirement")))
+    assert kinds(project) == ["data drift", "requirement"]
+
+
+def test_a_requirement_gets_its_causes_name_once_that_is_known(project):
+    incidents.compare(project, "goods", V1, seen(alarm("requirement")))
+    (before,) = operations.incidents(project.ws)
+    for _ in range(2):
+        both = seen(alarm("concept drift"), alarm("requirement"), now=6)
+        incidents.compare(project, "goods", V1, both)
+    (after,) = operations.incidents(project.ws)
+    assert (after.id, after.kind, after.opened_at) == (before.id, "concept drift", 5 * DAY)
+    assert after.key == "goods:concept drift"
+    assert after.detail["seen_first_as"] == before.title
+
+
+def test_a_closed_cause_stays_closed_for_the_same_change_of_the_same_model(project):
+    """Where the change began is estimated anew at every look."""
+    incidents.compare(project, "goods", V1, seen(alarm(since=3)))
+    close(project, operations.incidents(project.ws)[0], at=6)
+    for since in (2, 3, 4):
+        incidents.compare(project, "goods", V1, seen(alarm(since=since), now=7))
+    assert kinds(project) == []
+    incidents.compare(project, "goods", V1, seen(alarm(since=6), now=8))
+    assert kinds(project) == ["data drift"]
+
+
+def test_a_new_model_with_the_same_trouble_is_a_new_incident(project):
+    incidents.compare(project, "goods", V1, seen(alarm()))
+    close(project, operations.incidents(project.ws)[0], at=6)
+    incidents.compare(project, "goods", V2, seen(alarm(), now=7))
+    assert kinds(project) == ["data drift"]
+
+
+def test_a_promotion_closes_what_a_new_model_answers(project):
+    incidents.compare(project, "goods", V1, seen(alarm("concept drift"), alarm("broken input")))
+    rollout = ids.new_id()
+    incidents.compare(project, "goods", V1, seen(alarm("data drift"), now=6))
+    closed = incidents.resolve_by(project, "goods", V2, rollout, 7 * DAY)
+    assert [one.kind for one in closed] == ["concept drift"]
+    assert closed[0].resolution == "goods@v2 was promoted"
+    assert kinds(project) == ["broken input", "data drift"]
+
+
+def test_a_refusal_asks_a_person_once(project):
+    first = incidents.refused(project, "goods", "goods@v2", "it is worse", "blake3:x")
+    again = incidents.refused(project, "goods", "goods@v3", "it is worse", "blake3:y")
+    assert (len(first), again) == (1, [])
+    (found,) = operations.incidents(project.ws)
+    assert found.title == "goods@v2 was refused: it is worse"
+    assert "trimtab run" in found.detail["runbook"]
+
+
+def test_a_pass_that_dies_while_opening_is_repaired_by_the_next(project, monkeypatch):
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(operations, "plan_action", dies)
+    with pytest.raises(KeyboardInterrupt):
+        incidents.compare(project, "goods", V1, seen(alarm(), judged=4))
+    monkeypatch.undo()
+    assert operations.incidents(project.ws) == []
+    assert len(incidents.compare(project, "goods", V1, seen(alarm(), judged=4))) == 1
