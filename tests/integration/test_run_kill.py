@@ -15,7 +15,7 @@ import pytest
 from trimtab.store import runs
 from trimtab.store.workspace import open_workspace
 
-PIPELINE = '''
+PIPELINE = """
 import os
 import time
 from trimtab import flow, step
@@ -58,10 +58,10 @@ def last(found: list[int], text: str) -> dict[str, int]:
 @flow
 def train(n: int = 5):
     return last(trials(first(n)), side(n))
-'''
+"""
 
 # Forks one child per attempt from a process that has everything imported, and kills it.
-SCRIPT = '''
+SCRIPT = """
 import json, os, random, signal, sys, time
 from pathlib import Path
 from trimtab import config
@@ -115,7 +115,7 @@ while kills < wanted:
         kills += 1
     assert set(lines(folder / "acks")) == {"first", "trials", "side", "last", *(f"trial-{n}" for n in range(6))}
 print(json.dumps({"kills": kills, "projects": projects, "repeated": repeated, "attempts": attempts}))
-'''
+"""
 
 
 def environment() -> dict[str, str]:
@@ -176,7 +176,9 @@ def wait_for(path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("executor", ["inline", "process"])
 def test_ctrl_c_in_a_terminal_cancels_and_the_next_run_goes_on(tmp_path: Path, executor) -> None:
-    slow = PIPELINE.replace('note("last")\n', 'note("last")\n    time.sleep(60 * ("SLOW" in os.environ))\n')
+    slow = PIPELINE.replace(
+        'note("last")\n', 'note("last")\n    time.sleep(60 * ("SLOW" in os.environ))\n'
+    )
     (tmp_path / "pipeline.py").write_text(slow)
     os.environ["SLOW"] = "1"
     try:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
+from trimtab import ids
 from trimtab.config import Config
 from trimtab.deploy import local
 from trimtab.errors import NotFoundError
@@ -96,7 +97,7 @@ def _run(flows: Sequence[Run]) -> Node:
     last = flows[0]
     state = {"running": "busy", "failed": "bad", "cancelled": "unknown"}.get(last.status, "good")
     return Node(
-        name="run", state=state, title=f"{last.name}: {last.status}", detail=last.id,
+        name="run", state=state, title=f"{last.name}: {last.status}", detail=ids.iso(last.started_at)[:16].replace("T", " "),
         link=f"/runs/{last.id}",
     )  # fmt: skip
 
@@ -136,6 +137,8 @@ def _monitor(project: Project, endpoints: Sequence[Endpoint], is_open: Sequence[
     if not windows:
         return Node(name="monitor", state="idle", title="no traffic yet")
     judged = [one for one in windows if one.judged_at]
+    if not judged:
+        return Node(name="monitor", state="idle", title="no window has closed yet")
     return Node(name="monitor", state="good", title="calm", detail=f"{len(judged)} windows judged")
 
 

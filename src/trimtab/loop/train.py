@@ -34,8 +34,8 @@ from trimtab.pipeline.events import Listener, Progress, silent
 from trimtab.pipeline.result import FlowResult
 from trimtab.profile import reference as references
 from trimtab.serve import bench
-from trimtab.store import artifacts, cache, evidence, runs
-from trimtab.store.records import CachedStep, Evidence, Run
+from trimtab.store import artifacts, cache, evidence, metrics, runs
+from trimtab.store.records import CachedStep, Evidence, Point, Run
 from trimtab.tune.candidate import Candidate
 from trimtab.tune.frames import features
 
@@ -195,8 +195,16 @@ def _measure(project: Project, result: FlowResult, subject: str, say: Say) -> No
         table, rows = scored(model, candidate, config.require)
         found = measure.measure(table, config.require, subject=subject, window=WITHHELD, run=run.id)
         found += _benched(project, subject, place, candidate, rows, run, say)
+        now = ids.now()
+        points = [
+            Point(key=one.metric, step=0, time=now, value=one.value)
+            for one in found
+            if not one.statistic and not one.slice
+        ]
         with ws.transaction():
             evidence.append(ws, found)
+            metrics.append(ws, run.id, points)
+            metrics.append(ws, result.run.id, points)
             runs.link(ws, run.id, "in", "model", subject)
             runs.finish(ws, run.id, "done")
     except BaseException as error:

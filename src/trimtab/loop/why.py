@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from trimtab import hashing, ids
 from trimtab.errors import NotFoundError
@@ -12,6 +12,9 @@ from trimtab.monitor import traffic
 from trimtab.serve.frame import Frame
 from trimtab.store import artifacts, cache, operations, runs, verdicts, versions
 from trimtab.store.records import Action, Incident, Rollout, Run, Version
+
+_PREFIX: Final = 12
+"""How much of an id is enough: its time, and more."""
 
 
 def why(project: Project, what: str) -> Lineage:
@@ -159,7 +162,7 @@ def _data(project: Project, version: Version) -> Lineage:
 
 
 def _incident(project: Project, what: str) -> Lineage | None:
-    found = [one for one in operations.incidents(project.ws) if one.id == what]
+    found = [one for one in operations.incidents(project.ws) if _means(what, one.id)]
     return _incident_lineage(found[0]) if found else None
 
 
@@ -178,7 +181,7 @@ def _incident_lineage(incident: Incident) -> Lineage:
 
 
 def _action(project: Project, what: str) -> Lineage | None:
-    found = [one for one in operations.actions(project.ws) if one.id == what]
+    found = [one for one in operations.actions(project.ws) if _means(what, one.id)]
     return _action_lineage(project, found[0]) if found else None
 
 
@@ -218,6 +221,11 @@ def _predicted(project: Project, frame: Frame, row: int) -> Lineage:
         },
         because=[_model(project, version)],
     )
+
+
+def _means(what: str, full: str) -> bool:
+    """Whether a person who wrote `what` meant this id: all of it, or enough of its beginning."""
+    return full == what or (len(what) >= _PREFIX and full.startswith(what))
 
 
 def _plain(value: Any) -> Any:

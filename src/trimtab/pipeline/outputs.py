@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -98,9 +99,21 @@ def load(ws: Workspace, outputs: Outputs, item: int | None = None) -> Any:
     return tuple(parts) if outputs.is_tuple else parts[0]
 
 
-def shares(codec: str) -> bool:
-    """Whether values of a codec may be handed on in memory."""
-    return codec == DATASET or bool(getattr(codecs.get(codec), "shares", False))
+def in_memory(name: str, value: Any) -> Callable[[], Any] | None:
+    """How to get the value again without the store, None where it must be loaded.
+
+    Nobody gets the object itself unless it cannot be changed: a step that writes into its input
+    must change it for no other.
+    """
+    if name == DATASET:
+        return lambda: value
+    codec = codecs.get(name)
+    if getattr(codec, "shares", False):
+        return lambda: value
+    if isinstance(codec, SmallCodec):
+        small, data = codec, codec.encode(value)
+        return lambda: small.decode(data)
+    return None
 
 
 def _write(codec: codecs.Codec, value: Any, folder: Path) -> None:

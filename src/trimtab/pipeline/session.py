@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ class Session:
     listener: Listener = silent
     folder: Path = Path()
     outputs: dict[int, Outputs] = field(default_factory=dict)
-    _values: dict[tuple[int, int | None], Any] = field(default_factory=dict)
+    _values: dict[tuple[int, int | None], Callable[[], Any]] = field(default_factory=dict)
+    _made: dict[int, StepKey] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.keys = Keys(self.graph, self.config)
@@ -38,7 +40,9 @@ class Session:
 
     def key(self, node: Node) -> StepKey:
         """The key of a node whose inputs are known."""
-        return self.keys.of(node, self.outputs)
+        if node.number not in self._made:
+            self._made[node.number] = self.keys.of(node, self.outputs)
+        return self._made[node.number]
 
     def arguments(self, node: Node) -> dict[str, Any]:
         """The arguments of a step with the values of its inputs, loaded where needed."""
@@ -48,7 +52,7 @@ class Session:
         """The value of an output: from memory where nobody can have changed it, else loaded."""
         place = (ref.node, ref.item)
         if place in self._values:
-            return self._values[place]
+            return self._values[place]()
         outputs = self.outputs[ref.node]
         value = stores.load(self.ws, outputs, ref.item)
         self._keep(ref.node, ref.item, value, outputs)
@@ -69,6 +73,8 @@ class Session:
                     del self._values[place]
 
     def _keep(self, node: int, item: int | None, value: Any, outputs: Outputs) -> None:
-        is_whole_tuple = item is None and outputs.is_tuple
-        if self._left[node] and not is_whole_tuple and stores.shares(outputs.codecs[item or 0]):
-            self._values[node, item] = value
+        if not self._left[node] or (item is None and outputs.is_tuple):
+            return
+        again = stores.in_memory(outputs.codecs[item or 0], value)
+        if again is not None:
+            self._values[node, item] = again

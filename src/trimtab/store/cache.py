@@ -14,6 +14,15 @@ from trimtab.store.records import CachedStep
 from trimtab.store.workspace import Workspace
 
 # Asked for every step of every plan: made once, not for each.
+_LAST: Final = (
+    sa.select(tables.steps)
+    .where(
+        tables.steps.c.project == sa.bindparam("project"),
+        tables.steps.c.name == sa.bindparam("name"),
+    )
+    .order_by(tables.steps.c.created_at.desc())
+    .limit(1)
+)
 _BY_KEY: Final = sa.select(tables.steps).where(
     tables.steps.c.project == sa.bindparam("project"), tables.steps.c.key == sa.bindparam("key")
 )
@@ -61,10 +70,8 @@ def replace_statement(dialect: str) -> Any:
 
 def last(ws: Workspace, name: str) -> CachedStep | None:
     """The newest remembered step of that name, to say what changed since."""
-    table = tables.steps
-    query = sa.select(table).where(table.c.project == ws.project, table.c.name == name)
     with ws.reading() as db:
-        row = db.execute(query.order_by(table.c.created_at.desc()).limit(1)).first()
+        row = db.execute(_LAST, {"project": ws.project, "name": name}).first()
     return from_row(CachedStep, row) if row else None
 
 

@@ -1,7 +1,7 @@
 """The contract of an executor as tests: subclass `ExecutorConformance` and give it your factory.
 
-    class TestMine(ExecutorConformance):
-        factory = staticmethod(MyExecutor)
+class TestMine(ExecutorConformance):
+    factory = staticmethod(MyExecutor)
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trimtab.store import cache, runs
 from trimtab.store.workspace import open_workspace
 
 MODULE: Final = "executor_contract"
-CODE: Final = '''
+CODE: Final = """
 import time
 from trimtab import flow, step
 
@@ -49,7 +49,7 @@ def wait(seconds: float) -> str:
 def work(name: str = "you", seconds: float = 60.0):
     text = greet(name)
     return [shout(text), fail(text), wait(seconds)]
-'''
+"""
 NODES: Final = {"greet": 0, "shout": 1, "fail": 2, "wait": 3}
 
 

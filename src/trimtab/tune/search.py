@@ -93,7 +93,8 @@ def _memo(
         found = context.memo(running, {"trial": params}, make, without=_NOT_OF_A_TRIAL)
         trial = msgspec.structs.replace(msgspec.convert(found, Trial), number=number)
         known = "" if made else ", known already"
-        text = f"trial {number + 1}: {trial.metric} {trial.score:.4f} {params}{known}"
+        shown = ", ".join(f"{name}={value}" for name, value in params.items()) or "defaults"
+        text = f"trial {number + 1}: {trial.metric} {trial.score:.4f} with {shown}{known}"
         running.progress(number + 1, total, text)
         return trial
 

@@ -42,7 +42,7 @@ def test_the_file_names_columns_that_the_world_has(version, tmp_path):
 
 
 def test_the_correction_is_what_it_says():
-    assert changed("trimtab.toml") == ['-fit_on = "approved"']
+    assert changed("trimtab.toml") == ['-fit_on = "approved"', "+min_rows = 1800"]
     lines = [line for line in changed("pipeline.py") if '"""' not in line]
     assert [line[0] for line in lines] == ["-", "+"]
     assert lines[0][1:].replace(', "neighbourhood"', "") == lines[1][1:]

@@ -93,9 +93,7 @@ def test_whatever_the_program_does_counts(old: str, new: str) -> None:
 
 def test_what_a_try_covers_counts() -> None:
     inside = "def f():\n    try:\n        a()\n        b()\n    except ValueError:\n        c()\n"
-    outside = (
-        "def f():\n    try:\n        a()\n    except ValueError:\n        c()\n    else:\n        b()\n"
-    )
+    outside = "def f():\n    try:\n        a()\n    except ValueError:\n        c()\n    else:\n        b()\n"
     assert bytecode.digest(function(inside)) != bytecode.digest(function(outside))
 
 

@@ -143,7 +143,9 @@ def test_everything_that_happened_is_recorded(chain: Project) -> None:
     assert steps["report"].params == {"title": '"all"'}
     assert steps["report"].cause == {"reason": "never run"}
     assert steps["clean"].code == run.code
-    wires = {(one.direction, one.name): one.digest for one in runs.links(chain.ws, steps["total"].id)}
+    wires = {
+        (one.direction, one.name): one.digest for one in runs.links(chain.ws, steps["total"].id)
+    }
     assert chain.ws.blobs.read(wires["out", LOG]) == b"adding 2 rows\n"
     known = cache.get(chain.ws, steps["total"].key)
     assert known.outputs == [wires["out", "output"]]
@@ -152,7 +154,7 @@ def test_everything_that_happened_is_recorded(chain: Project) -> None:
 
 
 def test_a_late_failure_repeats_nothing_and_names_step_and_line(chain: Project) -> None:
-    chain.code(CHAIN.replace("return f\"{title}", "return 1 / 0\n    return f\"{title}"))
+    chain.code(CHAIN.replace('return f"{title}', 'return 1 / 0\n    return f"{title}'))
     with pytest.raises(PipelineError) as caught:
         chain.run()
     assert "step report failed at pipeline.py:" in caught.value.message
@@ -188,7 +190,9 @@ def test_an_output_that_cannot_be_stored_fails_the_step(project: Project) -> Non
 
 
 def test_ctrl_c_cancels_what_runs_and_keeps_what_is_finished(chain: Project) -> None:
-    chain.code(CHAIN.replace('    note("report")\n', '    note("report")\n    raise KeyboardInterrupt\n'))
+    chain.code(
+        CHAIN.replace('    note("report")\n', '    note("report")\n    raise KeyboardInterrupt\n')
+    )
     with pytest.raises(KeyboardInterrupt):
         chain.run()
     assert runs.find(chain.ws, kind="flow")[0].status == "cancelled"
@@ -301,7 +305,11 @@ def test_a_result_that_is_gone_from_the_store_is_made_again(chain: Project) -> N
 
 
 def test_two_runs_at_once_repeat_nothing(chain: Project) -> None:
-    chain.code(CHAIN.replace('    note("total")\n', '    note("total")\n    __import__("time").sleep(0.4)\n'))
+    chain.code(
+        CHAIN.replace(
+            '    note("total")\n', '    note("total")\n    __import__("time").sleep(0.4)\n'
+        )
+    )
     load.load_flow("pipeline:train", chain.folder)
     results, waited = [], threading.Event()
 

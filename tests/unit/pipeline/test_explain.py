@@ -25,7 +25,10 @@ BASE = {
         ({"code:p.new": "blake3:9"}, ["code added: helper p.new"]),
         ({"code:p.help": None}, ["code no longer used: helper p.help"]),
         ({"dependency:polars": "2.1"}, ["dependency changed: polars 2.0 -> 2.1"]),
-        ({"param:n": "2", "input:raw": "blake3:8"}, ["param changed: n 1 -> 2", "input changed: raw"]),
+        (
+            {"param:n": "2", "input:raw": "blake3:8"},
+            ["param changed: n 1 -> 2", "input changed: raw"],
+        ),
         ({"python": "3.12", "code:p.work": "blake3:9"}, ["Python changed: 3.11 -> 3.12"]),
     ],
 )

@@ -27,7 +27,14 @@ def files(project: Project) -> Project:
     (project.folder / "rows.csv").unlink()
     for name in (
         *("pipeline.py", "lib/a.py", "lib/__pycache__/a.pyc", "data/rows/1.csv", "data/notes.md"),
-        *("more.csv", "labels/1.parquet", ".venv/x.py", "own/pyvenv.cfg", "own/lib.py", ".hidden/x"),
+        *(
+            "more.csv",
+            "labels/1.parquet",
+            ".venv/x.py",
+            "own/pyvenv.cfg",
+            "own/lib.py",
+            ".hidden/x",
+        ),
     ):
         project.write(name, name)
     return project
@@ -41,7 +48,9 @@ def git(folder, *arguments: str) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
-    subprocess.run(["git", *identity, *arguments], cwd=folder, env=env, check=True, capture_output=True)
+    subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, env=env, check=True, capture_output=True
+    )
 
 
 def test_without_git_it_is_the_folder_without_data_and_leavings(files: Project) -> None:
