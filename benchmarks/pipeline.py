@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from trimtab import config
@@ -35,12 +36,13 @@ def train(n: int = 0):
 
 
 def code(steps: int) -> str:
-    defined = "\n".join(f"@step\ndef s{i}(x: int) -> int:\n    return helper(x) + {i}\n" for i in range(steps))
+    one = "@step\ndef s{i}(x: int) -> int:\n    return helper(x) + {i}\n"
+    defined = "\n".join(one.format(i=i) for i in range(steps))
     calls = "\n".join(f"    x = s{i}(x)" for i in range(steps))
     return CODE.format(steps=defined, calls=calls)
 
 
-def timed(what, times: int = 5) -> float:
+def timed(what: Callable[[int], object], times: int = 5) -> float:
     """The median of several measurements, in milliseconds."""
     found = []
     for number in range(times):

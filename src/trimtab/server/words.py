@@ -9,6 +9,8 @@ from trimtab import hashing, ids
 from trimtab.store.records import Run, Verdict
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_UNKNOWN: Final = 1e300
+_TIMES: Final = ("since", "fetched_at", "mtime", "labelled_at")
 _SIZES: Final = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -20,6 +22,8 @@ def number(value: float | None) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    if abs(value) >= _UNKNOWN:
+        value = math.copysign(math.inf, value)  # an end of an interval that the data cannot tell
     if not math.isfinite(value):
         return {math.inf: "∞", -math.inf: "-∞"}.get(value, "not a number")
     if value == int(value) and abs(value) < 1e15:
@@ -88,10 +92,14 @@ def cell(value: Any) -> str:
     if isinstance(value, bool | int | float):
         return number(value)
     if isinstance(value, dict):
-        return ", ".join(f"{key} {cell(inner)}" for key, inner in value.items()) or "–"
+        return ", ".join(f"{key} {_part(key, inner)}" for key, inner in value.items()) or "–"
     if isinstance(value, list | tuple):
         return ", ".join(cell(inner) for inner in value) or "–"
     return short(str(value))
+
+
+def _part(name: str, value: Any) -> str:
+    return moment(value) if name in _TIMES and isinstance(value, int) else cell(value)
 
 
 def cause(run: Run) -> str:

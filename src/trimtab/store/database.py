@@ -1,4 +1,4 @@
-"""The database of a workspace: engine, transactions and migrations.
+"""The database of a workspace: engine, transactions, rows as records and errors in words.
 
 SQLite in WAL mode by default. A commit survives the death of every process; with
 `synchronous=NORMAL` the last commits may be lost when the machine loses power, never torn.
@@ -6,34 +6,29 @@ SQLite in WAL mode by default. A commit survives the death of every process; wit
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import DatabaseError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.exc import IntegrityError as Duplicate
 
 from trimtab import ids
 from trimtab.errors import ConflictError, IntegrityError, StorageError, TrimtabError
 from trimtab.store.records import Record
 
-HEAD: Final = "0001"
-_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+PATIENCE: Final = 30  # seconds that a writer waits for its turn
 _open: ContextVar[tuple[sa.Engine, sa.Connection] | None] = ContextVar("open", default=None)
 R = TypeVar("R", bound=Record)
 
 
 def connect(url: str | sa.URL) -> sa.Engine:
-    """An engine on `url`; SQLite gets WAL and explicit transactions."""
+    """An engine on `url`; SQLite gets explicit transactions. `schema.migrate` sets WAL."""
     engine = sa.create_engine(url, poolclass=sa.pool.QueuePool, pool_size=8, max_overflow=16)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
@@ -44,7 +39,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # The driver's own transaction handling starts a write transaction late, as a read that is
     # upgraded, which another writer can make fail; BEGIN IMMEDIATE below waits its turn instead.
     connection.isolation_level = None
-    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=NORMAL"):
+    for pragma in (f"busy_timeout={PATIENCE * 1000}", "synchronous=NORMAL"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -165,7 +160,7 @@ def _readable() -> Iterator[None]:
 def _translated(reason: str) -> TrimtabError:
     if "locked" in reason or "busy" in reason:
         return ConflictError(
-            "the store was locked by another process for more than 30 s",
+            f"the store was locked by another process for more than {PATIENCE} s",
             hint="see `trimtab status` for what is running, then try again",
         )
     if "full" in reason:
@@ -193,73 +188,6 @@ def _damaged(reason: str) -> IntegrityError:
         f"the store's database is damaged: {reason}",
         hint="restore .trimtab/store.db from a backup; `trimtab doctor` says what is wrong",
     )
-
-
-def migrate(engine: sa.Engine, lock: Path) -> None:
-    """Bring the schema to `HEAD` under a lock; an older SQLite file is copied aside first.
-
-    The schema changes as a whole or, where the process dies, not at all. Raises ConflictError where
-    the database was written by a newer trimtab.
-    """
-    if _revision(engine) == HEAD:
-        return
-    with lock.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        found = _revision(engine)
-        if found == HEAD:
-            return
-        # alembic takes a quarter of a second to import and is needed only here.
-        from alembic.command import upgrade  # noqa: PLC0415
-        from alembic.config import Config  # noqa: PLC0415
-        from alembic.script import ScriptDirectory  # noqa: PLC0415
-
-        settings = Config()
-        settings.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-        known = {
-            script.revision for script in ScriptDirectory.from_config(settings).walk_revisions()
-        }
-        if found and found not in known:
-            raise ConflictError(
-                f"the store has schema {found}, which this trimtab does not know (it knows {HEAD})",
-                hint="a newer trimtab wrote it: upgrade trimtab",
-            )
-        with transaction(engine) as connection:
-            if found and engine.dialect.name == "sqlite":
-                _back_up(engine, found)
-            settings.attributes["connection"] = connection
-            upgrade(settings, "head")
-
-
-def _back_up(engine: sa.Engine, revision: str) -> None:
-    # A copy of the file alone would lack what is still in the write-ahead log. The connection is a
-    # second one, because SQLite copies nothing for the one that holds the write lock.
-    whole = Path(f"{engine.url.database}.{revision}.backup")
-    partial = Path(f"{whole}.partial")
-    try:
-        partial.unlink(missing_ok=True)
-        with (
-            contextlib.closing(sqlite3.connect(str(engine.url.database))) as source,
-            contextlib.closing(sqlite3.connect(partial)) as target,
-        ):
-            source.backup(target)
-        partial.rename(whole)
-    except (sqlite3.Error, OSError) as error:
-        partial.unlink(missing_ok=True)
-        raise StorageError(
-            f"cannot back the store up to {whole}: {error}",
-            hint="free some space: an older store is changed only after a backup",
-        ) from error
-
-
-def _revision(engine: sa.Engine) -> str:
-    with reading(engine) as connection:
-        try:
-            row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").first()
-        except (OperationalError, ProgrammingError) as error:
-            if "no such table" in str(error.orig) or isinstance(error, ProgrammingError):
-                return ""
-            raise
-    return str(row[0]) if row else ""
 
 
 def to_row(record: Record, **extra: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from trimtab import ids
 from trimtab.errors import StorageError, UsageError
-from trimtab.store import database, tables
+from trimtab.store import database, schema, tables
 from trimtab.store.blobs import Blobs, LocalBlobs
 
 FOLDER: Final = ".trimtab"
@@ -68,7 +68,7 @@ def open_workspace(project_dir: Path, project_name: str, *, url: str = "") -> Wo
     # A URL object, because a folder's name may hold what a URL's text gives a meaning to.
     engine = database.connect(sa.URL.create("sqlite", database=str(root / "store.db")))
     try:
-        database.migrate(engine, root / "migrate.lock")
+        schema.migrate(engine, root / "migrate.lock")
         project = _project(engine, project_name)
     except OSError as error:
         engine.dispose()

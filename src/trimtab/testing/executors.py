@@ -54,13 +54,21 @@ NODES: Final = {"greet": 0, "shout": 1, "fail": 2, "wait": 3}
 
 
 class ExecutorConformance:
-    """What every executor must do. `timeout` is how long a job of a moment may take, in seconds."""
+    """What every executor must do.
 
-    factory: ClassVar[Factory]
+    `timeout` is how long a job of a moment may take, in seconds; `is_async` says whether `submit`
+    returns before the job is over.
+    """
+
     timeout: ClassVar[float] = 60.0
+    is_async: ClassVar[bool] = True
+
+    def make(self, session: Session) -> Executor:
+        """The executor to test."""
+        raise NotImplementedError
 
     def test_a_job_runs_and_its_result_is_in_the_store(self, tmp_path: Path) -> None:
-        with _executor(self.factory, tmp_path) as (executor, session):
+        with _executor(self.make, tmp_path) as (executor, session):
             state = self._wait(executor, executor.submit(_job(session, "greet")))
             assert state.status == "done"
             assert _value(session, state) == "hello you"
@@ -68,21 +76,21 @@ class ExecutorConformance:
             assert (run.status, run.kind, run.name) == ("done", "step", "greet")
 
     def test_a_job_reads_the_output_of_another(self, tmp_path: Path) -> None:
-        with _executor(self.factory, tmp_path) as (executor, session):
+        with _executor(self.make, tmp_path) as (executor, session):
             made = self._wait(executor, executor.submit(_job(session, "greet")))
             session.outputs[0] = Outputs(made.digests, made.codecs, made.is_tuple)
             state = self._wait(executor, executor.submit(_job(session, "shout")))
             assert _value(session, state) == "HELLO YOU"
 
     def test_a_job_that_is_known_is_not_run_again(self, tmp_path: Path) -> None:
-        with _executor(self.factory, tmp_path) as (executor, session):
+        with _executor(self.make, tmp_path) as (executor, session):
             first = self._wait(executor, executor.submit(_job(session, "greet")))
             again = self._wait(executor, executor.submit(_job(session, "greet")))
             assert (again.status, again.run) == ("cached", first.run)
             assert again.digests == first.digests
 
     def test_a_failure_is_data(self, tmp_path: Path) -> None:
-        with _executor(self.factory, tmp_path) as (executor, session):
+        with _executor(self.make, tmp_path) as (executor, session):
             made = self._wait(executor, executor.submit(_job(session, "greet")))
             session.outputs[0] = Outputs(made.digests, made.codecs, made.is_tuple)
             job = _job(session, "fail")
@@ -97,13 +105,13 @@ class ExecutorConformance:
             assert cache.get(session.ws, job.key) is None
 
     def test_what_a_job_prints_is_in_its_log(self, tmp_path: Path) -> None:
-        with _executor(self.factory, tmp_path) as (executor, session):
+        with _executor(self.make, tmp_path) as (executor, session):
             handle = executor.submit(_job(session, "greet"))
             self._wait(executor, handle)
             assert "hello you" in executor.logs(handle)
 
     def test_many_are_polled_at_once_and_stay_over(self, tmp_path: Path) -> None:
-        with _executor(self.factory, tmp_path) as (executor, session):
+        with _executor(self.make, tmp_path) as (executor, session):
             handles = [executor.submit(_job(session, "greet")) for _ in range(2)]
             for handle in handles:
                 self._wait(executor, handle)
@@ -114,7 +122,7 @@ class ExecutorConformance:
             assert executor.poll(handles) == states
 
     def test_a_job_can_be_cancelled(self, tmp_path: Path) -> None:
-        with _executor(self.factory, tmp_path, seconds=60.0 if self.is_async else 0.0) as both:
+        with _executor(self.make, tmp_path, seconds=60.0 if self.is_async else 0.0) as both:
             executor, session = both
             job = _job(session, "wait")
             handle = executor.submit(job)
@@ -126,7 +134,7 @@ class ExecutorConformance:
             assert runs.get(session.ws, job.id).status == state.status
 
     def test_an_unknown_handle_is_told(self, tmp_path: Path) -> None:
-        with _executor(self.factory, tmp_path) as (executor, _):
+        with _executor(self.make, tmp_path) as (executor, _):
             asks: list[Callable[[], object]] = [
                 lambda: executor.poll(["nothing"]),
                 lambda: executor.cancel("nothing"),
@@ -136,7 +144,7 @@ class ExecutorConformance:
                 assert _raises_not_found(ask)
 
     def test_edited_code_never_runs_under_the_old_key(self, tmp_path: Path) -> None:
-        with _executor(self.factory, tmp_path) as (executor, session):
+        with _executor(self.make, tmp_path) as (executor, session):
             job = _job(session, "greet")
             file = tmp_path / f"{MODULE}.py"
             file.write_text(CODE.replace('"hello " + name', '"bye " + name'))
@@ -146,9 +154,6 @@ class ExecutorConformance:
             else:
                 assert state.error is not None
                 assert "changed after the run began" in state.error["message"]
-
-    is_async: ClassVar[bool] = True
-    """Whether `submit` returns before the job is over."""
 
     def _wait(self, executor: Executor, handle: str) -> State:
         until = time.monotonic() + self.timeout

@@ -134,7 +134,7 @@ def test_everything_that_happened_is_recorded(chain: Project) -> None:
     assert run.params == {"least": 0, "title": "all"}
     assert run.cause == {"kind": "test"}
     assert run.peak_bytes > 0
-    assert set(hashing.is_digest(one) for one in (run.code, run.environment)) == {True}
+    assert all(hashing.is_digest(one) for one in (run.code, run.environment))
     links = {(one.direction, one.name): one.digest for one in runs.links(chain.ws, run.id)}
     assert links["out", "result"] == result.outputs["result"]
     assert links["in", "rows"] == versions.get(chain.ws, "data", "rows").digest

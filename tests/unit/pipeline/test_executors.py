@@ -8,9 +8,12 @@ from trimtab.testing.executors import ExecutorConformance
 
 
 class TestInline(ExecutorConformance):
-    factory = Inline
     is_async = False
+
+    def make(self, session):
+        return Inline(session)
 
 
 class TestProcesses(ExecutorConformance):
-    factory = Processes
+    def make(self, session):
+        return Processes(session)

@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 
 from trimtab import hashing
 from trimtab.errors import ConflictError, IntegrityError, StorageError, UsageError
-from trimtab.store import database, evidence, ledger, runs, states, tables, versions
+from trimtab.store import database, evidence, ledger, runs, schema, states, tables, versions
 from trimtab.store.records import Evidence
 from trimtab.store.workspace import FOLDER, Workspace, open_workspace
 
@@ -204,15 +204,15 @@ def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path, ws: Workspac
 def next_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A trimtab whose schema is one revision further; returns the revision's file."""
     folder = tmp_path / "migrations"
-    shutil.copytree(Path(database.__file__).parent / "migrations", folder)
+    shutil.copytree(Path(schema.__file__).parent / "migrations", folder)
     script = folder / "versions" / "0002_next.py"
     script.write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '0002'\n"
         "down_revision = '0001'\n\n\ndef upgrade() -> None:\n"
         "    op.create_table('more', sa.Column('a', sa.Integer()))\n"
     )
-    monkeypatch.setattr(database, "_MIGRATIONS", folder)
-    monkeypatch.setattr(database, "HEAD", "0002")
+    monkeypatch.setattr(schema, "_MIGRATIONS", folder)
+    monkeypatch.setattr(schema, "HEAD", "0002")
     return script
 
 

@@ -1,1 +1,1 @@
-"""The migrations of the records, run by `database.migrate`."""
+"""The migrations of the records, run by `schema.migrate`."""
