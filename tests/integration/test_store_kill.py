@@ -17,8 +17,8 @@ from trimtab import hashing
 from trimtab.store import check, evidence, ledger, metrics, versions
 from trimtab.store.workspace import FOLDER, open_workspace
 
-ROUNDS = 20
-FRESH = 5  # so many of the rounds begin without a store: the first schema is interrupted, too
+ROUNDS = 45
+FRESH = 10  # so many of the rounds begin without a store: the first schema is interrupted, too
 
 # Forks a writer per line of input, because starting Python takes longer than a writer lives. The
 # writer says on stdout what is stored, after it is stored.
@@ -140,6 +140,7 @@ def examine(folder: Path, said: list[list[str]]) -> None:
             assert digest in (hashing.digest("blob", data), hashing.digest("tree", data))
 
 
+@pytest.mark.slow
 def test_what_was_acknowledged_survives_a_kill(
     writers: subprocess.Popen[str], tmp_path: Path
 ) -> None:

@@ -96,10 +96,14 @@ def _run(flows: Sequence[Run]) -> Node:
         return Node(name="run", state="idle", title="no run yet", detail="trimtab run")
     last = flows[0]
     state = {"running": "busy", "failed": "bad", "cancelled": "unknown"}.get(last.status, "good")
+    began = ids.iso(last.started_at)[:16].replace("T", " ")
     return Node(
-        name="run", state=state, title=f"{last.name}: {last.status}", detail=ids.iso(last.started_at)[:16].replace("T", " "),
+        name="run",
+        state=state,
+        title=f"{last.name}: {last.status}",
+        detail=began,
         link=f"/runs/{last.id}",
-    )  # fmt: skip
+    )
 
 
 def _model(
