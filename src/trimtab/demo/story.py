@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -228,6 +230,22 @@ def account(stage: Stage) -> None:
     stage.screen.say(
         f"doctor: {health['entries']} ledger entries chain up, {health['blobs']} blobs are whole"
     )
+    tamper(stage)
+
+
+def tamper(stage: Stage) -> None:
+    """In a copy of the project one stored number is changed by a hair; the doctor names the row."""
+    with tempfile.TemporaryDirectory(prefix="trimtab-demo-") as place:
+        copy = Path(place) / "copy"
+        shutil.copytree(stage.folder, copy, ignore=shutil.ignore_patterns("endpoints", "work"))
+        with closing(sqlite3.connect(copy / ".trimtab" / "store.db")) as store:
+            first = store.execute("SELECT id FROM evidence WHERE metric = 'roc_auc'").fetchone()[0]
+            store.execute("UPDATE evidence SET value = value + 0.001 WHERE id = ?", (first,))
+            store.commit()
+        found = Command(copy).ask("doctor", codes=(1,)).body
+    said = next(one["message"] for one in found["checks"] if not one["ok"])
+    ensure(first in said, "`trimtab doctor` names the row that was changed")
+    stage.screen.say(f"doctor, after a change by hand in a copy: {said}")
 
 
 def live(stage: Stage, days: range, shift: Shift) -> None:
