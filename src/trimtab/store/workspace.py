@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ def open_workspace(project_dir: Path, project_name: str, *, url: str = "") -> Wo
     except BaseException:
         engine.dispose()
         raise
-    return Workspace(
+    found = Workspace(
         root=root,
         project_dir=project_dir,
         engine=engine,
@@ -86,6 +87,9 @@ def open_workspace(project_dir: Path, project_name: str, *, url: str = "") -> Wo
         project=project,
         project_name=project_name,
     )
+    # Connections left in the pool of a workspace that nobody holds any more are closed with it.
+    weakref.finalize(found, engine.dispose)
+    return found
 
 
 def _unwritable(root: Path, error: OSError) -> StorageError:
