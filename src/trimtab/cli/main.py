@@ -5,6 +5,7 @@ Importing it loads no database, table or numerical library; a command loads what
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,6 +78,9 @@ def cli(ctx: click.Context, folder: Path | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    # OpenMP reads this once, as it is loaded: threads that spin while they wait make scikit-learn's
+    # boosting ten times slower as soon as another process wants a core too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = cli.main(argv, prog_name="trimtab", standalone_mode=False)
         sys.stdout.flush()
