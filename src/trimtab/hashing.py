@@ -7,6 +7,7 @@ vectors.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from pathlib import Path
@@ -64,6 +65,11 @@ def canonical(value: Any) -> bytes:
     NaN and infinities become the strings "NaN", "Infinity" and "-Infinity", so that equal values
     always give equal bytes.
     """
+    # What is not finite would be null here, and a key that is no text cannot be sorted.
+    with contextlib.suppress(TypeError):
+        plain = msgspec.json.encode(value, order="sorted")
+        if b"null" not in plain:
+            return plain
     builtins = msgspec.to_builtins(value, order="deterministic")
     return msgspec.json.encode(_finite(builtins), order="deterministic")
 

@@ -66,14 +66,15 @@ import json, os, random, signal, sys, time
 from pathlib import Path
 from trimtab import config
 from trimtab.pipeline import driver, perform, inline, load
-from trimtab.pipeline.events import Progress, StepFinished
+from trimtab.pipeline.events import Progress, StepCached, StepFinished
 from trimtab.store.workspace import open_workspace
 import trimtab.store.metrics
 
 def attempt(folder):
     acks = os.open(folder / "acks", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     def listen(event):
-        if isinstance(event, StepFinished):
+        # A step may be killed after it is kept and before it is told; then the next run tells it.
+        if isinstance(event, StepCached | StepFinished):
             os.write(acks, (event.step + "\\n").encode())
         elif isinstance(event, Progress):
             os.write(acks, (event.text + "\\n").encode())

@@ -233,7 +233,7 @@ def _plain(value: Any) -> Any:
 
 
 def _step(project: Project, name: str) -> Lineage:
-    last = cache.last(project.ws, name)
+    last = cache.last(project.ws, [name]).get(name)
     if last is None:
         raise NotFoundError(f"no step called {name!r} has run", hint="see `trimtab plan`")
     return Lineage(

@@ -166,6 +166,7 @@ class _Drive:
         self._executor = executor
         self._heart = heart
         self._waiting = list(session.graph.steps)
+        self._before = planning.before(session.ws, session.graph)
         self._running: dict[str, tuple[Node, StepKey, tuple[str, ...]]] = {}
         self._done: dict[int, StepResult] = {}
         self._failure: PipelineError | None = None
@@ -208,7 +209,7 @@ class _Drive:
             if known is not None:
                 self._take(node, key, perform.cached(known), ())
                 return
-            reasons = planning.why(session.ws, key, changed)
+            reasons = planning.why(key, self._before.get(key.name), changed)
         job = _job(session, node, key, reasons)
         self._heart.add(job.id)
         session.listener(StepStarted(node.name, job.id, "; ".join(reasons)))
@@ -265,8 +266,8 @@ def _job(session: Session, node: Node, key: StepKey, reasons: tuple[str, ...]) -
         key=key.key,
         flow=session.graph.flow.reference,
         node=node.number,
-        project_dir=str(ws.project_dir.resolve()),
-        folder=str(session.folder.resolve()),
+        project_dir=str(ws.project_dir),
+        folder=str(session.folder),
         project=ws.project_name,
         config=session.config,
         params=dict(session.graph.params),

@@ -53,12 +53,12 @@ class Watch:
     """A context manager that notes what is read inside of it, by any thread of the process.
 
     `base` is the project folder, whose files are named relative to it; files below `ignore` (the
-    store itself) do not count.
+    store itself) do not count. Both are absolute and free of links.
     """
 
     def __init__(self, base: Path, ignore: Path) -> None:
-        self._base = str(base.resolve())
-        self._ignore = f"{ignore.resolve()}{os.sep}"
+        self._base = str(base)
+        self._ignore = f"{ignore}{os.sep}"
         self._files: dict[str, tuple[int, int] | None] = {}
         self._folders: dict[str, None] = {}
         self._written: set[str] = set()

@@ -24,7 +24,7 @@ from trimtab.pipeline.keys import StepKey
 from trimtab.pipeline.observe import Watch
 from trimtab.pipeline.outputs import Outputs, Stored
 from trimtab.pipeline.session import Session
-from trimtab.store import runs, steps
+from trimtab.store import cache, runs, steps
 from trimtab.store.records import Artifact, CachedStep, Link, Run, RunStatus
 from trimtab.store.workspace import Workspace
 from trimtab.track import process
@@ -67,12 +67,14 @@ def claim(session: Session, job: Job, node: Node, key: StepKey) -> Run | CachedS
     is_cached = node.step is not None and node.step.cache
     while True:
         try:
-            run = _start(session, job, node, key)
+            with ws.transaction():
+                run = _start(session, job, node, key)
+                # Between the last look and the claim another process may have finished it.
+                is_known = is_cached and cache.get(ws, key.key) is not None
         except ConflictError:
             holders = runs.find(ws, kind="step", key=key.key, status="running")
         else:
-            # Between the last look and the claim another process may have finished it.
-            known = lookup.find(ws, key.key, ws.project_dir)[0] if is_cached else None
+            known = lookup.find(ws, key.key, ws.project_dir)[0] if is_known else None
             if known is not None:
                 runs.finish(ws, run.id, "cached")
             return known or run

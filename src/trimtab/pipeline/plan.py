@@ -15,6 +15,7 @@ from trimtab.pipeline.graph import Graph, Node, draw
 from trimtab.pipeline.keys import Keys, StepKey
 from trimtab.pipeline.outputs import Outputs
 from trimtab.store import cache
+from trimtab.store.records import CachedStep
 from trimtab.store.workspace import Workspace
 
 _SHOWN: Final = 3
@@ -97,14 +98,18 @@ def named(
     return load.load_flow(flow or config.model.flow, folder or ws.project_dir)
 
 
-def why(ws: Workspace, key: StepKey, changed: Mapping[str, str]) -> tuple[str, ...]:
+def before(ws: Workspace, graph: Graph) -> dict[str, CachedStep]:
+    """What each step of a graph gave last, by its name."""
+    return cache.last(ws, {node.name for node in graph.steps})
+
+
+def why(key: StepKey, last: CachedStep | None, changed: Mapping[str, str]) -> tuple[str, ...]:
     """Why a step whose key is not remembered runs, told from the last one of its name.
 
     `changed` is what it read last time and is different now, as `lookup.find` told.
     """
     if changed:
         return tuple(explain.observed(changed))
-    last = cache.last(ws, key.name)
     if last is None:
         return (explain.NEVER,)
     found = explain.reasons(last.components, key.components, key.root)
@@ -118,6 +123,7 @@ class _Planner:
         self._graph = graph
         self._keys = Keys(graph, config)
         self._outputs: dict[int, Outputs] = {}
+        self._before = before(ws, graph)
 
     def dataset(self, node: Node, pinned: str) -> PlannedData:
         """A dataset node."""
@@ -140,7 +146,7 @@ class _Planner:
             return PlannedStep(name=node.name, status="run", reasons=("not cached",), key=key.key)
         known, changed = lookup.find(self._ws, key.key, self._ws.project_dir)
         if known is None:
-            reasons = why(self._ws, key, changed)
+            reasons = why(key, self._before.get(key.name), changed)
             return PlannedStep(
                 name=node.name, status="run", reasons=reasons, key=key.key, weak=key.weak
             )

@@ -84,22 +84,26 @@ class LocalBlobs:
     def put(self, data: bytes, *, kind: Kind = "blob") -> str:
         """Store bytes; raises StorageError where the disk refuses."""
         digest = hashing.digest(kind, data)
-        if not self.has(digest):
-            with self._staged() as (stream, name):
-                stream.write(data)
-                self._publish(stream, name, digest)
+        where = self._where(digest)
+        if not os.path.isfile(where):
+            with self._staged() as name:
+                _write(name, data)
+                _publish(name, where)
         return digest
 
     def put_file(self, path: Path) -> str:
         """Store a file's bytes, hashed while they are copied."""
         state = hashing.hasher("blob")
-        with _source(path) as source, self._staged() as (stream, name):
-            while chunk := _read(source, path):
-                state.update(chunk)
-                stream.write(chunk)
+        with _source(path) as source, self._staged() as name:
+            with open(name, "xb", opener=_read_only) as stream:
+                while chunk := _read(source, path):
+                    state.update(chunk)
+                    stream.write(chunk)
+            # A file system may refuse the last bytes only now, at the end of the block.
             digest = hashing.text(state)
-            if not self.has(digest):
-                self._publish(stream, name, digest)
+            where = self._where(digest)
+            if not os.path.isfile(where):
+                _publish(name, where)
         return digest
 
     def read(self, digest: str) -> bytes:
@@ -108,20 +112,21 @@ class LocalBlobs:
 
     def path(self, digest: str) -> Path:
         """The file that holds a blob."""
-        where = self._where(digest)
+        where = Path(self._where(digest))
         if not where.is_file():
-            raise NotFoundError(
-                f"the store has no blob {digest}", hint="`trimtab doctor` lists what is missing"
-            )
+            raise _missing(digest)
         return where
 
     def has(self, digest: str) -> bool:
         """Whether the blob is here."""
-        return hashing.is_digest(digest) and self._where(digest).is_file()
+        return hashing.is_digest(digest) and os.path.isfile(self._where(digest))
 
     def size(self, digest: str) -> int:
         """A blob's length in bytes."""
-        return self.path(digest).stat().st_size
+        try:
+            return os.stat(self._where(digest)).st_size
+        except FileNotFoundError:
+            raise _missing(digest) from None
 
     def digests(self) -> Iterator[str]:
         """Every digest here, in order; files that are not named by a digest are passed over."""
@@ -163,27 +168,21 @@ class LocalBlobs:
         if failed:
             raise StorageError(f"{self._folder} could not be written to disk in full")
 
-    def _where(self, digest: str) -> Path:
+    def _where(self, digest: str) -> str:
+        # Text, not a Path: this is asked for every step, and a Path costs more than the disk.
         if not hashing.is_digest(digest):
             raise NotFoundError(
                 f"{digest!r} is not a digest", hint="a digest is blake3: + 64 hex digits"
             )
         name = digest.removeprefix(hashing.PREFIX)
-        return self._folder / name[:2] / name[2:]
-
-    def _publish(self, stream: BinaryIO, name: Path, digest: str) -> None:
-        stream.close()  # a file system may refuse the last bytes only now
-        where = self._where(digest)
-        where.parent.mkdir(exist_ok=True)
-        name.chmod(0o444)
-        name.rename(where)
+        return f"{self._folder}{os.sep}{name[:2]}{os.sep}{name[2:]}"
 
     @contextlib.contextmanager
-    def _staged(self) -> Iterator[tuple[BinaryIO, Path]]:
-        name = self._staging / ids.new_id()
+    def _staged(self) -> Iterator[str]:
+        """A name to write under; what is still there in the end is removed."""
+        name = f"{self._staging}{os.sep}{ids.new_id()}"
         try:
-            with name.open("xb") as stream:
-                yield stream, name
+            yield name
         except StorageError:
             raise
         except OSError as error:
@@ -195,7 +194,35 @@ class LocalBlobs:
             raise StorageError(f"cannot write {self._folder}: {error.strerror}") from error
         finally:
             with contextlib.suppress(OSError):
-                name.unlink(missing_ok=True)
+                os.unlink(name)
+
+
+def _missing(digest: str) -> NotFoundError:
+    return NotFoundError(
+        f"the store has no blob {digest}", hint="`trimtab doctor` lists what is missing"
+    )
+
+
+def _read_only(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o444)
+
+
+def _write(name: str, data: bytes) -> None:
+    handle = _read_only(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+    finally:
+        os.close(handle)
+
+
+def _publish(name: str, where: str) -> None:
+    try:
+        os.rename(name, where)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(where), exist_ok=True)
+        os.rename(name, where)
 
 
 def _source(path: Path) -> BinaryIO:

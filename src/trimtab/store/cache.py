@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -11,18 +11,10 @@ import sqlalchemy as sa
 from trimtab.store import tables
 from trimtab.store.database import from_row, insert_new, to_row
 from trimtab.store.records import CachedStep
+from trimtab.store.statements import read, write
 from trimtab.store.workspace import Workspace
 
 # Asked for every step of every plan: made once, not for each.
-_LAST: Final = (
-    sa.select(tables.steps)
-    .where(
-        tables.steps.c.project == sa.bindparam("project"),
-        tables.steps.c.name == sa.bindparam("name"),
-    )
-    .order_by(tables.steps.c.created_at.desc())
-    .limit(1)
-)
 _BY_KEY: Final = sa.select(tables.steps).where(
     tables.steps.c.project == sa.bindparam("project"), tables.steps.c.key == sa.bindparam("key")
 )
@@ -31,8 +23,8 @@ _BY_KEY: Final = sa.select(tables.steps).where(
 def get(ws: Workspace, key: str) -> CachedStep | None:
     """The step of a key, or None."""
     with ws.reading() as db:
-        row = db.execute(_BY_KEY, {"project": ws.project, "key": key}).first()
-    return from_row(CachedStep, row) if row else None
+        found = read(db, _BY_KEY, {"project": ws.project, "key": key}, CachedStep)
+    return found[0] if found else None
 
 
 def get_many(ws: Workspace, keys: list[str]) -> dict[str, CachedStep]:
@@ -52,7 +44,7 @@ def replace(ws: Workspace, steps: Sequence[CachedStep]) -> None:
     """Remember steps in place of what their keys gave before."""
     with ws.transaction() as tx:
         rows = [to_row(step, project=ws.project) for step in steps]
-        tx.execute(replace_statement(ws.engine.dialect.name), rows)
+        write(tx, replace_statement(ws.engine.dialect.name), rows)
 
 
 @lru_cache(maxsize=2)
@@ -68,11 +60,20 @@ def replace_statement(dialect: str) -> Any:
     return made.on_conflict_do_update(index_elements=keys, set_=changed)
 
 
-def last(ws: Workspace, name: str) -> CachedStep | None:
-    """The newest remembered step of that name, to say what changed since."""
+def last(ws: Workspace, names: Collection[str]) -> dict[str, CachedStep]:
+    """The newest remembered step of each name that has one, to say what changed since."""
+    table = tables.steps
+    newest = (
+        sa.select(table.c.name, sa.func.max(table.c.created_at))
+        .where(table.c.project == ws.project, table.c.name.in_(names))
+        .group_by(table.c.name)
+    )
+    query = sa.select(table).where(
+        table.c.project == ws.project,
+        sa.tuple_(table.c.name, table.c.created_at).in_(newest),
+    )
     with ws.reading() as db:
-        row = db.execute(_LAST, {"project": ws.project, "name": name}).first()
-    return from_row(CachedStep, row) if row else None
+        return {row.name: from_row(CachedStep, row) for row in db.execute(query)}
 
 
 def remove(ws: Workspace, key: str) -> None:

@@ -6,6 +6,7 @@ SQLite in WAL mode by default. A commit survives the death of every process; wit
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +21,7 @@ from sqlalchemy.exc import IntegrityError as Duplicate
 
 from trimtab import ids
 from trimtab.errors import ConflictError, IntegrityError, StorageError, TrimtabError
+from trimtab.store import statements
 from trimtab.store.records import Record
 
 PATIENCE: Final = 30  # seconds that a writer waits for its turn
@@ -57,7 +59,7 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
         return
     with _readable(), engine.connect() as connection:
         if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            _raw(connection).execute("BEGIN IMMEDIATE")
         token = _open.set((engine, connection))
         try:
             yield connection
@@ -67,6 +69,22 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
             raise
         finally:
             _open.reset(token)
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A write transaction for one statement, which is whole or nothing by itself.
+
+    Inside another transaction it is a part of that, without the cost of a savepoint.
+    """
+    current = _open.get()
+    if current is None or current[0] is not engine:
+        with transaction(engine) as connection:
+            yield connection
+        return
+    _check_open(engine, current[1])
+    with _readable():
+        yield current[1]
 
 
 @contextmanager
@@ -91,7 +109,7 @@ def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
         if engine.dialect.name != "sqlite":
             yield connection
             return
-        raw: Any = connection.connection.dbapi_connection
+        raw = _raw(connection)
         begun = not raw.in_transaction
         if begun:
             connection.exec_driver_sql("BEGIN")
@@ -106,10 +124,7 @@ def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 @contextmanager
 def _savepoint(engine: sa.Engine, connection: sa.Connection) -> Iterator[None]:
-    if not _in_transaction(engine, connection):
-        # SQLite gives a whole transaction up on its own, for example on a full disk. Going on would
-        # store the rest without what came before.
-        raise StorageError("the store gave this transaction up after an error; nothing was stored")
+    _check_open(engine, connection)
     name = f"inner_{ids.new_id()}"
     connection.exec_driver_sql(f"SAVEPOINT {name}")
     try:
@@ -122,23 +137,33 @@ def _savepoint(engine: sa.Engine, connection: sa.Connection) -> Iterator[None]:
     connection.exec_driver_sql(f"RELEASE SAVEPOINT {name}")
 
 
+def _check_open(engine: sa.Engine, connection: sa.Connection) -> None:
+    if not _in_transaction(engine, connection):
+        # SQLite gives a whole transaction up on its own, for example on a full disk. Going on would
+        # store the rest without what came before.
+        raise StorageError("the store gave this transaction up after an error; nothing was stored")
+
+
+def _raw(connection: sa.Connection) -> Any:
+    return connection.connection.dbapi_connection
+
+
 def _in_transaction(engine: sa.Engine, connection: sa.Connection) -> bool:
     if engine.dialect.name != "sqlite":
         return connection.in_transaction()
-    raw: Any = connection.connection.dbapi_connection
+    raw = _raw(connection)
     return raw is not None and bool(raw.in_transaction)
 
 
 def _commit(engine: sa.Engine, connection: sa.Connection) -> None:
     if engine.dialect.name == "sqlite":
-        connection.exec_driver_sql("COMMIT")
+        _raw(connection).execute("COMMIT")
     connection.commit()
 
 
 def _rollback(engine: sa.Engine, connection: sa.Connection) -> None:
     if engine.dialect.name == "sqlite" and _in_transaction(engine, connection):
-        raw: Any = connection.connection.dbapi_connection
-        raw.execute("ROLLBACK")
+        _raw(connection).execute("ROLLBACK")
     connection.rollback()
 
 
@@ -149,12 +174,14 @@ def _readable() -> Iterator[None]:
         yield
     except (OperationalError, Duplicate) as error:
         raise _translated(str(error.orig)) from error
-    except DatabaseError as error:
+    except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
+        raise _translated(str(error)) from error
+    except (DatabaseError, sqlite3.DatabaseError) as error:
         # The driver's plain DatabaseError says that the file itself is damaged; its other children
         # are mistakes in a program.
-        if type(error) is not DatabaseError:
+        if type(error) not in (DatabaseError, sqlite3.DatabaseError):
             raise
-        raise _damaged(str(error.orig)) from error
+        raise _damaged(str(getattr(error, "orig", error))) from error
 
 
 def _translated(reason: str) -> TrimtabError:
@@ -204,8 +231,9 @@ def from_row(kind: type[R], row: Any) -> R:
 
 def insert_new(engine: sa.Engine, table: sa.Table, values: dict[str, Any]) -> bool:
     """Insert a row unless a unique key holds it already; says whether it did."""
-    with transaction(engine) as tx:
-        return bool(tx.execute(insert_statement(engine.dialect.name, table), values).rowcount)
+    with writing(engine) as tx:
+        statement = insert_statement(engine.dialect.name, table)
+        return bool(statements.write(tx, statement, [values]))
 
 
 @lru_cache(maxsize=128)

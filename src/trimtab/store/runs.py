@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from trimtab import ids
 from trimtab.errors import ConflictError, NotFoundError
 from trimtab.store import tables
-from trimtab.store.database import from_row, insert_new, to_row
+from trimtab.store.database import from_row, insert_new, to_row, writing
 from trimtab.store.records import Link, Run, RunStatus
+from trimtab.store.statements import write
 from trimtab.store.workspace import Workspace
 
 
@@ -62,8 +63,8 @@ def update(ws: Workspace, run: str, **fields: Any) -> None:
 def finish(ws: Workspace, run: str, status: RunStatus, **fields: Any) -> None:
     """End a run; one that has ended stays as it ended."""
     values = {"status": status, "ended_at": ids.now(), **fields}
-    with ws.transaction() as tx:
-        tx.execute(_finish(*values), {"of_run": run, "of_project": ws.project, **values})
+    with writing(ws.engine) as tx:
+        write(tx, _finish(*values), [{"of_run": run, "of_project": ws.project, **values}])
 
 
 @lru_cache(maxsize=32)

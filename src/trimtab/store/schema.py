@@ -51,6 +51,8 @@ def migrate(engine: sa.Engine, lock: Path) -> None:
         with transaction(engine) as connection:
             if found and engine.dialect.name == "sqlite":
                 _back_up(engine, found)
+            # alembic ends a transaction that it had to begin.
+            connection.begin()
             settings.attributes["connection"] = connection
             upgrade(settings, "head")
 

@@ -8,6 +8,7 @@ from typing import Any
 from trimtab.store import cache, runs, tables
 from trimtab.store.database import insert_statement, to_row
 from trimtab.store.records import Artifact, CachedStep, Link, Record
+from trimtab.store.statements import write
 from trimtab.store.workspace import Workspace
 
 
@@ -24,11 +25,11 @@ def finish(
     dialect = ws.engine.dialect.name
     with ws.transaction() as tx:
         if artifacts:
-            tx.execute(insert_statement(dialect, tables.artifacts), _rows(ws, artifacts))
+            write(tx, insert_statement(dialect, tables.artifacts), _rows(ws, artifacts))
         if links:
-            tx.execute(insert_statement(dialect, tables.links), _rows(ws, links))
+            write(tx, insert_statement(dialect, tables.links), _rows(ws, links))
         if remembered:
-            tx.execute(cache.replace_statement(dialect), _rows(ws, remembered))
+            write(tx, cache.replace_statement(dialect), _rows(ws, remembered))
         runs.finish(ws, run, "done", peak_bytes=peak_bytes)
 
 

@@ -63,6 +63,7 @@ artifacts = Table(
     _json("meta"),
     _text("run"),
     _integer("created_at"),
+    sqlite_with_rowid=False,
 )
 
 versions = Table(
@@ -132,6 +133,7 @@ links = Table(
     _text("name", key=True),
     _text("digest", key=True),
     Index("ix_links_digest", "project", "digest"),
+    sqlite_with_rowid=False,
 )
 
 metric_batches = Table(

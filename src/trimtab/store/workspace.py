@@ -21,7 +21,11 @@ FOLDER: Final = ".trimtab"
 
 @dataclass(frozen=True)
 class Workspace:
-    """An open store. `root` is its folder, `project` the id of the project at work."""
+    """An open store. `root` is its folder, `project` the id of the project at work.
+
+    Both folders are absolute and free of links, so that code which changes the working directory
+    changes nothing here.
+    """
 
     root: Path
     project_dir: Path
@@ -57,6 +61,7 @@ def open_workspace(project_dir: Path, project_name: str, *, url: str = "") -> Wo
         raise UsageError(
             f"[store] url = {url!r} is not supported yet", hint="leave it out: .trimtab/"
         )
+    project_dir = project_dir.resolve()
     root = project_dir / FOLDER
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ SILENCE: Final = 60_000_000  # microseconds without a heartbeat before another m
 
 def mark() -> dict[str, Any]:
     """This process, to be stored under the tag `TAG` of a run that it does."""
-    return {"host": _host(), "started": started(os.getpid())}
+    return {"host": _host(), "started": _own_start(os.getpid())}
 
 
 def is_alive(run: Run) -> bool:
@@ -72,6 +72,11 @@ def started(pid: int) -> str | None:
         return None
     fields = text.rpartition(")")[2].split()  # from field 3 on, see proc_pid_stat(5)
     return None if fields[0] in "ZX" else fields[19]
+
+
+@lru_cache(1)
+def _own_start(pid: int) -> str | None:
+    return started(pid)
 
 
 @lru_cache(1)

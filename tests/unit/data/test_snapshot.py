@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import errno
 import hashlib
-import io
-from pathlib import Path
+import os
 
 import msgspec
 import polars as pl
@@ -15,7 +13,7 @@ from trimtab.config import parse
 from trimtab.data import quarantine, snapshot, sources, tables
 from trimtab.data.record import SourceRecord
 from trimtab.errors import ConfigError, ConflictError, DataError, NotFoundError, StorageError
-from trimtab.store import artifacts, ledger, versions
+from trimtab.store import artifacts, blobs, ledger, versions
 from trimtab.store.workspace import open_workspace
 
 ROWS = "id,income,word,at\nA,1.5,x,2026-01-01\nB,,y,2026-01-02\n"
@@ -126,22 +124,9 @@ def test_a_refused_batch_changes_nothing_but_its_quarantine(ws, put, configure):
 
 def test_nothing_is_visible_when_the_disk_is_full(ws, put, configure, monkeypatch):
     put("loans.csv", ROWS)
-    opened = Path.open
-
-    def full(path, mode="r", *args, **kwargs):
-        stream = opened(path, mode, *args, **kwargs)
-        if mode == "xb":
-            stream.close()
-            return Full()
-        return stream
-
-    class Full(io.BytesIO):
-        def write(self, data):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
     head = ledger.head(ws)
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "open", full)
+        patched.setattr(blobs, "_read_only", lambda *_: os.open("/dev/full", os.O_WRONLY))
         with pytest.raises(StorageError, match="is full"):
             snapshot.add(ws, configure(), "loans")
     assert versions.find(ws, "data") == []

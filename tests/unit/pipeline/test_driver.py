@@ -270,7 +270,7 @@ def test_a_file_that_a_step_reads_is_part_of_its_result(project: Project) -> Non
         "@flow\ndef train():\n    return a()\n"
     )
     project.run()
-    assert set(cache.last(project.ws, "a").observed) == {"file:words.txt", "folder:parts"}
+    assert set(cache.last(project.ws, ["a"])["a"].observed) == {"file:words.txt", "folder:parts"}
     assert project.plan().nothing_to_do
     project.write("words.txt", "two")
     assert project.plan().steps[0].reasons == ("file changed: words.txt",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def test_a_disk_that_refuses_leaves_nothing(
 
     (tmp_path / "source").write_bytes(b"data")
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", refuse)
+        patch.setattr(os, "rename", refuse)
         for put in (lambda: blobs.put(b"data"), lambda: blobs.put_file(tmp_path / "source")):
             with pytest.raises(StorageError) as caught:
                 put()

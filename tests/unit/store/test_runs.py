@@ -107,7 +107,8 @@ def test_links_say_what_a_run_read_and_made(ws: Workspace, other: Workspace) -> 
 
 
 def step(key: str, **fields: object) -> CachedStep:
-    return CachedStep(key=key, run="r", name="clean", outputs=[DATA], codecs=["json"], **fields)
+    given = {"name": "clean", **fields}
+    return CachedStep(key=key, run="r", outputs=[DATA], codecs=["json"], **given)
 
 
 def test_the_first_writer_of_a_step_wins(ws: Workspace, other: Workspace) -> None:
@@ -120,12 +121,12 @@ def test_the_first_writer_of_a_step_wins(ws: Workspace, other: Workspace) -> Non
 
 
 def test_the_newest_step_of_a_name(ws: Workspace) -> None:
-    assert cache.last(ws, "clean") is None
+    assert cache.last(ws, ["clean"]) == {}
     cache.put(ws, step("new", created_at=2))
     cache.put(ws, step("old", created_at=1))
-    newest = cache.last(ws, "clean")
-    assert newest is not None
-    assert newest.key == "new"
+    cache.put(ws, step("only", name="split"))
+    newest = cache.last(ws, ["clean", "split", "fit"])
+    assert {name: one.key for name, one in newest.items()} == {"clean": "new", "split": "only"}
 
 
 def test_a_forgotten_step_can_be_remembered_anew(ws: Workspace) -> None:

@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("run", sa.String(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("project", "digest", name=op.f("pk_artifacts")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "endpoints",
@@ -149,6 +150,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint(
             "project", "run", "direction", "name", "digest", name=op.f("pk_links")
         ),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_links_digest", "links", ["project", "digest"], unique=False)
     op.create_table(
