@@ -114,7 +114,7 @@ COMPILE = build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 
 .PHONY: lock
 lock: build/uv/bin/uv ## Write requirements/*.txt anew (UPGRADE=1 takes newer versions)
 	$(COMPILE) --extra local --group build --output-file requirements/local.txt
-	$(COMPILE) --extra local --group dev --constraint requirements/local.txt \
+	$(COMPILE) --extra local --extra arrow --extra build --extra jwt --group dev --constraint requirements/local.txt \
 		--output-file requirements/dev.txt
 
 build/uv/bin/uv:
