@@ -1,19 +1,34 @@
-"""An answered request, and what a contract must offer to read requests and write answers."""
+"""A request as a contract sees it, an answered one, and what a contract must offer for both."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from trimtab.errors import TrimtabError
 from trimtab.model.load import Outputs
 from trimtab.model.signature import Signature
 from trimtab.serve.parse import Rows
+from trimtab.serve.reply import Response
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request: `path` and `query` are apart, `headers` have lower-case names, `body` is inflated."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """Everything a contract may put into its reply. `ids` are the prediction ids, one per row."""
+    """Everything a contract may put into its reply.
+
+    `ids` are the prediction ids, one per row; `options` is what `read` left in `Rows.options`.
+    """
 
     name: str
     label: str
@@ -21,25 +36,26 @@ class Answer:
     ids: tuple[str, ...]
     signature: Signature
     outputs: Outputs
+    options: Any = None
 
 
 class Contract(Protocol):
-    """A tongue of the endpoint: bytes to rows, answers to bytes. Holds no state, does no I/O.
+    """A tongue of the endpoint: a request to rows, answers to a response. Holds no state, no I/O.
 
-    `read` raises Refusal for a malformed body and InputError for wrong content; what a cell may
+    `read` raises Refusal for a malformed request and InputError for wrong content; what a cell may
     hold is not its business but that of `parse.Checker`.
     """
 
     name: str
 
-    def read(self, body: bytes, signature: Signature) -> Rows:
-        """The rows of a request body."""
+    def read(self, call: Call, signature: Signature) -> Rows:
+        """The rows of a request."""
         ...
 
-    def write(self, answer: Answer) -> bytes:
-        """The reply's body."""
+    def write(self, answer: Answer) -> Response:
+        """The reply."""
         ...
 
-    def fail(self, error: TrimtabError) -> bytes:
-        """The body of an error."""
+    def fail(self, error: TrimtabError) -> Response:
+        """The reply to a request that failed."""
         ...

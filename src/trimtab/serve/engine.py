@@ -17,13 +17,13 @@ from trimtab.errors import InputError, ModelError, StorageError, TrimtabError
 from trimtab.model.load import Outputs
 from trimtab.serve import frame as bytes_of
 from trimtab.serve import lookups, parse, typed
-from trimtab.serve.answer import Answer, Contract
+from trimtab.serve.answer import Answer, Call, Contract
 from trimtab.serve.frame import Frame
 from trimtab.serve.log import Log
 from trimtab.serve.metrics import Metrics
 from trimtab.serve.oip import Oip
 from trimtab.serve.parse import Checked, Rows
-from trimtab.serve.reply import Refusal, Response, code_of, headers_of, status_of
+from trimtab.serve.reply import Refusal, Response, code_of, status_of
 from trimtab.serve.router import Route, Router, Table
 
 MAX_BODY: Final = 16 << 20
@@ -37,8 +37,7 @@ class Request:
 
     id: str
     contract: Contract
-    headers: Mapping[str, str]
-    body: bytes
+    call: Call
     received_at: int
     begun: float
 
@@ -95,7 +94,8 @@ class Engine:
         name = ""
         try:
             name = _request_id(headers)
-            request = Request(name, contract, headers, body, ids.now(), begun)
+            call = Call(path=path, headers=headers, body=body)
+            request = Request(name, contract, call, ids.now(), begun)
             response = self._predict(request)
         except TrimtabError as error:
             response = _failed(contract, error, name)
@@ -111,8 +111,8 @@ class Engine:
         table = self.router.table
         if table is None:
             raise Refusal(503, "not_ready", "no model is loaded", hint=self.router.error)
-        _check_form(request.headers, request.body)
-        route = table.pick(request.headers.get("x-route-key") or request.id)
+        _check_form(request.call.headers, request.call.body)
+        route = table.pick(request.call.headers.get("x-route-key") or request.id)
         try:
             job = self._read(request, table, route)
             checked, outputs = _score(job, route)
@@ -132,18 +132,19 @@ class Engine:
             ids=job.ids,
             signature=route.model.signature,
             outputs=outputs,
+            options=job.rows.options,
         )
-        return Response(
-            status=200,
-            body=request.contract.write(answer),
-            headers={"x-request-id": request.id, "x-model-version": route.label},
+        written = request.contract.write(answer)
+        return replace(
+            written,
+            headers={**written.headers, "x-request-id": request.id, "x-model-version": route.label},
             after=(lambda: self._shadow(job)) if table.shadows else None,
         )
 
     def _read(self, request: Request, table: Table, route: Route) -> Job:
-        rows = request.contract.read(request.body, route.model.signature)
+        rows = request.contract.read(request.call, route.model.signature)
         numbered = rows.ids or [ids.new_id() for _ in range(rows.count)]
-        times = self._event_times(request.headers, rows)
+        times = self._event_times(request.call.headers, rows)
         return Job(request=request, table=table, rows=rows, ids=tuple(numbered), event_times=times)
 
     def _event_times(self, headers: Mapping[str, str], rows: Rows) -> tuple[int, ...]:
@@ -277,7 +278,7 @@ def too_large() -> Refusal:
 
 
 def _failed(contract: Contract, error: TrimtabError, request: str) -> Response:
-    headers = headers_of(error)
-    if request:
-        headers["x-request-id"] = request
-    return Response(status=status_of(error), body=contract.fail(error), headers=headers)
+    response = contract.fail(error)
+    if not request:
+        return response
+    return replace(response, headers={**response.headers, "x-request-id": request})

@@ -8,7 +8,7 @@ from trimtab.serve import metrics as counted
 from trimtab.serve import oip
 from trimtab.serve.log import Log
 from trimtab.serve.metrics import Metrics
-from trimtab.serve.reply import Refusal, Response, encode, error_body, headers_of, status_of
+from trimtab.serve.reply import Refusal, Response, encode, refused
 from trimtab.serve.router import Router
 
 
@@ -82,5 +82,4 @@ def _metrics(engine: Looked) -> bytes:
 
 
 def _refused(path: str, refusal: Refusal) -> Response:
-    body = oip.Oip().fail(refusal) if path.startswith(oip.PREFIX) else error_body(refusal)
-    return Response(status=status_of(refusal), body=body, headers=headers_of(refusal))
+    return oip.Oip().fail(refusal) if path.startswith(oip.PREFIX) else refused(refusal)

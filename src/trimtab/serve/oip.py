@@ -14,9 +14,9 @@ import trimtab
 from trimtab.errors import InputError, TrimtabError
 from trimtab.model.signature import Column, Signature
 from trimtab.serve import parse
-from trimtab.serve.answer import Answer
+from trimtab.serve.answer import Answer, Call
 from trimtab.serve.parse import Rows
-from trimtab.serve.reply import Refusal, encode
+from trimtab.serve.reply import Refusal, Response, encode, headers_of, status_of
 
 PREFIX: Final = "/v2"
 _INTEGERS: Final = frozenset(f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64))
@@ -34,9 +34,9 @@ class Oip:
 
     name = "oip"
 
-    def read(self, body: bytes, signature: Signature) -> Rows:
+    def read(self, call: Call, signature: Signature) -> Rows:
         """The rows of an infer request; raises Refusal or InputError."""
-        request = parse.decode_json(body)
+        request = parse.decode_json(call.body)
         tensors = request.get("inputs") if isinstance(request, dict) else None
         if not isinstance(tensors, list) or not all(isinstance(x, dict) for x in tensors):
             raise Refusal(400, "bad_request", "inputs is not a list of tensors")
@@ -59,7 +59,7 @@ class Oip:
         parse.check_count(count)
         return Rows(columns=columns, count=count)
 
-    def write(self, answer: Answer) -> bytes:
+    def write(self, answer: Answer) -> Response:
         """Score, decision and prediction id as tensors."""
         signature, outputs = answer.signature, answer.outputs
         rows = len(answer.ids)
@@ -70,7 +70,7 @@ class Oip:
             data = [str(x) for x in outputs.decision] if kind == "BYTES" else outputs.decision
             tensors.append(_tensor("decision", kind, [rows], data))
         tensors.append(_tensor("prediction_id", "BYTES", [rows], list(answer.ids)))
-        return encode(
+        body = encode(
             {
                 "model_name": answer.name,
                 "model_version": answer.label,
@@ -78,13 +78,15 @@ class Oip:
                 "outputs": tensors,
             }
         )
+        return Response(status=200, body=body)
 
-    def fail(self, error: TrimtabError) -> bytes:
+    def fail(self, error: TrimtabError) -> Response:
         """`{"error": "text"}` with the place and the hint in the text."""
         text = error.message
         if isinstance(error, InputError) and error.row is not None:
             text += f" (row {error.row})"
-        return encode({"error": f"{text}; {error.hint}" if error.hint else text})
+        body = encode({"error": f"{text}; {error.hint}" if error.hint else text})
+        return Response(status=status_of(error), body=body, headers=headers_of(error))
 
 
 def server() -> bytes:

@@ -33,13 +33,15 @@ _LITERALS: Final = (b"NaN", b"Infinity")
 class Rows:
     """Rows as a contract read them: one list per column, nothing checked but their lengths.
 
-    `ids` and `event_times` (microseconds) are the client's own, one per row, or None.
+    `ids` and `event_times` (microseconds) are the client's own, one per row, or None. `options` is
+    what the contract wants to remember for its reply.
     """
 
     columns: Mapping[str, list[Any]]
     count: int
     ids: list[str] | None = None
     event_times: list[int] | None = None
+    options: Any = None
 
 
 @dataclass(frozen=True)

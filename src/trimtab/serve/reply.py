@@ -68,6 +68,11 @@ def error_body(error: TrimtabError) -> bytes:
     return encode({"error": body})
 
 
+def refused(error: TrimtabError) -> Response:
+    """The usual answer to a request that failed."""
+    return Response(status=status_of(error), body=error_body(error), headers=headers_of(error))
+
+
 def encode(value: Any) -> bytes:
     """A value as JSON; a float that is not finite becomes null."""
     return msgspec.json.encode(value)

@@ -12,9 +12,9 @@ from trimtab import ids
 from trimtab.errors import InputError, TrimtabError
 from trimtab.model.signature import Signature
 from trimtab.serve import parse
-from trimtab.serve.answer import Answer
+from trimtab.serve.answer import Answer, Call
 from trimtab.serve.parse import Rows
-from trimtab.serve.reply import encode, error_body
+from trimtab.serve.reply import Response, encode, refused
 
 _SHAPES: Final = ("row", "rows", "columns")
 _KEYS: Final = frozenset({*_SHAPES, "ids", "id", "event_time"})
@@ -26,9 +26,9 @@ class Typed:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def read(self, body: bytes, signature: Signature) -> Rows:
+    def read(self, call: Call, signature: Signature) -> Rows:
         """The rows of a body; raises Refusal or InputError."""
-        request = parse.decode_json(body)
+        request = parse.decode_json(call.body)
         if not isinstance(request, dict):
             raise InputError("the body is not an object", hint='send {"rows": [{...}]}')
         given = [key for key in _SHAPES if key in request]
@@ -52,9 +52,9 @@ class Typed:
             event_times=_times(request.get("event_time"), count),
         )
 
-    def write(self, answer: Answer) -> bytes:
+    def write(self, answer: Answer) -> Response:
         """`{"model", "model_version", "predictions": [{"id", "decision", "score"}]}`."""
-        return encode(
+        body = encode(
             {
                 "model": answer.name,
                 "model_version": answer.label,
@@ -62,10 +62,11 @@ class Typed:
                 "predictions": _predictions(answer),
             }
         )
+        return Response(status=200, body=body)
 
-    def fail(self, error: TrimtabError) -> bytes:
+    def fail(self, error: TrimtabError) -> Response:
         """The usual error object."""
-        return error_body(error)
+        return refused(error)
 
 
 def _predictions(answer: Answer) -> list[dict[str, Any]]:
