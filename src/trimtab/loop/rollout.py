@@ -160,7 +160,7 @@ def measure(project: Project, rollout: Rollout, frames: Sequence[Frame]) -> list
     mine.sort(key=lambda frame: frame.received_at)
     rows = traffic.answers(mine, signature)
     window = f"rollout:{rollout.id}"
-    spent = np.array([frame.latency_us for frame in mine]) / 1000
+    spent = np.array([part.latency_us for frame in mine for part in frame.requests()]) / 1000
     found = [
         latency.quantile_evidence(
             spent,

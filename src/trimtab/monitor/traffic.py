@@ -92,8 +92,7 @@ def answers(frames: Sequence[Frame], signature: Signature) -> Answers:
         else np.empty(0, np.float32),
         decision=list(chain.from_iterable(frame.decision for frame in frames)),
         latency_us=np.array(
-            list(chain.from_iterable([frame.latency_us] * frame.rows for frame in frames)),
-            dtype=np.int64,
+            list(chain.from_iterable(frame.latencies() for frame in frames)), dtype=np.int64
         ),
         columns={name: _column(frames, name) for name in names},
     )

@@ -19,7 +19,7 @@ from trimtab.errors import IntegrityError, StorageError
 from trimtab.model.signature import Class
 
 MAGIC: Final = b"trimtabP"
-FORMAT: Final = 1
+FORMAT: Final = 2
 MAX_FRAME: Final = 64 << 20
 _HEADER: Final = struct.Struct("<8sHHII")
 _FRAME: Final = struct.Struct("<II")
@@ -34,10 +34,20 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     writer: str = ""
 
 
-class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The rows of one answered request as one model answered them; times in microseconds.
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """One request of several in a frame: its id, how many rows it has, when it came, its latency."""
 
-    `numbers` holds one little-endian float64 array per number or boolean column (NaN for null),
+    request: str
+    rows: int
+    received_at: int
+    latency_us: int
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The rows of one or more requests as one model answered them together; times in microseconds.
+
+    `parts` tells the requests apart, in the order of their rows; it is empty where there is one
+    only. `request`, `received_at` and `latency_us` are those of the first. `numbers` holds one little-endian float64 array per number or boolean column (NaN for null),
     `words` the texts with their nulls, `context` what was sent along and not scored. `score` is a
     little-endian float32 matrix of `width` values per row. `event_times` is empty where they equal
     `received_at`. A request refused for its content has no rows, its HTTP status and an `error`.
@@ -61,15 +71,27 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     width: int = 1
     decision: list[Class] = []
     error: str = ""
+    parts: tuple[Part, ...] = ()
 
     @property
     def rows(self) -> int:
         """How many rows were answered."""
         return len(self.ids)
 
+    def requests(self) -> tuple[Part, ...]:
+        """The requests, in the order of their rows."""
+        one = Part(self.request, len(self.ids), self.received_at, self.latency_us)
+        return self.parts or (one,)
+
     def times(self) -> tuple[int, ...]:
         """The event time of each row."""
-        return self.event_times or (self.received_at,) * len(self.ids)
+        return self.event_times or tuple(
+            part.received_at for part in self.requests() for _ in range(part.rows)
+        )
+
+    def latencies(self) -> tuple[int, ...]:
+        """The latency of each row's request."""
+        return tuple(part.latency_us for part in self.requests() for _ in range(part.rows))
 
     def scores(self) -> NDArray[np.float32]:
         """The scores, [N] or [N, width]."""

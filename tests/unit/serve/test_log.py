@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trimtab.errors import IntegrityError, StorageError
 from trimtab.serve import frame as bytes_of
 from trimtab.serve import log
-from trimtab.serve.frame import Frame, Header
+from trimtab.serve.frame import Frame, Header, Part
 from trimtab.serve.log import Log
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "prediction-log-v1.predictions"
@@ -62,6 +62,10 @@ frames = st.builds(
     score=st.binary(max_size=16),
     decision=st.lists(texts | st.booleans() | st.integers(-9, 9), max_size=4),
     error=texts,
+    parts=st.lists(
+        st.builds(Part, texts, st.integers(0, 9), st.integers(0, 2**62), st.integers(0, 2**40)),
+        max_size=3,
+    ).map(tuple),
 )
 
 
