@@ -10,16 +10,19 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Final, Literal
+from types import UnionType
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
 from trimtab import hashing
+from trimtab.access import AuthConfig, JwtConfig, LimitsConfig, check_limits
 from trimtab.errors import ConfigError, NotFoundError
 
 FILE: Final = "trimtab.toml"
 _QUANTILE = re.compile(r"p\d{1,2}(\.\d+)?\Z")
 _STAGE = re.compile(r"(shadow|\d{1,3}(\.\d+)?%)\Z")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -63,7 +66,7 @@ class ModelConfig(_Section, frozen=True, kw_only=True):
 
 
 class ServeConfig(_Section, frozen=True, kw_only=True):
-    """`[serve]`: rollout stages, price, labels and the endpoint's address."""
+    """`[serve]`: rollout stages, price, labels, the endpoint's address, who may ask and how much."""
 
     rollout: tuple[str, ...] = ("shadow", "5%", "50%", "100%")
     price_per_hour: float = 0.0
@@ -73,6 +76,14 @@ class ServeConfig(_Section, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 0
     max_hold_hours: float = 168.0
+    auth: AuthConfig = AuthConfig()
+    limits: LimitsConfig = LimitsConfig()
+    pii: dict[str, Literal["drop", "hash", "mask"]] = {}
+    sample: dict[str, float] = {}
+    disk_full: Literal["refuse", "drop"] = "refuse"
+    sticky: str = ""
+    workers: int = 1
+    keep: str = ""
 
 
 class MonitorConfig(_Section, frozen=True, kw_only=True):
@@ -318,6 +329,10 @@ def _check(config: Config, name: str) -> None:
             )
     for text in (config.monitor.window, config.monitor.lateness):
         duration(text)
+    _check_log(config.serve, f"{name}: [serve]")
+    if config.serve.auth.jwt is not None:
+        _check_jwt(config.serve.auth.jwt, f"{name}: [serve.auth.jwt]")
+    check_limits(config.serve.limits, f"{name}: [serve.limits]")
     for column in (r.across or r.by for r in config.require if r.across or r.by):
         if not config.data:
             raise ConfigError(
@@ -325,13 +340,28 @@ def _check(config: Config, name: str) -> None:
             )
 
 
+def _check_log(serve: ServeConfig, where: str) -> None:
+    for key, share in serve.sample.items():
+        if not 0 <= share <= 1:
+            raise ConfigError(f"{where} sample: the share of {key!r} is {share:g}, not 0 to 1")
+    if serve.keep and duration(serve.keep) < duration("1d"):
+        raise ConfigError(f"{where} keep = {serve.keep!r} is less than 1d")
+
+
+def _check_jwt(jwt: JwtConfig, where: str) -> None:
+    for key in ("issuer", "audience", "key", "algorithms", "scope_claim"):
+        if not getattr(jwt, key):
+            raise ConfigError(f"{where} {key} is empty")
+    if duration(jwt.leeway) > duration("5m"):
+        raise ConfigError(f"{where} leeway = {jwt.leeway!r} is more than 5m")
+
+
 def duration(text: str) -> int:
     """A duration such as "30s", "15m", "1h", "1d" or "1w" in microseconds; raises ConfigError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|d|w)", text)
     if not match:
         raise ConfigError(f"{text!r} is not a duration", hint="write it as 30s, 15m, 1h, 1d or 1w")
-    seconds = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}[match[2]]
-    return int(float(match[1]) * seconds * 1_000_000)
+    return int(float(match[1]) * _SECONDS[match[2]] * 1_000_000)
 
 
 def _refuse_unknown(struct: type[msgspec.Struct], raw: Any, where: str) -> None:
@@ -342,9 +372,10 @@ def _refuse_unknown(struct: type[msgspec.Struct], raw: Any, where: str) -> None:
         if key not in known:
             raise _unknown(key, list(known), where)
         inner = known[key].type
-        if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-            _refuse_unknown(inner, value, f"{where}: [{key}]")
-        elif key == "data" and isinstance(value, dict):
+        for one in get_args(inner) if isinstance(inner, UnionType) else (inner,):
+            if isinstance(one, type) and issubclass(one, msgspec.Struct):
+                _refuse_unknown(one, value, f"{where}: [{key}]")
+        if key == "data" and isinstance(value, dict):
             for dataset, body in value.items():
                 _refuse_unknown(DataConfig, body, f"{where}: [data.{dataset}]")
 

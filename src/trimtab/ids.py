@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import threading
 import time
@@ -10,6 +11,10 @@ from datetime import UTC, datetime
 
 _lock = threading.Lock()
 _last = 0
+# Its own generator: a program that seeds the global one must not make two processes agree on ids.
+_random = random.SystemRandom() if not hasattr(os, "register_at_fork") else random.Random()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.seed)
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
@@ -24,8 +29,8 @@ def new_id() -> str:
         tick = max((time.time_ns() // 1_000_000) << 12, _last + 1)
         _last = tick
     millis, counter = tick >> 12, tick & 0xFFF
-    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
-    return f"{millis:012x}7{counter:03x}{0x8000_0000_0000_0000 | tail:016x}"
+    tail = 0x8000_0000_0000_0000 | _random.getrandbits(62)
+    return f"{millis:012x}7{counter:03x}{tail:016x}"
 
 
 def is_id(text: str) -> bool:

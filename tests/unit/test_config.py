@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab import config, hashing
+from trimtab import access, config, hashing
 from trimtab.errors import ConfigError, NotFoundError
 
 WHOLE = """
@@ -298,3 +298,69 @@ def test_the_schema_names_every_section_and_key() -> None:
         assert set(defined[struct.__name__]["properties"]) == known
         assert defined[struct.__name__]["additionalProperties"] is False
     msgspec.json.encode(schema)
+
+
+JWT = {"issuer": "https://login.example", "audience": "loans", "key": "jwks.json"}
+
+
+def test_who_may_ask_and_how_much() -> None:
+    raw = minimal(
+        serve={
+            "auth": {"anonymous": ["metrics"], "jwt": {**JWT, "algorithms": ["ES256"]}},
+            "limits": {"max_body": "1MiB", "rate": "600/m"},
+        }
+    )
+    serve = config.parse(raw).serve
+    assert serve.auth.anonymous == ("metrics",)
+    assert serve.auth.jwt is not None
+    assert serve.auth.jwt.leeway == "30s"
+    assert serve.limits.max_rows == 10_000
+    assert config.parse(minimal()).serve.auth == access.AuthConfig()
+
+
+@pytest.mark.parametrize(
+    ("serve", "words"),
+    [
+        ({"auth": {"jtw": {}}}, ["[serve]", "[auth]", "'jtw'", "'jwt'"]),
+        ({"auth": {"jwt": {**JWT, "isuer": "x"}}}, ["[jwt]", "'isuer'", "'issuer'"]),
+        ({"limits": {"max_bdy": "1MiB"}}, ["[limits]", "'max_bdy'", "'max_body'"]),
+        ({"auth": {"anonymous": ["root"]}}, ["anonymous", "root"]),
+        ({"auth": {"jwt": {"issuer": "x"}}}, ["audience"]),
+        ({"auth": {"jwt": {**JWT, "audience": ""}}}, ["audience", "empty"]),
+        ({"auth": {"jwt": {**JWT, "algorithms": []}}}, ["algorithms", "empty"]),
+        ({"auth": {"jwt": {**JWT, "algorithms": ["none"]}}}, ["algorithms", "none"]),
+        ({"auth": {"jwt": {**JWT, "leeway": "1h"}}}, ["leeway", "5m"]),
+        ({"limits": {"max_body": "16MB"}}, ["max_body", "not a size"]),
+        ({"limits": {"max_body": ""}}, ["max_body", "at least 1"]),
+        ({"limits": {"max_body": "0B"}}, ["max_body", "at least 1"]),
+        ({"limits": {"max_headers": 0}}, ["max_headers", "at least 1"]),
+        ({"limits": {"rate": "fast"}}, ["rate", "not a rate"]),
+        ({"limits": {"max_rows": 60_000}}, ["in_flight_rows", "max_rows"]),
+        ({"limits": {"max_body": "1GiB"}}, ["max_inflated", "max_body"]),
+    ],
+)
+def test_a_mistake_in_auth_or_limits_is_told(serve: dict[str, Any], words: list[str]) -> None:
+    message = refusal(serve=serve).message
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("section", "struct"),
+    [
+        ("serve.auth", access.AuthConfig),
+        ("serve.auth.jwt", access.JwtConfig),
+        ("serve.limits", access.LimitsConfig),
+    ],
+)
+def test_who_may_ask_and_how_much_is_on_its_page(
+    section: str, struct: type[msgspec.Struct]
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "formats" / "project-file.md"
+    rows = [
+        line.split("|")[1]
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith(f"| `[{section}] ")
+    ]
+    told = " ".join(rows).replace(f"[{section}] ", "")
+    keys = [field.name for field in msgspec.structs.fields(struct) if field.name != "jwt"]
+    assert [key for key in keys if f"`{key}`" not in told] == []

@@ -1,4 +1,4 @@
-"""`trimtab endpoints`: ls, show."""
+"""`trimtab endpoints`: ls, show, keys."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from trimtab.cli.keys import keys
 from trimtab.cli.session import Session
 from trimtab.cli.verb import noun, verb
 from trimtab.server import operations
@@ -14,6 +15,7 @@ from trimtab.server.requests import Named, Nothing
 from trimtab.store.records import Endpoint
 
 endpoints = noun("endpoints", "Where models answer.")
+endpoints.add_command(keys)
 
 
 @verb("ls", "trimtab endpoints ls", of=endpoints)

@@ -23,6 +23,8 @@ from trimtab.errors import ConflictError, NotFoundError, TrimtabError
 from trimtab.model import registry
 from trimtab.serve import folder as endpoint_folder
 from trimtab.serve import routes as routing
+from trimtab.serve import tokens
+from trimtab.serve.auth import check_bind
 from trimtab.serve.folder import Settings, State, read_state, write_settings
 from trimtab.serve.process import alive, started
 from trimtab.serve.routes import Role, RoutesFile, RouteSpec
@@ -139,8 +141,20 @@ def state(ws: Workspace, name: str) -> State | None:
 def _launch(ws: Workspace, name: str, place: Path, serve: ServeConfig, port: int) -> Endpoint:
     place.mkdir(parents=True, exist_ok=True)
     settings = Settings(
-        name=name, project=ws.project_name, host=serve.host, port=port, event_time=serve.event_time
+        name=name,
+        project=ws.project_name,
+        host=serve.host,
+        port=port,
+        event_time=serve.event_time,
+        pii=serve.pii,
+        sample=serve.sample,
+        disk_full=serve.disk_full,
+        sticky=serve.sticky,
+        workers=serve.workers or os.cpu_count() or 1,
+        auth=tokens.resolve(serve.auth, ws.project_dir),
+        limits=serve.limits,
     )
+    check_bind(serve.host, place, settings.auth)
     write_settings(place, settings)
     (place / endpoint_folder.STATE).unlink(missing_ok=True)
     _save(ws, name, state="starting", host=serve.host)

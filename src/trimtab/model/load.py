@@ -7,11 +7,13 @@ golden rows that get other answers are refused.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -25,10 +27,10 @@ GRAPH: Final = "model.onnx"
 NATIVE: Final = "model.skops"
 
 Columns = Mapping[str, NDArray[Any]]
+Words = Sequence[Sequence[str | None]]
 
 
-@dataclass(frozen=True)
-class Outputs:
+class Outputs(msgspec.Struct, frozen=True, eq=False, gc=False):
     """`score` float32 [N] (binary, regression) or [N, classes]; one `decision` per row."""
 
     score: NDArray[np.float32]
@@ -37,11 +39,15 @@ class Outputs:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that answers. `run` maps columns to float32 scores; call `predict` instead."""
+    """A model that answers. `run` maps columns to float32 scores; call `predict` instead.
+
+    `run_packed`, where there is one, does so from the packed inputs of `predict_packed`.
+    """
 
     signature: Signature
     folder: Path
     run: Callable[[Columns], NDArray[np.float32]]
+    run_packed: Callable[[NDArray[np.float64], Words], NDArray[np.float32]] | None = None
 
     def predict(self, columns: Columns) -> Outputs:
         """Score rows given as one array per input column.
@@ -50,18 +56,35 @@ class LoadedModel:
         with "" for null. Raises ModelError where the model fails or gives a score that is no
         finite number.
         """
+        return self._outputs(lambda: self.run(columns))
+
+    def predict_packed(self, numbers: NDArray[np.float64], words: Words) -> Outputs:
+        """The same from one matrix [columns, rows] of numbers and one list per text column.
+
+        The columns are in the order of the signature; null is NaN and None.
+        """
+        packed = self.run_packed
+        if packed is not None:
+            return self._outputs(lambda: packed(numbers, words))
+        columns: dict[str, NDArray[Any]] = dict(zip(self.signature.numbers, numbers, strict=True))
+        for name, values in zip(self.signature.words, words, strict=True):
+            columns[name] = np.array([value or "" for value in values], dtype=object)
+        return self.predict(columns)
+
+    def _outputs(self, run: Callable[[], NDArray[np.float32]]) -> Outputs:
         try:
-            score = self.run(columns)
+            score = run()
         except (KeyError, ModelError):
             raise
         except Exception as error:  # ONNX Runtime and estimators raise their own classes
             raise ModelError(f"the model failed on these rows: {type(error).__name__}") from error
-        if not np.isfinite(score).all():
+        low, high = float(score.min(initial=0.0)), float(score.max(initial=0.0))
+        if not (math.isfinite(low) and math.isfinite(high)):  # a NaN is both
             raise ModelError(
                 "the model gave a score that is not a finite number",
                 hint="an input lies far outside of what it was trained on",
             )
-        if self.signature.task != "regression":
+        if self.signature.task != "regression" and (low < 0.0 or high > 1.0):
             score = score.clip(0.0, 1.0)  # float32 sums of votes end at 1.0000001
         return Outputs(score=score, decision=decide(self.signature, score))
 
@@ -72,8 +95,13 @@ def load(folder: Path, *, verify: bool = True) -> LoadedModel:
     Raises NotFoundError, ModelError, or IntegrityError where an answer differs.
     """
     signed = signature.read(folder)
-    engine = _onnx if signed.engine == "onnx" else _native
-    model = LoadedModel(signature=signed, folder=folder, run=engine(folder, signed))
+    if signed.engine == "onnx":
+        packed = _onnx(folder, signed)
+        model = LoadedModel(
+            signature=signed, folder=folder, run=packed, run_packed=packed.run_packed
+        )
+    else:
+        model = LoadedModel(signature=signed, folder=folder, run=_native(folder, signed))
     if verify:
         verify_golden(model)
     return model
@@ -96,7 +124,7 @@ def verify_golden(model: LoadedModel) -> parity.Parity:
     return found
 
 
-def _onnx(folder: Path, signed: Signature) -> Callable[[Columns], NDArray[np.float32]]:
+def _onnx(folder: Path, signed: Signature) -> _Packed:
     path = folder / GRAPH
     if not path.is_file():
         raise NotFoundError(f"{folder} is no ONNX package: it has no {GRAPH}")
@@ -127,6 +155,21 @@ class _Packed:
             feed["numbers"] = _stack([columns[x] for x in self.numbers], np.float32)
         if self.words:
             feed["words"] = _stack([columns[x] for x in self.words], object)
+        return self._run(feed)
+
+    def run_packed(self, numbers: NDArray[np.float64], words: Words) -> NDArray[np.float32]:
+        """The scores of inputs that are packed already, as [columns, rows]."""
+        feed: dict[str, NDArray[Any]] = {}
+        if self.numbers:
+            feed["numbers"] = numbers.T.astype(np.float32, order="C")
+        if self.words:
+            texts = np.empty((len(words[0]), len(words)), dtype=object)
+            for place, column in enumerate(words):
+                texts[:, place] = [text or "" for text in column] if None in column else column
+            feed["words"] = texts
+        return self._run(feed)
+
+    def _run(self, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         score: NDArray[np.float32] = self.session.run(self.outputs, feed)[0]
         return score
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from trimtab.errors import TrimtabError
 from trimtab.model.load import Outputs
@@ -13,8 +14,7 @@ from trimtab.serve.parse import Rows
 from trimtab.serve.reply import Response
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, gc=False):
     """A request: `path` and `query` are apart, `headers` have lower-case names, `body` is inflated."""
 
     path: str
@@ -23,8 +23,7 @@ class Call:
     query: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """Everything a contract may put into its reply.
 
     `ids` are the prediction ids, one per row; `options` is what `read` left in `Rows.options`.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from trimtab.serve.engine import MAX_BODY, Engine, too_large
-from trimtab.serve.reply import Response, error_body
+from trimtab.serve.batcher import Batcher
+from trimtab.serve.engine import Engine
+from trimtab.serve.reply import Refusal, Response, refused
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -18,24 +20,44 @@ class App:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._batcher: Batcher | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         if scope["type"] != "http":
             raise NotImplementedError(f"the endpoint speaks HTTP, not {scope['type']}")
-        body = await _body(receive)
+        limit = self.engine.limits.body
+        body = await _body(receive, limit)
         if body is None:
             return
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
-        if len(body) > MAX_BODY:
-            response = Response(status=413, body=error_body(too_large()))
+        try:
+            self.engine.limits.check_body(len(body))
+        except Refusal as error:
+            response = refused(error)
         else:
-            response = self.engine.handle(scope["method"], scope["path"], headers, body)
+            response = await self._response(scope, headers, body)
         await self._answer(scope["method"], response, send)
-        if response.after is not None:
-            response.after()
+
+    async def _response(self, scope: Message, headers: dict[str, str], body: bytes) -> Response:
+        query = scope.get("query_string", b"").decode("latin-1")
+        found = self.engine.begin(scope["method"], scope["path"], headers, body, query)
+        if isinstance(found, Response):
+            return found
+        loop = asyncio.get_running_loop()
+        if self._batcher is None:
+            self._batcher = Batcher(self.engine, loop)
+        answered: asyncio.Future[Response] = loop.create_future()
+        self._batcher.submit(
+            found, lambda response: None if answered.done() else answered.set_result(response)
+        )
+        try:
+            return await answered
+        except asyncio.CancelledError:
+            found.gone = True
+            raise
 
     async def _answer(self, method: str, response: Response, send: Send) -> None:
         headers = [
@@ -54,7 +76,7 @@ class App:
         await send({"type": "http.response.body", "body": body})
 
 
-async def _body(receive: Receive) -> bytes | None:
+async def _body(receive: Receive, limit: int) -> bytes | None:
     """The body, at most one chunk beyond the limit; None where the client is gone."""
     chunks: list[bytes] = []
     size = 0
@@ -65,5 +87,5 @@ async def _body(receive: Receive) -> bytes | None:
         chunk: bytes = message.get("body", b"")
         chunks.append(chunk)
         size += len(chunk)
-        if size > MAX_BODY or not message.get("more_body", False):
+        if size > limit or not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)

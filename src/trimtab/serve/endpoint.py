@@ -7,10 +7,10 @@ was begun be answered; a second one ends it at once. docs/serving.md describes t
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import fcntl
+import functools
 import logging
 import os
 import socket
@@ -18,29 +18,28 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
-import uvicorn
+import msgspec
 
 from trimtab.errors import ConflictError, TrimtabError, UsageError
-from trimtab.serve.asgi import App
+from trimtab.serve import contracts, worker
+from trimtab.serve.auth import check_bind
 from trimtab.serve.engine import Engine
 from trimtab.serve.folder import (
     DRAIN_SECONDS,
     STATE,
-    STOP_SECONDS,
     Settings,
     State,
     read_settings,
+    read_state,
     write_state,
 )
-from trimtab.serve.log import Log
-from trimtab.serve.process import started
+from trimtab.serve.process import alive, started
 from trimtab.serve.router import Router
+from trimtab.serve.supervisor import Supervisor
 
-POLL_SECONDS: Final = 0.15
-_said = logging.getLogger("trimtab.serve")
+_LOCK_SECONDS: Final = DRAIN_SECONDS + 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,125 +61,42 @@ def run(folder: Path) -> None:
     """Serve a folder; raises NotFoundError, UsageError, or ConflictError where its port is taken."""
     folder = folder.resolve()
     settings = read_settings(folder)
+    port = contracts.port_from(os.environ)
+    if port is not None:
+        settings = msgspec.structs.replace(settings, host="0.0.0.0", port=port)  # noqa: S104
+    check_bind(settings.host, folder, settings.auth)
     with _only_one(folder), _bound(settings) as listener:
-        engine = Engine(
-            name=settings.name,
-            router=Router(folder),
-            log=Log(folder / settings.log, settings.name),
-            event_time=settings.event_time,
-        )
-        engine.router.reload()
-        keeper = _Keeper(folder, settings, engine, listener.getsockname()[1])
-        server = _Server(engine, keeper)
-        factory = server.config.get_loop_factory()
-        try:
-            with asyncio.Runner(loop_factory=factory) as runner:
-                runner.run(_serve(server, keeper, listener))
-        finally:
-            engine.log.close()
-            with contextlib.suppress(OSError):  # whoever reads it sees that the pid is gone
-                keeper.tell(pid=0)
-
-
-async def _serve(server: _Server, keeper: _Keeper, listener: socket.socket) -> None:
-    watching = asyncio.create_task(_watch(keeper))
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
-
-
-async def _watch(keeper: _Keeper) -> None:
-    """Follow `routes.json`."""
-    router, metrics = keeper.engine.router, keeper.engine.metrics
-    while True:
-        await asyncio.sleep(POLL_SECONDS)
-        if router.changed():
-            moved = await asyncio.to_thread(router.reload)
-            metrics.add("reloads_total", result="moved" if moved else "failed")
-            try:
-                keeper.tell()
-            except OSError as error:  # a full disk must not end the watch over the routes
-                _said.warning("the state cannot be written: %s", error)
-
-
-class _Keeper:
-    """Writes `state.json`."""
-
-    def __init__(self, folder: Path, settings: Settings, engine: Engine, port: int) -> None:
-        self.folder = folder
-        self.settings = settings
-        self.engine = engine
-        self.port = port
-        self.pid_started = started(os.getpid())
-
-    def tell(self, pid: int | None = None) -> None:
-        table = self.engine.router.table
         state = State(
-            pid=os.getpid() if pid is None else pid,
-            pid_started=self.pid_started,
-            host=self.settings.host,
-            port=self.port,
-            ready=self.engine.ready and pid is None,
+            pid=os.getpid(),
+            pid_started=started(os.getpid()),
+            host=settings.host,
+            port=listener.getsockname()[1],
+            ready=False,
+        )
+        if settings.workers > 1:
+            tell = functools.partial(write_state, folder)
+            Supervisor(folder, settings, listener, tell, state).run()
+        else:
+            _alone(folder, settings, listener, state)
+
+
+def _alone(folder: Path, settings: Settings, listener: socket.socket, state: State) -> None:
+    """Answer in this very process."""
+    router = Router(folder, settings.pii)
+    router.reload()
+
+    def tell(engine: Engine, is_alive: bool) -> None:
+        table = engine.router.table
+        now = msgspec.structs.replace(
+            state,
+            pid=state.pid if is_alive else 0,
+            ready=engine.ready and is_alive,
             routes_version=table.version if table else 0,
-            error=self.engine.router.error,
+            error=engine.router.error,
         )
-        write_state(self.folder, state)
+        write_state(folder, now)
 
-
-class _Server(uvicorn.Server):
-    """uvicorn that, told to stop, first lets its connections finish.
-
-    uvicorn alone closes idle keep-alive connections at once, and a request already on its way to
-    one of them is lost. Here it stops listening, every answer says `connection: close`, and it ends
-    when no connection is left, or after two seconds.
-    """
-
-    def __init__(self, engine: Engine, keeper: _Keeper) -> None:
-        super().__init__(
-            uvicorn.Config(
-                App(engine),
-                http="httptools",
-                loop="uvloop",
-                ws="none",
-                lifespan="off",
-                access_log=False,
-                log_config=None,
-                server_header=False,
-                date_header=False,
-                timeout_keep_alive=75,
-                timeout_graceful_shutdown=STOP_SECONDS,
-            )
-        )
-        self._engine = engine
-        self._keeper = keeper
-        self._until = 0.0
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal drains, the second ends."""
-        if self._engine.draining:
-            self.should_exit = self.force_exit = True
-        self._engine.draining = True
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tell the state as soon as requests are answered."""
-        await super().startup(sockets)
-        self._keeper.tell()
-
-    async def on_tick(self, counter: int) -> bool:
-        """Called by uvicorn ten times a second; True ends the server."""
-        if await super().on_tick(counter):
-            return True
-        if not self._engine.draining:
-            return False
-        if not self._until:
-            self._until = time.monotonic() + DRAIN_SECONDS
-            self._keeper.tell()
-            for server in self.servers:
-                server.close()
-        return not self.server_state.connections or time.monotonic() > self._until
+    worker.run(worker.build(folder, settings, router), listener, tell)
 
 
 @contextlib.contextmanager
@@ -188,15 +104,27 @@ def _only_one(folder: Path) -> Iterator[None]:
     """Hold the folder, so that two processes never tell its state; raises ConflictError."""
     handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConflictError(
-                f"an endpoint is already running from {folder}", hint=f"see {STATE} there"
-            ) from None
+        _lock(folder, handle)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(folder: Path, handle: int) -> None:
+    """Take the lock; workers whose supervisor was killed hold it until they have drained."""
+    until = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            state = read_state(folder)
+            if time.monotonic() > until or (state and alive(state.pid, state.pid_started)):
+                raise ConflictError(
+                    f"an endpoint is already running from {folder}", hint=f"see {STATE} there"
+                ) from None
+            time.sleep(0.05)
+        else:
+            return
 
 
 @contextlib.contextmanager

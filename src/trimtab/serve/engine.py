@@ -1,60 +1,43 @@
 """The endpoint without a network: a request's method, path, headers and body in, a response out.
 
-Picks a route, reads the body by its contract, checks it against the signature, scores, appends to
-the prediction log, and only then answers. Shells (ASGI today) move bytes and nothing else.
+`begin` picks a route and reads the body by its contract; `score` (of `job`) answers many requests
+together; `finish` appends them to the prediction log and only then gives the responses. Shells
+(native HTTP, ASGI) decide when what is scored together, and move bytes.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
 
 from trimtab import ids
-from trimtab.errors import InputError, ModelError, StorageError, TrimtabError
+from trimtab.errors import InputError, TrimtabError
 from trimtab.model.load import Outputs
-from trimtab.serve import frame as bytes_of
-from trimtab.serve import lookups, parse, typed
+from trimtab.serve import contracts, lookups, parse, typed
 from trimtab.serve.answer import Answer, Call, Contract
-from trimtab.serve.frame import Frame
+from trimtab.serve.auth import HEALTH, Gate, scope_of
+from trimtab.serve.contracts import Found
+from trimtab.serve.encoding import WORTH, deflate_for, inflate
+from trimtab.serve.folder import Settings
+from trimtab.serve.job import Failed, Job, Scored, score
+from trimtab.serve.limits import Buckets, Limits
 from trimtab.serve.log import Log
-from trimtab.serve.metrics import Metrics
-from trimtab.serve.oip import Oip
-from trimtab.serve.parse import Checked, Rows
-from trimtab.serve.reply import Refusal, Response, code_of, status_of
+from trimtab.serve.metrics import Counts, Metrics
+from trimtab.serve.record import Recorder
+from trimtab.serve.reply import JSON, Refusal, Response, code_of, refused
 from trimtab.serve.router import Route, Router, Table
 
-MAX_BODY: Final = 16 << 20
-_OTHER_TYPES: Final = ("text/csv", "application/vnd.apache.", "application/x-np", "multipart/")
 _said = logging.getLogger("trimtab.serve")
 
 
-@dataclass(frozen=True)
-class Request:
-    """A prediction request as it arrived; `received_at` in microseconds, `begun` of perf_counter."""
-
-    id: str
-    contract: Contract
-    call: Call
-    received_at: int
-    begun: float
-
-
-@dataclass(frozen=True)
-class Job:
-    """A request that was read and whose rows are numbered; each model checks the rows itself."""
-
-    request: Request
-    table: Table
-    rows: Rows
-    ids: tuple[str, ...]
-    event_times: tuple[int, ...]
-
-
 class Engine:
-    """One endpoint. `handle` is called from one thread; the router may reload beside it."""
+    """One endpoint. Called from one thread, but for `score`; the router may reload beside it.
+
+    `others` tells what other processes of the endpoint counted.
+    """
 
     def __init__(
         self,
@@ -62,92 +45,180 @@ class Engine:
         name: str,
         router: Router,
         log: Log,
-        event_time: Literal["server", "client"] = "server",
+        settings: Settings | None = None,
+        gate: Gate | None = None,
+        environment: Mapping[str, str] | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         self.name = name
         self.router = router
         self.log = log
-        self.event_time = event_time
+        self.settings = settings or Settings(name=name)
+        self.event_time = self.settings.event_time
         self.metrics = metrics or Metrics(name)
+        self.limits = Limits.of(self.settings.limits)
+        self.contracts = contracts.table(name, environment or {})
         self.draining = False
-        self._contracts: dict[str, Contract] = {
-            "/predict": typed.Typed("predict"),
-            "/invocations": typed.Typed("sagemaker"),
-            f"/v2/models/{name}/infer": Oip(),
-        }
+        self.others: Callable[[], Sequence[Counts]] = tuple
+        self._gate = gate
+        self._buckets = Buckets(self.limits.rate)
+        self._recorder = Recorder(log, self.settings, self.metrics)
 
     @property
     def ready(self) -> bool:
         """Whether it answers predictions and will go on to."""
         return self.router.table is not None and not self.draining
 
-    def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
-        """Answer one request; `headers` have lower-case names. Raises nothing."""
-        contract = self._contracts.get(path)
-        if contract is None:
-            return lookups.look(self, method, path)
-        if method != "POST":
-            refusal = Refusal(405, "method", f"{path} takes POST", headers={"allow": "POST"})
-            return _failed(contract, refusal, "")
+    def handle(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, query: str = ""
+    ) -> Response:
+        """Answer one request alone; `headers` have lower-case names. Raises nothing."""
+        found = self.begin(method, path, headers, body, query)
+        return found if isinstance(found, Response) else self.answer((found,))[0]
+
+    def begin(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, query: str = ""
+    ) -> Response | Job:
+        """Read a request: a job to be scored, or at once the response. Raises nothing."""
         begun = time.perf_counter()
+        found = self.contracts.find(method, path)
+        contract = found.contract if found else None
         name = ""
         try:
+            told = self._admit(path, headers) if self._gate is not None else None
+            if found is None:
+                response = lookups.look(self, method, path, headers, body, contracts=self.contracts)
+                return self._packed(response, headers)
             name = _request_id(headers)
-            call = Call(path=path, headers=headers, body=body)
-            request = Request(name, contract, call, ids.now(), begun)
-            response = self._predict(request)
+            call = Call(path, headers, self._body(headers, body), query)
+            return self._read(name, found, call, begun, told)
         except TrimtabError as error:
-            response = _failed(contract, error, name)
+            failure = error
         except Exception:
             _said.exception("request %s failed", name)
-            internal = Refusal(500, "internal", "the endpoint failed on this request")
-            response = _failed(contract, internal, name)
-        self.metrics.observe(contract.name, time.perf_counter() - begun)
-        self.metrics.add("requests_total", contract=contract.name, code=str(response.status))
-        return response
+            failure = Refusal(500, "internal", "the endpoint failed on this request")
+        return self._failed(contract, failure, name, begun)
 
-    def _predict(self, request: Request) -> Response:
+    def answer(self, jobs: Sequence[Job]) -> list[Response]:
+        """Score jobs of one route and contract together, log them, and answer in their order."""
+        return self.finish(score(jobs))
+
+    def finish(self, scored: Sequence[Scored | Failed]) -> list[Response]:
+        """Log what was scored with one append, and only then give the responses, in order."""
+        full = self._recorder.keep([one for one in scored if isinstance(one, Scored)])
+        responses: list[Response] = []
+        for one in scored:
+            if isinstance(one, Failed):
+                self._recorder.refusal(one.job, one.error)
+                responses.append(self.fail(one.job, one.error))
+            elif full is not None:
+                responses += [self.fail(job, full) for job in one.jobs]
+            else:
+                responses += self._replies(one)
+        return responses
+
+    def shadow(self, jobs: Sequence[Job]) -> None:
+        """Score and log what shadows would have answered, under the same prediction ids."""
+        kept = []
+        for route in jobs[0].table.shadows:
+            for one in score([_for_shadow(job, route) for job in jobs]):
+                if isinstance(one, Scored):
+                    kept.append(one)
+                    self._count(one)
+                else:
+                    code = code_of(one.error)
+                    self.metrics.add("shadow_errors_total", model=route.label, error=code)
+        self._recorder.keep_quietly(kept)
+
+    def fail(self, job: Job, error: TrimtabError) -> Response:
+        """The response to a job that will not be scored."""
+        return self._failed(job.contract, error, job.request, job.begun)
+
+    def follow_keys(self) -> None:
+        """Read the keys anew where they were changed."""
+        if self._gate is not None and self._gate.changed():
+            self._gate.reload()
+
+    def _admit(self, path: str, headers: Mapping[str, str]) -> dict[str, str] | None:
+        """Who asks may do so, and not too often; headers for the answer, or None."""
+        scope = scope_of(path, HEALTH.union(self.contracts.health))
+        if scope is None or self._gate is None:
+            return None
+        now = ids.now()
+        return self._buckets.take(self._gate.check(headers, scope, now), now) or None
+
+    def _body(self, headers: Mapping[str, str], body: bytes) -> bytes:
+        """The body within its limit, inflated."""
+        self.limits.check_body(len(body))
+        encoding = headers.get("content-encoding")
+        if encoding is None:
+            return body
+        return inflate(body, encoding, self.limits.inflated_cap(len(body)))
+
+    def _packed(self, response: Response, headers: Mapping[str, str]) -> Response:
+        """The response, compressed where the client wants that and it is worth it."""
+        accepted = headers.get("accept-encoding")
+        if accepted is None or len(response.body) < WORTH:
+            return response
+        body, encoding = deflate_for(accepted, response.body)
+        if not encoding:
+            return response
+        response.headers["content-encoding"] = encoding
+        response.headers["vary"] = "accept-encoding"
+        return msgspec.structs.replace(response, body=body)
+
+    def _read(
+        self, name: str, found: Found, call: Call, begun: float, told: dict[str, str] | None
+    ) -> Job:
         table = self.router.table
         if table is None:
             raise Refusal(503, "not_ready", "no model is loaded", hint=self.router.error)
-        _check_form(request.call.headers, request.call.body)
-        route = table.pick(request.call.headers.get("x-route-key") or request.id)
+        request = name or ids.new_id()
+        route = self._route(table, found, call, request)
+        job = Job(request, found.contract, call, table, route, ids.now(), begun, (), told=told)
         try:
-            job = self._read(request, table, route)
-            checked, outputs = _score(job, route)
+            self._take(job, made=not name)
         except InputError as error:
-            self._log_refusal(request, route, error)
+            self._recorder.refusal(job, error)
             raise
-        except ModelError as error:
-            failed = Refusal(500, "model", error.message, hint=error.hint)
-            self._log_refusal(request, route, failed)
-            raise failed from error
-        self.log.append([_frame(self.name, job, route, checked, outputs)])
-        self._count(route, checked)
-        answer = Answer(
-            name=self.name,
-            label=route.label,
-            request=request.id,
-            ids=job.ids,
-            signature=route.model.signature,
-            outputs=outputs,
-            options=job.rows.options,
-        )
-        written = request.contract.write(answer)
-        return replace(
-            written,
-            headers={**written.headers, "x-request-id": request.id, "x-model-version": route.label},
-            after=(lambda: self._shadow(job)) if table.shadows else None,
+        self.limits.check_rows(job.count)
+        return job
+
+    def _route(self, table: Table, found: Found, call: Call, request: str) -> Route:
+        """The route of a request: the one it names, or the one that its key falls on."""
+        if found.version is not None:
+            return contracts.route_of(table, found.version)
+        wanted = call.headers.get("x-route")
+        if wanted is not None:
+            for route in table.routes:
+                if wanted in (route.role, route.label):
+                    return route
+            raise Refusal(404, "not_found", "this endpoint has no route of the name in x-route")
+        if len(table.routes) == 1:
+            return table.routes[0]
+        sticky = self.settings.sticky
+        return table.pick(
+            (sticky and _cell(call, sticky)) or call.headers.get("x-route-key") or request
         )
 
-    def _read(self, request: Request, table: Table, route: Route) -> Job:
-        rows = request.contract.read(request.call, route.model.signature)
-        numbered = rows.ids or [ids.new_id() for _ in range(rows.count)]
-        times = self._event_times(request.call.headers, rows)
-        return Job(request=request, table=table, rows=rows, ids=tuple(numbered), event_times=times)
+    def _take(self, job: Job, *, made: bool) -> None:
+        """Read the rows: the short way where that is possible."""
+        if job.contract is self.contracts.typed and _is_plain(job.call.headers):
+            taken = job.route.fast.read(job.call.body)
+            if taken is not None:
+                job.taken = taken
+                count = len(taken.rows)
+                # One row of a request that we named may bear its name: one id less to make.
+                alone = (job.request,) if made and count == 1 else None
+                job.ids = taken.ids or alone or tuple([ids.new_id() for _ in taken.rows])
+                return
+        rows = job.contract.read(job.call, job.route.model.signature)
+        job.checked = job.route.checker.check(rows, job.table.known)
+        job.ids = tuple(rows.ids or [ids.new_id() for _ in range(rows.count)])
+        job.event_times = self._event_times(job.call.headers, rows)
+        job.options = rows.options
 
-    def _event_times(self, headers: Mapping[str, str], rows: Rows) -> tuple[int, ...]:
+    def _event_times(self, headers: Mapping[str, str], rows: parse.Rows) -> tuple[int, ...]:
         header = headers.get("x-event-time")
         if rows.event_times is None and header is None:
             return ()
@@ -162,88 +233,81 @@ class Engine:
         moment: str | int = int(header) if header and header.isdecimal() else str(header)
         return (typed.read_time(moment),) * rows.count
 
-    def _shadow(self, job: Job) -> None:
-        """Score and log what shadows would have answered, under the same prediction ids."""
-        frames = []
-        for route in job.table.shadows:
-            again = replace(job, request=replace(job.request, begun=time.perf_counter()))
-            try:
-                checked, outputs = _score(again, route)
-            except TrimtabError as error:
-                self.metrics.add("shadow_errors_total", model=route.label, error=code_of(error))
-                continue
-            frames.append(_frame(self.name, again, route, checked, outputs))
-            self._count(route, checked)
-        if frames:
-            self._append_quietly(frames)
+    def _replies(self, one: Scored) -> list[Response]:
+        """The responses of jobs that were scored together."""
+        self._count(one)
+        route = one.jobs[0].route
+        responses, start = [], 0
+        for job in one.jobs:
+            outputs = one.outputs
+            if len(one.jobs) > 1:
+                end = start + job.count
+                outputs = Outputs(outputs.score[start:end], outputs.decision[start:end])
+                start = end
+            answer = Answer(
+                self.name,
+                route.label,
+                job.request,
+                job.ids,
+                route.model.signature,
+                outputs,
+                job.options,
+            )
+            response = job.contract.write(answer)
+            response.headers["x-request-id"] = job.request
+            response.headers["x-model-version"] = route.label
+            if job.told is not None:
+                response.headers.update(job.told)
+            if "accept-encoding" in job.call.headers:
+                response = self._packed(response, job.call.headers)
+            self.metrics.answered(job.contract.name, 200, time.perf_counter() - job.begun)
+            responses.append(response)
+        return responses
 
-    def _log_refusal(self, request: Request, route: Route, error: TrimtabError) -> None:
-        place = f" in {error.column}" if isinstance(error, InputError) and error.column else ""
-        frame = Frame(
-            ids=(),
-            request=request.id,
-            received_at=request.received_at,
-            endpoint=self.name,
-            role=route.role,
-            model=route.digest,
-            label=route.label,
-            contract=request.contract.name,
-            status=status_of(error),
-            latency_us=_spent(request),
-            error=code_of(error) + place,
+    def _failed(
+        self, contract: Contract | None, error: TrimtabError, request: str, begun: float
+    ) -> Response:
+        if contract is None:
+            return refused(error)
+        response = contract.fail(error)
+        if request:
+            response.headers["x-request-id"] = request
+        self.metrics.answered(contract.name, response.status, time.perf_counter() - begun)
+        return response
+
+    def _count(self, one: Scored) -> None:
+        route, checked = one.jobs[0].route, one.checked
+        self.metrics.scored(
+            route.role,
+            route.label,
+            requests=len(one.jobs),
+            rows=checked.count,
+            runs=one.runs,
+            waited=one.waited,
+            spent=one.spent,
         )
-        self._append_quietly([frame])
-
-    def _append_quietly(self, frames: list[Frame]) -> None:
-        """Log what no answer depends on: a full disk is counted and does not change the answer."""
-        try:
-            self.log.append(frames)
-        except StorageError:
-            self.metrics.add("unlogged_frames_total", len(frames))
-
-    def _count(self, route: Route, checked: Checked) -> None:
-        self.metrics.add("rows_total", checked.count, role=route.role, model=route.label)
         for column, count in checked.unseen.items():
             self.metrics.add("unseen_categories_total", count, model=route.label, column=column)
 
 
-def _score(job: Job, route: Route) -> tuple[Checked, Outputs]:
-    checked = route.checker.check(job.rows, job.table.known)
-    return checked, route.model.predict(checked.arrays)
-
-
-def _frame(endpoint: str, job: Job, route: Route, checked: Checked, outputs: Outputs) -> Frame:
-    score = outputs.score
-    return Frame(
-        ids=job.ids,
-        request=job.request.id,
-        received_at=job.request.received_at,
-        endpoint=endpoint,
-        role=route.role,
-        model=route.digest,
-        label=route.label,
-        contract=job.request.contract.name,
-        latency_us=_spent(job.request),
-        event_times=job.event_times,
-        numbers=bytes_of.pack_numbers(
-            {name: x for name, x in checked.arrays.items() if name not in checked.words}
-        ),
-        words=checked.words,
-        context=checked.context,
-        score=score.astype("<f4", copy=False).tobytes(),
-        width=score.shape[1] if score.ndim == 2 else 1,
-        decision=outputs.decision,
+def _for_shadow(job: Job, route: Route) -> Job:
+    """The same request for another model, read anew where that takes other columns."""
+    mine, theirs = job.route.model.signature, route.model.signature
+    same = (mine.inputs, mine.context) == (theirs.inputs, theirs.context)
+    return msgspec.structs.replace(
+        job,
+        route=route,
+        begun=time.perf_counter(),
+        taken=job.taken if same else None,
+        checked=job.checked if same else None,
     )
 
 
-def _spent(request: Request) -> int:
-    return int((time.perf_counter() - request.begun) * 1e6)
-
-
 def _request_id(headers: Mapping[str, str]) -> str:
+    """The request's id as the client gave it, "" where it gave none."""
     given = headers.get("x-request-id")
     if given is None:
-        return ids.new_id()
+        return ""
     if not 0 < len(given) <= parse.MAX_ID or not given.isprintable():
         raise Refusal(
             400,
@@ -253,32 +317,23 @@ def _request_id(headers: Mapping[str, str]) -> str:
     return given
 
 
-def _check_form(headers: Mapping[str, str], body: bytes) -> None:
-    if len(body) > MAX_BODY:
-        raise too_large()
-    kind = headers.get("content-type", "").lower()
-    binary = "inference-header-content-length" in headers
-    if binary or kind.startswith(_OTHER_TYPES) or "content-encoding" in headers:
-        raise Refusal(
-            415,
-            "content_type",
-            "this endpoint reads JSON only, neither compressed nor binary",
-            hint="send content-type: application/json",
-        )
-
-
-def too_large() -> Refusal:
-    """The refusal of a body above 16 MiB."""
-    return Refusal(
-        413,
-        "body_too_large",
-        f"the body is larger than {MAX_BODY >> 20} MiB",
-        hint="send several requests",
+def _is_plain(headers: Mapping[str, str]) -> bool:
+    """Whether nothing in the head asks for more than JSON in and JSON out."""
+    return (
+        headers.get("content-type", JSON) == JSON
+        and "x-event-time" not in headers
+        and headers.get("accept", "*/*") in ("*/*", JSON)
     )
 
 
-def _failed(contract: Contract, error: TrimtabError, request: str) -> Response:
-    response = contract.fail(error)
-    if not request:
-        return response
-    return replace(response, headers={**response.headers, "x-request-id": request})
+def _cell(call: Call, name: str) -> str | None:
+    """A header, or a field of the first row in JSON, as text."""
+    if name.lower() in call.headers:
+        return call.headers[name.lower()]
+    try:
+        body = msgspec.json.decode(call.body)
+        row = body.get("row") or (body.get("rows") or body["instances"])[0]
+        value = row[name]
+    except (msgspec.MsgspecError, LookupError, TypeError, AttributeError, UnicodeDecodeError):
+        return None
+    return None if value is None else str(value)

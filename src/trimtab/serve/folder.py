@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from trimtab.access import AuthConfig, LimitsConfig
 from trimtab.errors import NotFoundError, UsageError
 
 SETTINGS: Final = "endpoint.json"
@@ -20,7 +21,11 @@ DRAIN_SECONDS: Final = 2.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`endpoint.json`. `log` is a folder, absolute or in the endpoint's own; port 0 picks one."""
+    """`endpoint.json`. `log` is a folder, absolute or in the endpoint's own; port 0 picks one.
+
+    `workers` is the number of processes that answer. `sticky` names the header or the column whose
+    value keeps a request on one route.
+    """
 
     name: str
     project: str = ""
@@ -28,6 +33,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     port: int = 0
     event_time: Literal["server", "client"] = "server"
     log: str = "log"
+    workers: int = 1
+    pii: dict[str, Literal["drop", "hash", "mask"]] = {}
+    sample: dict[str, float] = {}
+    disk_full: Literal["refuse", "drop"] = "refuse"
+    sticky: str = ""
+    auth: AuthConfig = AuthConfig()
+    limits: LimitsConfig = LimitsConfig()
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):

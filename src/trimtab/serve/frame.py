@@ -47,10 +47,11 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The rows of one or more requests as one model answered them together; times in microseconds.
 
     `parts` tells the requests apart, in the order of their rows; it is empty where there is one
-    only. `request`, `received_at` and `latency_us` are those of the first. `numbers` holds one little-endian float64 array per number or boolean column (NaN for null),
-    `words` the texts with their nulls, `context` what was sent along and not scored. `score` is a
-    little-endian float32 matrix of `width` values per row. `event_times` is empty where they equal
-    `received_at`. A request refused for its content has no rows, its HTTP status and an `error`.
+    only. `request`, `received_at` and `latency_us` are those of the first. `numbers` holds one
+    little-endian float64 array per number or boolean column (NaN for null), `words` the texts with
+    their nulls, `context` what was sent along and not scored. `score` is a little-endian float32
+    matrix of `width` values per row. `event_times` is empty where they equal `received_at`. A
+    request refused for its content has no rows, its HTTP status and an `error`.
     """
 
     ids: tuple[str, ...]

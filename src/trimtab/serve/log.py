@@ -8,7 +8,7 @@ disk refuses leaves nothing visible behind.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -120,11 +120,21 @@ def read(
         new[path.name] = start
         waiting = path.stat().st_size - start
         if max_bytes > 0 and waiting > 0:
-            found, new[path.name] = _read_segment(path, start, max_bytes)
+            found, new[path.name] = read_segment(path, start, max_bytes)
             frames += found
             # A segment left in the middle is finished before the next one begins.
             max_bytes = max_bytes - waiting if waiting < max_bytes else 0
     return frames, new
+
+
+def read_all(folder: Path) -> Iterator[Frame]:
+    """Every whole frame of a log, in the order of its segments."""
+    cursor: dict[str, int] = {}
+    while True:
+        found, cursor = read(folder, cursor)
+        if not found:
+            return
+        yield from found
 
 
 def segments(folder: Path) -> list[Path]:
@@ -132,7 +142,11 @@ def segments(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{SUFFIX}"))
 
 
-def _read_segment(path: Path, start: int, max_bytes: int) -> tuple[list[Frame], int]:
+def read_segment(path: Path, start: int, max_bytes: int) -> tuple[list[Frame], int]:
+    """Whole frames of one segment from `start`, up to about `max_bytes`, and where they end.
+
+    Nothing moves where no whole frame follows. Raises IntegrityError, FileNotFoundError.
+    """
     with path.open("rb") as stream:
         while True:
             stream.seek(start)

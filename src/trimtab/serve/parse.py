@@ -44,20 +44,29 @@ class Rows:
     options: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Checked:
     """Rows that a model accepts.
 
-    `arrays` are what it scores (float64 with NaN for null, object arrays of str with "" for null);
-    `words` the texts with their nulls, `context` the columns that are only logged; `unseen` counts
-    categories that training did not see, by column.
+    `numbers` is float64 [columns, rows] of the number and boolean inputs in the signature's order,
+    NaN for null; `words` are the texts with their nulls, in order as well; `context` the columns
+    that are only logged; `unseen` counts categories that training did not see, by column.
     """
 
     count: int
-    arrays: dict[str, NDArray[Any]]
+    numbers: NDArray[np.float64]
     words: dict[str, list[str | None]] = field(default_factory=dict)
     context: dict[str, list[Any]] = field(default_factory=dict)
     unseen: dict[str, int] = field(default_factory=dict)
+
+    def take(self, start: int, end: int) -> Checked:
+        """The rows from `start` up to `end`; their unseen categories are not counted again."""
+        return Checked(
+            count=end - start,
+            numbers=self.numbers[:, start:end],
+            words={name: values[start:end] for name, values in self.words.items()},
+            context={name: values[start:end] for name, values in self.context.items()},
+        )
 
 
 class Checker:
@@ -82,12 +91,10 @@ class Checker:
             raise InputError("the request holds no rows", hint="send at least one row")
         if not columns.keys() <= self.names:
             self._refuse_unknown(columns, self.names.union(known))
-        checked = Checked(count=rows.count, arrays={})
         for column in self.inputs:
             if column.name not in columns:
                 raise _wrong(column, msgspec.UNSET, 0)
-        if self.numbers:
-            checked.arrays.update(_numbers(self.numbers, rows))
+        checked = Checked(count=rows.count, numbers=_numbers(self.numbers, rows))
         for column in self.words:
             self._take_words(checked, column, columns[column.name])
         for column in self.context:
@@ -97,9 +104,6 @@ class Checker:
 
     def _take_words(self, checked: Checked, column: Column, values: list[Any]) -> None:
         _check_words(column, values)
-        words = np.empty(len(values), dtype=object)
-        words[:] = ["" if value is None else value for value in values]
-        checked.arrays[column.name] = words
         checked.words[column.name] = values
         if seen := self.known.get(column.name):
             unseen = [
@@ -182,8 +186,10 @@ def check_time(moment: int, row: int | None = None) -> int:
     return moment
 
 
-def _numbers(inputs: list[Column], rows: Rows) -> dict[str, NDArray[np.float64]]:
-    """Number and boolean columns as one float64 array each, checked as one matrix."""
+def _numbers(inputs: list[Column], rows: Rows) -> NDArray[np.float64]:
+    """Number and boolean columns as one checked matrix."""
+    if not inputs:
+        return np.empty((0, rows.count))
     lists = [rows.columns[column.name] for column in inputs]
     for column, values in zip(inputs, lists, strict=True):
         accepted = _NUMBERS[column.kind]
@@ -195,7 +201,7 @@ def _numbers(inputs: list[Column], rows: Rows) -> dict[str, NDArray[np.float64]]
         matrix = np.array(lists, dtype=np.float64)
     except OverflowError:  # an integer beyond 64-bit floats
         matrix = np.array([[_as_float(value) for value in values] for values in lists])
-    fits = np.abs(matrix) <= _FLOAT32  # False for NaN, which is how null arrives
+    fits = fit(matrix)
     if not fits.all():
         for place, row in np.argwhere(~fits).tolist():
             if lists[place][row] is not None:
@@ -205,7 +211,38 @@ def _numbers(inputs: list[Column], rows: Rows) -> dict[str, NDArray[np.float64]]
                     row=row,
                     column=inputs[place].name,
                 )
-    return {column.name: matrix[place] for place, column in enumerate(inputs)}
+    return matrix
+
+
+def fit(matrix: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which numbers a 32-bit float holds; False for NaN, which is how null arrives."""
+    found: NDArray[np.bool_] = np.abs(matrix) <= _FLOAT32
+    return found
+
+
+def join(parts: list[Checked]) -> Checked:
+    """Rows of several requests for one model as one table, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    unseen: dict[str, int] = {}
+    for part in parts:
+        for name, count in part.unseen.items():
+            unseen[name] = unseen.get(name, 0) + count
+    sent = dict.fromkeys(name for part in parts for name in part.context)
+    return Checked(
+        count=sum(part.count for part in parts),
+        numbers=np.concatenate([part.numbers for part in parts], axis=1),
+        words={
+            name: [value for part in parts for value in part.words[name]] for name in parts[0].words
+        },
+        context={
+            name: [
+                value for part in parts for value in part.context.get(name) or [None] * part.count
+            ]
+            for name in sent
+        },
+        unseen=unseen,
+    )
 
 
 def _as_float(value: Any) -> float:

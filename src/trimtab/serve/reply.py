@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -13,15 +12,13 @@ from trimtab.errors import InputError, TrimtabError
 JSON: Final = "application/json"
 
 
-@dataclass(frozen=True)
-class Response:
-    """An answer. The shell calls `after`, where there is one, once the answer has left."""
+class Response(msgspec.Struct, frozen=True, gc=False):
+    """An answer; `headers` have lower-case names and hold neither length nor type."""
 
     status: int
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = {}
     content_type: str = JSON
-    after: Callable[[], None] | None = None
 
 
 class Refusal(TrimtabError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,9 @@ from trimtab.errors import ModelError, NotFoundError, TrimtabError
 from trimtab.model.digest import check_digest
 from trimtab.model.load import LoadedModel, load
 from trimtab.serve import routes as routes_in
+from trimtab.serve.fast import Fast
 from trimtab.serve.parse import Checker
+from trimtab.serve.privacy import Rule, Rules, read_key
 from trimtab.serve.routes import FILE, Role, RouteSpec
 
 RETRY_SECONDS: Final = 5.0
@@ -26,14 +28,22 @@ RETRY_SECONDS: Final = 5.0
 
 @dataclass(frozen=True)
 class Route:
-    """A loaded route. `upto` is the end of its share of [0, 1)."""
+    """A loaded route. `upto` is the end of its share of [0, 1).
+
+    `most` rows are scored in one run of the model; `slow` ones run in a thread of their own.
+    `rules` say what of a row may be logged.
+    """
 
     role: Role
     digest: str
     label: str
     model: LoadedModel
     checker: Checker
+    fast: Fast
     upto: float = 0.0
+    most: int = 32
+    slow: bool = False
+    rules: Rules = field(default_factory=Rules)
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,9 @@ class Table:
 class Router:
     """The current table of an endpoint's folder; `reload` may run in a thread beside requests."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pii: Mapping[str, Rule] | None = None) -> None:
         self.folder = folder
+        self._pii = dict(pii or {})
         self.table: Table | None = None
         self.previous: Table | None = None
         self.error = ""
@@ -84,7 +95,7 @@ class Router:
             self.error = f"there is no {FILE} in {self.folder}"
             return False
         try:
-            table = build(self.folder, _loaded(self.table, self.previous))
+            table = build(self.folder, _loaded(self.table, self.previous), self._pii)
         except (TrimtabError, OSError) as error:
             self.error = str(error) or type(error).__name__
             return False
@@ -100,7 +111,9 @@ class Router:
         return status.st_mtime_ns, status.st_ino, status.st_size
 
 
-def build(folder: Path, loaded: Mapping[str, Route]) -> Table:
+def build(
+    folder: Path, loaded: Mapping[str, Route], pii: Mapping[str, Rule] | None = None
+) -> Table:
     """Read `routes.json` and load every model that `loaded` (by digest) does not hold.
 
     Raises UsageError, ModelError, IntegrityError, NotFoundError or OSError.
@@ -114,7 +127,7 @@ def build(folder: Path, loaded: Mapping[str, Route]) -> Table:
     ready = dict(loaded)
     for spec in (*file.routes, *file.shadow):
         if spec.model not in ready:
-            ready[spec.model] = _load(folder, spec)
+            ready[spec.model] = _load(folder, spec, pii or {})
     routes, upto = [], 0.0
     for spec in file.routes:
         upto += spec.weight / total
@@ -130,7 +143,7 @@ def build(folder: Path, loaded: Mapping[str, Route]) -> Table:
     )
 
 
-def _load(folder: Path, spec: RouteSpec) -> Route:
+def _load(folder: Path, spec: RouteSpec, pii: Mapping[str, Rule]) -> Route:
     place = folder / spec.folder  # an absolute path stays as it is
     check_digest(place, spec.model)
     model = load(place)
@@ -140,18 +153,16 @@ def _load(folder: Path, spec: RouteSpec) -> Route:
         label=spec.label,
         model=model,
         checker=Checker(model.signature),
+        fast=Fast(model.signature),
+        slow=model.signature.engine != "onnx",
+        rules=Rules.compile(
+            pii, model.signature, read_key(folder) if "hash" in pii.values() else b""
+        ),
     )
 
 
 def _named(route: Route, spec: RouteSpec, upto: float) -> Route:
-    return Route(
-        role=spec.role,
-        digest=route.digest,
-        label=spec.label,
-        model=route.model,
-        checker=route.checker,
-        upto=upto,
-    )
+    return replace(route, role=spec.role, label=spec.label, upto=upto)
 
 
 def _loaded(*tables: Table | None) -> dict[str, Route]:

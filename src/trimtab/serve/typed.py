@@ -1,4 +1,4 @@
-"""The endpoint's own JSON: `/predict`, and SageMaker's `/invocations` in the same shape.
+"""The endpoint's own contract: `POST /predict`, typed JSON in three shapes or a table.
 
 `{"row": {...}}`, `{"rows": [{...}, ...]}` or `{"columns": {name: [...]}}`, with optional `ids` and
 `event_time` (one per row) beside it. docs/serving.md is the specification.
@@ -11,65 +11,93 @@ from typing import Any, Final
 from trimtab import ids
 from trimtab.errors import InputError, TrimtabError
 from trimtab.model.signature import Signature
-from trimtab.serve import parse
+from trimtab.serve import formats, parse
 from trimtab.serve.answer import Answer, Call
+from trimtab.serve.formats import Form
 from trimtab.serve.parse import Rows
 from trimtab.serve.reply import Response, encode, refused
 
-_SHAPES: Final = ("row", "rows", "columns")
-_KEYS: Final = frozenset({*_SHAPES, "ids", "id", "event_time"})
+SHAPES: Final = ("row", "rows", "columns")
+_NAMED: Final = Form("json", header=True)
+_KEYS: Final = frozenset({*SHAPES, "ids", "id", "event_time"})
 
 
 class Typed:
-    """The typed JSON contract under one of its names."""
+    """The typed contract under its name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def read(self, call: Call, signature: Signature) -> Rows:
         """The rows of a body; raises Refusal or InputError."""
-        request = parse.decode_json(call.body)
-        if not isinstance(request, dict):
-            raise InputError("the body is not an object", hint='send {"rows": [{...}]}')
-        given = [key for key in _SHAPES if key in request]
-        for key in request:
-            if key not in _KEYS:
-                raise InputError(
-                    f"unknown key {key[:80]!r}",
-                    hint='send {"rows": [{...}]}, {"row": {...}} or {"columns": {...}}, '
-                    "with ids and event_time beside it",
-                )
-        if len(given) != 1:
-            raise InputError(
-                f"the body has {' and '.join(given) or 'no rows'}",
-                hint="send exactly one of row, rows and columns",
-            )
-        columns, count = _columns(given[0], request[given[0]])
+        if formats.plain(call.headers):
+            return rows(parse.decode_json(call.body))
+        form = formats.sent(call.headers.get("content-type", ""))
+        reply = formats.wanted(call.headers.get("accept", ""), _NAMED)
+        if form.kind == "json":
+            found = rows(parse.decode_json(call.body))
+        else:
+            found, _ = formats.read(form, call.body, signature)
         return Rows(
-            columns=columns,
-            count=count,
-            ids=_ids(request, count),
-            event_times=_times(request.get("event_time"), count),
+            columns=found.columns,
+            count=found.count,
+            ids=found.ids,
+            event_times=found.event_times,
+            options=None if reply.kind == "json" else reply,
         )
 
     def write(self, answer: Answer) -> Response:
-        """`{"model", "model_version", "predictions": [{"id", "decision", "score"}]}`."""
-        body = encode(
-            {
-                "model": answer.name,
-                "model_version": answer.label,
-                "request_id": answer.request,
-                "predictions": _predictions(answer),
-            }
-        )
-        return Response(status=200, body=body)
+        """`{"model", "model_version", "predictions": [{"id", "decision", "score"}]}`, or a table."""
+        if isinstance(answer.options, Form):
+            return formats.write(answer.options, answer)
+        return write(answer)
 
     def fail(self, error: TrimtabError) -> Response:
         """The usual error object."""
         return refused(error)
 
 
-def _predictions(answer: Answer) -> list[dict[str, Any]]:
+def rows(request: Any) -> Rows:
+    """The rows of a decoded body; raises Refusal or InputError."""
+    if not isinstance(request, dict):
+        raise InputError("the body is not an object", hint='send {"rows": [{...}]}')
+    given = [key for key in SHAPES if key in request]
+    for key in request:
+        if key not in _KEYS:
+            raise InputError(
+                f"unknown key {key[:80]!r}",
+                hint='send {"rows": [{...}]}, {"row": {...}} or {"columns": {...}}, '
+                "with ids and event_time beside it",
+            )
+    if len(given) != 1:
+        raise InputError(
+            f"the body has {' and '.join(given) or 'no rows'}",
+            hint="send exactly one of row, rows and columns",
+        )
+    columns, count = _columns(given[0], request[given[0]])
+    return Rows(
+        columns=columns,
+        count=count,
+        ids=_ids(request, count),
+        event_times=_times(request.get("event_time"), count),
+    )
+
+
+def write(answer: Answer) -> Response:
+    """The reply in JSON."""
+    body = encode(
+        {
+            "model": answer.name,
+            "model_version": answer.label,
+            "request_id": answer.request,
+            "predictions": predictions(answer),
+        }
+    )
+    return Response(status=200, body=body)
+
+
+def predictions(answer: Answer) -> list[dict[str, Any]]:
+    """One object per row: `id` and `decision` with `score` (and `scores` by label), or `value`."""
     task, score = answer.signature.task, answer.outputs.score.tolist()
     rows = zip(answer.ids, answer.outputs.decision, score, strict=True)
     if task == "regression":
@@ -125,7 +153,8 @@ def _ids(request: dict[str, Any], count: int) -> list[str] | None:
         raise InputError(f"ids is not a list of {count} ids, one per row", column="ids")
     found = [parse.check_id(value, row) for row, value in enumerate(given)]
     if len(set(found)) != count:
-        row = next(i for i, name in enumerate(found) if name in found[:i])
+        first = {name: row for row, name in reversed(list(enumerate(found)))}
+        row = next(i for i, name in enumerate(found) if first[name] != i)
         raise InputError("an id is given twice", row=row, column="ids")
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from trimtab.access import Scope
 from trimtab.config import Config
 from trimtab.loop.reports import Report
 from trimtab.store.records import (
@@ -160,6 +161,41 @@ class EndpointShown(Report, frozen=True, kw_only=True):
     rollouts: list[Rollout]
     incidents: list[Incident]
     windows: list[Window]
+
+
+class KeyShown(Report, frozen=True, kw_only=True):
+    """What may be told of a key; `expires_at` is 0 for never."""
+
+    id: str
+    name: str
+    scopes: list[Scope]
+    created_at: int
+    expires_at: int
+    rate: str
+
+
+class Keys(Report, frozen=True, kw_only=True):
+    """The keys of an endpoint; `asked` is whether it asks for one at all."""
+
+    endpoint: str
+    asked: bool
+    keys: list[KeyShown]
+
+
+class KeyMade(Report, frozen=True, kw_only=True):
+    """A new key. `secret` is the key itself: it is told here and kept nowhere."""
+
+    endpoint: str
+    key: KeyShown
+    secret: str
+
+
+class KeyRemoved(Report, frozen=True, kw_only=True):
+    """A key that opens nothing any more, and how many are left."""
+
+    endpoint: str
+    key: KeyShown
+    left: int
 
 
 class Incidents(Report, frozen=True, kw_only=True):

@@ -7,13 +7,13 @@ A web page anywhere can make a browser send requests to loopback. A foreign name
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trimtab.errors import RefusedError, UsageError
+from trimtab.serve.auth import is_loopback
 from trimtab.server.failure import failed
 
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
@@ -29,17 +29,6 @@ _HEADERS: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine alone."""
-    name = host.strip("[]").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 class Guard:

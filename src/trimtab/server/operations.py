@@ -257,6 +257,36 @@ ENDPOINTS_SHOW: Final = Operation(
     response=answers.EndpointShown,
     handler="endpoints:show",
 )
+KEYS_LS: Final = Operation(
+    name="endpoints.keys.ls",
+    method="GET",
+    path="/endpoints/{name}/keys",
+    summary="Who has a key to an endpoint.",
+    request=asked.Named,
+    response=answers.Keys,
+    handler="keys:ls",
+)
+KEYS_ADD: Final = Operation(
+    name="endpoints.keys.add",
+    method="POST",
+    path="/endpoints/{name}/keys",
+    summary="Make a key to an endpoint; it is told once.",
+    request=asked.KeyWanted,
+    response=answers.KeyMade,
+    handler="keys:add",
+    mutates=True,
+    status=201,
+)
+KEYS_RM: Final = Operation(
+    name="endpoints.keys.rm",
+    method="POST",
+    path="/endpoints/{name}/keys/{key}/remove",
+    summary="Remove a key: it opens nothing from then on.",
+    request=asked.KeyNamed,
+    response=answers.KeyRemoved,
+    handler="keys:rm",
+    mutates=True,
+)
 INCIDENTS_LS: Final = Operation(
     name="incidents.ls",
     method="GET",
@@ -326,6 +356,9 @@ TABLE: Final[tuple[Operation[Any, Any], ...]] = (
     MODELS_SHOW,
     ENDPOINTS_LS,
     ENDPOINTS_SHOW,
+    KEYS_LS,
+    KEYS_ADD,
+    KEYS_RM,
     INCIDENTS_LS,
     INCIDENTS_SHOW,
     INCIDENTS_RESOLVE,

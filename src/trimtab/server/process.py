@@ -23,8 +23,8 @@ import uvicorn
 from trimtab import ids
 from trimtab.errors import ConflictError, RefusedError, TrimtabError, UsageError
 from trimtab.loop.project import Project
+from trimtab.serve.auth import is_loopback
 from trimtab.server.app import build
-from trimtab.server.guard import is_loopback
 
 PORT: Final = 8746
 LOCK: Final = "up.json"

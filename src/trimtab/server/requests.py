@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from trimtab.access import Scope
+
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The base of every request."""
@@ -42,6 +44,26 @@ class Named(Request, frozen=True, kw_only=True):
     """Something by its name."""
 
     name: str
+
+
+class KeyWanted(Request, frozen=True, kw_only=True):
+    """A key to make for the endpoint `name`: what it is called, what it opens, how long, how often.
+
+    `expires` is a span such as "90d", "" for never; `rate` is "100/s", "" for the endpoint's own.
+    """
+
+    name: str
+    key: str
+    scopes: tuple[Scope, ...] = ("infer",)
+    expires: str = ""
+    rate: str = ""
+
+
+class KeyNamed(Request, frozen=True, kw_only=True):
+    """A key of the endpoint `name`, by its name, its id or the beginning of it."""
+
+    name: str
+    key: str
 
 
 class Identified(Request, frozen=True, kw_only=True):

@@ -13,14 +13,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from trimtab.errors import TrimtabError
 from trimtab.model import golden, signature
 from trimtab.model.decide import decide
 from trimtab.model.digest import folder_digest
 from trimtab.model.golden import Golden
 from trimtab.model.signature import Column, Signature
 from trimtab.serve import routes
+from trimtab.serve.answer import Answer, Call, Contract
 from trimtab.serve.engine import Engine
 from trimtab.serve.log import Log
+from trimtab.serve.reply import Response
 from trimtab.serve.router import Router
 from trimtab.serve.routes import RoutesFile, RouteSpec
 
@@ -139,5 +142,33 @@ def post(engine) -> Callable[..., tuple[int, Any]]:
         named = {key.replace("_", "-"): value for key, value in headers.items()}
         response = to.handle("POST", path, named, data)
         return response.status, msgspec.json.decode(response.body)
+
+    return send
+
+
+@pytest.fixture
+def signed() -> Signature:
+    """The signature of that endpoint's model."""
+    return SIGNED
+
+
+@pytest.fixture
+def speak(engine) -> Callable[..., Response]:
+    """A contract alone: it reads a body, the champion answers, it writes. Rows are p0, p1, ..."""
+
+    def send(contract: Contract, body: Any, headers: Any = (), path: str = "/") -> Response:
+        route = engine.router.table.routes[0]
+        signed = route.model.signature
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        try:
+            rows = contract.read(Call(path, dict(headers), data), signed)
+            checked = route.checker.check(rows)
+            outputs = route.model.predict_packed(checked.numbers, list(checked.words.values()))
+        except TrimtabError as error:
+            return contract.fail(error)
+        ids = tuple(rows.ids or [f"p{i}" for i in range(rows.count)])
+        return contract.write(
+            Answer("loans", route.label, "r1", ids, signed, outputs, rows.options)
+        )
 
     return send

@@ -1,10 +1,8 @@
 import asyncio
 import json
 
-from trimtab.serve import log, routes
+from trimtab.serve import log
 from trimtab.serve.asgi import App
-from trimtab.serve.engine import MAX_BODY
-from trimtab.serve.routes import RoutesFile
 
 ROW = {"income": 10.0, "debt": 1.0, "owner": True, "purpose": "car", "region": "n"}
 
@@ -40,7 +38,7 @@ def test_a_body_in_pieces_is_answered_once_it_is_whole(engine):
 
 
 def test_a_body_above_the_limit_is_not_read_to_its_end(engine):
-    chunk = b"x" * (MAX_BODY // 2)
+    chunk = b"x" * (engine.limits.body // 2)
     sent, unread = ask(engine, [chunk] * 6)
     assert sent[0][0]["status"] == 413
     assert (b"connection", b"close") in sent[0][0]["headers"]
@@ -65,12 +63,21 @@ def test_a_draining_endpoint_asks_to_close(engine):
     assert (b"connection", b"close") in sent[0][0]["headers"]
 
 
-def test_a_shadow_runs_after_the_answer_has_left(engine, endpoint, spec):
-    (champion,) = routes.read(endpoint).routes
-    shadow = spec("loans@v2", bias=1.0, role="shadow")
-    file = RoutesFile(version=2, name="loans", routes=(champion,), shadow=(shadow,))
-    routes.write(endpoint, file)
-    assert engine.router.reload()
-    sent, _ = ask(engine, [json.dumps({"row": ROW}).encode()])
-    assert sent[-1][1] == ["champion"]
-    assert [frame.role for frame in log.read(engine.log.folder)[0]] == ["champion", "shadow"]
+def test_requests_that_arrive_together_are_scored_together(engine):
+    async def run():
+        app, body = App(engine), json.dumps({"row": ROW}).encode()
+        sent = []
+
+        async def receive():
+            return {"type": "http.request", "body": body}
+
+        async def send(message):
+            sent.append(message.get("status"))
+
+        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": []}
+        await asyncio.gather(*[app(scope, receive, send) for _ in range(5)])
+        return sent
+
+    assert asyncio.run(run()).count(200) == 5
+    (frame,) = log.read(engine.log.folder)[0]
+    assert len(frame.requests()) == 5

@@ -1,9 +1,14 @@
+import gzip
+
 import msgspec
 import pytest
 
+from trimtab.access import LimitsConfig
 from trimtab.errors import StorageError
-from trimtab.serve import log, routes
-from trimtab.serve.engine import MAX_BODY, Engine
+from trimtab.serve import keys, log, routes
+from trimtab.serve.auth import Gate
+from trimtab.serve.engine import Engine
+from trimtab.serve.folder import Settings
 from trimtab.serve.log import Log
 from trimtab.serve.router import Router
 from trimtab.serve.routes import RoutesFile
@@ -161,20 +166,26 @@ def test_bad_shapes_are_422(body, said, post):
 def test_too_much_is_413(post, engine):
     status, answer = post({"rows": [{}] * 10_001})
     assert (status, answer["error"]["code"]) == (413, "too_many_rows")
-    response = engine.handle("POST", "/predict", {}, b" " * (MAX_BODY + 1))
+    response = engine.handle("POST", "/predict", {}, b" " * (engine.limits.body + 1))
     assert response.status == 413
 
 
 @pytest.mark.parametrize(
-    "headers",
-    [
-        {"content_type": "text/csv"},
-        {"content_encoding": "gzip"},
-        {"inference_header_content_length": "20"},
-    ],
+    "headers", [{"content_type": "text/xml"}, {"content_encoding": "compress"}]
 )
 def test_other_forms_are_415(headers, post):
     assert post({"row": ROW}, **headers)[0] == 415
+
+
+def test_bodies_may_be_compressed_both_ways(engine):
+    body = msgspec.json.encode({"rows": [ROW] * 50})
+    headers = {"content-encoding": "gzip", "accept-encoding": "gzip"}
+    response = engine.handle("POST", "/predict", headers, gzip.compress(body))
+    assert response.headers["content-encoding"] == "gzip"
+    assert response.headers["vary"] == "accept-encoding"
+    assert len(msgspec.json.decode(gzip.decompress(response.body))["predictions"]) == 50
+    bomb = gzip.compress(b" " * (80 << 20))
+    assert engine.handle("POST", "/predict", headers, bomb).status == 413
 
 
 def test_a_request_id_that_cannot_be_logged_is_400(post):
@@ -204,7 +215,12 @@ def test_an_unseen_category_is_answered_and_counted(post, engine):
 
 
 def client_timed(engine):
-    return Engine(name="loans", router=engine.router, log=engine.log, event_time="client")
+    return Engine(
+        name="loans",
+        router=engine.router,
+        log=engine.log,
+        settings=Settings(name="loans", event_time="client"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -271,7 +287,7 @@ def test_what_nobody_foresaw_is_500_without_its_text(post, engine, monkeypatch, 
     def broken(key):
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(type(engine.router.table), "pick", lambda self, key: broken(key))
+    monkeypatch.setattr(engine, "_route", lambda table, found, call, request: broken(call))
     status, answer = post({"row": ROW}, x_request_id="r7")
     assert (status, answer["error"]["code"]) == (500, "internal")
     assert "secret" not in str(answer)
@@ -280,7 +296,7 @@ def test_what_nobody_foresaw_is_500_without_its_text(post, engine, monkeypatch, 
 
 def test_a_failing_model_is_500_and_logged(post, engine, monkeypatch):
     route = engine.router.table.routes[0]
-    monkeypatch.setitem(vars(route.model), "run", lambda columns: 1 / 0)
+    monkeypatch.setitem(vars(route.model), "run_packed", lambda numbers, words: 1 / 0)
     status, answer = post({"row": ROW})
     assert (status, answer["error"]["code"]) == (500, "model")
     assert logged(engine)[0].status == 500
@@ -312,9 +328,10 @@ def two_models(endpoint, spec, engine, **second):
 def test_a_shadow_is_logged_under_the_same_ids_after_the_answer(post, engine, endpoint, spec):
     two_models(endpoint, spec, engine, role="shadow")
     body = msgspec.json.encode({"rows": [ROW, ROW]})
-    response = engine.handle("POST", "/predict", {}, body)
+    job = engine.begin("POST", "/predict", {}, body)
+    assert engine.answer([job])[0].status == 200
     assert [frame.role for frame in logged(engine)] == ["champion"]
-    response.after()
+    engine.shadow([job])
     champion, shadow = logged(engine)
     assert shadow.role == "shadow"
     assert shadow.ids == champion.ids
@@ -331,9 +348,9 @@ def test_a_shadow_that_wants_other_columns_is_counted_and_hurts_nobody(
     inputs = (*table.inputs[:2], years, *table.inputs[3:])
     signed = msgspec.structs.replace(table, inputs=inputs)
     two_models(endpoint, spec, engine, role="shadow", signed=signed)
-    response = engine.handle("POST", "/predict", {}, msgspec.json.encode({"row": ROW}))
-    assert response.status == 200
-    response.after()
+    job = engine.begin("POST", "/predict", {}, msgspec.json.encode({"row": ROW}))
+    assert engine.answer([job])[0].status == 200
+    engine.shadow([job])
     assert [frame.role for frame in logged(engine)] == ["champion"]
     assert b"shadow_errors_total" in engine.handle("GET", "/metrics", {}, b"").body
     # What only the shadow reads may be sent, and the champion does not mind.
@@ -350,3 +367,119 @@ def test_a_canary_takes_its_share_by_request_id_and_route_key(post, engine, endp
     assert len(stuck) == 1
     roles = {frame.role for frame in logged(engine)}
     assert roles == {"champion", "canary"}
+
+
+def test_a_request_may_name_its_route(post, engine, endpoint, spec):
+    two_models(endpoint, spec, engine, role="canary", weight=0.001)
+    for wanted in ("canary", "loans@v2"):
+        assert post({"row": ROW}, x_route=wanted)[1]["model_version"] == "loans@v2"
+    assert post({"row": ROW}, x_route="champion")[1]["model_version"] == "loans@v1"
+    assert post({"row": ROW}, x_route="elsewhere")[0] == 404
+
+
+@pytest.mark.parametrize("shape", ["row", "rows", "header"])
+def test_a_route_may_stick_to_a_column_or_header(engine, endpoint, spec, post, shape):
+    two_models(endpoint, spec, engine, role="canary", weight=0.5)
+    to = Engine(
+        name="loans",
+        router=engine.router,
+        log=engine.log,
+        settings=Settings(name="loans", sticky="group"),
+    )
+
+    def version(group: str) -> str:
+        row = {**ROW, "group": group}
+        if shape == "header":
+            return post({"row": ROW}, to=to, group=group)[1]["model_version"]
+        body = {"row": row} if shape == "row" else {"rows": [row]}
+        return post(body, to=to)[1]["model_version"]
+
+    first = [version(f"g{i}") for i in range(40)]
+    assert set(first) == {"loans@v1", "loans@v2"}
+    assert [version(f"g{i}") for i in range(40)] == first
+
+
+def made(engine, folder=None, **settings) -> Engine:
+    router = engine.router
+    if "pii" in settings:
+        router = Router(folder, settings["pii"])
+        assert router.reload(), router.error
+    return Engine(
+        name="loans", router=router, log=engine.log, settings=Settings(name="loans", **settings)
+    )
+
+
+def test_what_may_not_be_kept_is_scored_and_not_logged(engine, endpoint, post):
+    to = made(engine, endpoint, pii={"income": "drop", "purpose": "hash", "group": "mask"})
+    plain = post({"row": {**ROW, "group": "secret"}})[1]["predictions"][0]["score"]
+    assert post({"row": {**ROW, "group": "secret"}}, to=to)[1]["predictions"][0]["score"] == plain
+    frame = logged(engine)[-1]
+    assert "income" not in frame.numbers
+    assert frame.context == {"group": ["se****"]}
+    assert frame.words["purpose"] != ["car"]
+
+
+def test_a_sample_is_logged_and_the_rest_counted(engine, post):
+    to = made(engine, sample={"champion": 0.3})
+    ids = [post({"row": ROW}, to=to)[1]["predictions"][0]["id"] for _ in range(200)]
+    kept = [name for frame in logged(engine) for name in frame.ids]
+    assert set(kept) < set(ids)
+    assert 20 < len(kept) < 110
+    text = to.handle("GET", "/metrics", {}, b"").body.decode()
+    line = 'trimtab_unlogged_rows_total{endpoint="loans",reason="sampled"}'
+    assert f"{line} {200 - len(kept)}" in text
+    jobs = [
+        to.begin("POST", "/predict", {}, msgspec.json.encode({"rows": [ROW] * 2}))
+        for _ in range(40)
+    ]
+    before = len(logged(engine))
+    assert {one.status for one in to.answer(jobs)} == {200}
+    (together,) = logged(engine)[before:]
+    assert together.rows == 2 * len(together.requests()) < 80
+    assert together.ids == tuple(
+        name
+        for job in jobs
+        for name in job.ids
+        if job.request in {p.request for p in together.parts}
+    )
+
+
+def test_a_full_disk_may_be_answered_where_that_was_asked_for(engine, post, monkeypatch):
+    def full(frames):
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(engine.log, "append", full)
+    assert post({"row": ROW})[0] == 503
+    to = made(engine, disk_full="drop")
+    assert post({"row": ROW}, to=to)[0] == 200
+    text = to.handle("GET", "/metrics", {}, b"").body.decode()
+    assert 'trimtab_unlogged_rows_total{endpoint="loans",reason="disk"} 1' in text
+
+
+def test_a_key_is_asked_for_where_there_are_keys(engine, endpoint, post):
+    key, text = keys.add(endpoint, "ci", scopes=("infer",))
+    to = Engine(name="loans", router=engine.router, log=engine.log, gate=Gate.load(endpoint))
+    assert post({"row": ROW}, to=to)[0] == 401
+    assert post({"row": ROW}, to=to, authorization=f"Bearer {text}")[0] == 200
+    assert post({"row": ROW}, to=to, x_api_key=text)[0] == 200
+    assert to.handle("GET", "/v2/health/ready", {}, b"").status == 200
+    assert to.handle("GET", "/metrics", {"x-api-key": text}, b"").status == 403
+    keys.remove(endpoint, key.id)
+    to.follow_keys()
+    assert post({"row": ROW}, to=to, x_api_key=text)[0] == 401
+
+
+def test_too_many_at_once_and_too_often_are_told_when_to_come_back(engine, post):
+    to = Engine(
+        name="loans",
+        router=engine.router,
+        log=engine.log,
+        settings=Settings(name="loans", limits=LimitsConfig(rate="2/m")),
+        gate=Gate.load(engine.router.folder),
+    )
+    answers = [
+        to.handle("POST", "/predict", {}, msgspec.json.encode({"row": ROW})) for _ in range(3)
+    ]
+    assert [one.status for one in answers] == [200, 200, 429]
+    assert answers[0].headers["ratelimit-remaining"] == "1"
+    assert int(answers[2].headers["retry-after"]) > 0

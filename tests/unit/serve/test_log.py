@@ -181,10 +181,10 @@ def test_strange_files_are_refused(tmp_path):
 
 
 def test_a_newer_format_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(bytes_of, "FORMAT", 2)
+    monkeypatch.setattr(bytes_of, "FORMAT", 3)
     Log(tmp_path, "loans").append([frame("a")])
     monkeypatch.undo()
-    with pytest.raises(IntegrityError, match="format 2"):
+    with pytest.raises(IntegrityError, match="format 3"):
         log.read(tmp_path)
 
 

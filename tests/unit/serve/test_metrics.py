@@ -21,7 +21,7 @@ def test_counters_add_up_by_labels():
 def test_a_histogram_is_cumulative_and_ends_in_its_count():
     metrics = Metrics("loans")
     for seconds in (0.0001, 0.0002, 0.003, 99.0):
-        metrics.observe("predict", seconds)
+        metrics.answered("predict", 200, seconds)
     found = [x for x in lines(metrics) if x.startswith("trimtab_request_seconds")]
     counts = [float(x.rpartition(" ")[2]) for x in found[: len(BUCKETS) + 1]]
     assert counts == sorted(counts)
@@ -49,7 +49,7 @@ def test_gauges_and_cpu_time_are_there():
 def test_every_sample_follows_the_text_format():
     metrics = Metrics("loans")
     metrics.add("rows_total", 1.5, role="champion", model="m")
-    metrics.observe("oip", 0.01)
+    metrics.answered("oip", 200, 0.01)
     for line in lines(metrics):
         name, _, value = line.rpartition(" ")
         assert line.startswith("# ") or (name and float(value) >= 0)

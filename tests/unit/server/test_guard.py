@@ -1,6 +1,6 @@
 import pytest
 
-from trimtab.server.guard import is_loopback
+from trimtab.serve.auth import is_loopback
 
 JSON = {"content-type": "application/json"}
 

@@ -1,0 +1,157 @@
+"""The short way for the request that is sent most: `{"row": {...}}` or `{"rows": [...]}` in JSON.
+
+The row's type is made from the signature, so that decoding it checks names and types at once and
+rows of many requests become one matrix. What it does not take, for whatever reason, goes the
+ordinary way (`typed`, `parse.Checker`), which answers the same or says exactly what is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+
+import msgspec
+import numpy as np
+
+from trimtab.model.signature import Column, Signature
+from trimtab.serve import parse
+from trimtab.serve.parse import Checked
+
+_TEXT: Final = Annotated[str, msgspec.Meta(max_length=parse.MAX_TEXT)]
+_KIND: Final[dict[str, Any]] = {"number": float, "boolean": bool, "text": _TEXT}
+_ODD: Final = re.compile(r'["\\\x00-\x1f]')  # what the decoder takes in no name
+_CONTEXT: Final = bool | int | float | _TEXT | None | msgspec.UnsetType
+
+Row = tuple[Any, ...]
+
+
+class Taken(msgspec.Struct, frozen=True, gc=False):
+    """Rows that were decoded: the cells in the order numbers, words, context."""
+
+    rows: tuple[Row, ...]
+    ids: tuple[str, ...] | None
+
+
+class Fast:
+    """Decodes and packs rows of one signature."""
+
+    def __init__(self, signature: Signature) -> None:
+        numbers = [c for c in signature.inputs if c.kind != "text"]
+        words = [c for c in signature.inputs if c.kind == "text"]
+        self._numbers = len(numbers)
+        self._words = tuple(c.name for c in words)
+        self._context = tuple(c.name for c in signature.context)
+        self._known = tuple(
+            (c.name, place, frozenset(c.categories) | {None}, c.closed)
+            for place, c in enumerate(words, start=len(numbers))
+            if c.categories
+        )
+        # Field names are made up: a column's may be no name of Python.
+        fields: list[Any] = [(f"c{i}", _type(c)) for i, c in enumerate([*numbers, *words])]
+        fields += [
+            (f"c{i}", _CONTEXT, msgspec.field(default=msgspec.UNSET))
+            for i, _ in enumerate(signature.context, start=len(fields))
+        ]
+        names = [c.name for c in (*numbers, *words, *signature.context)]
+        self._decoder = None if any(map(_ODD.search, names)) else _decoder(fields, names)
+
+    def read(self, body: bytes) -> Taken | None:
+        """The rows of a body, or None where it is not for the short way."""
+        if self._decoder is None:
+            return None
+        try:
+            request: Any = self._decoder.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        as_tuple = msgspec.structs.astuple
+        unset = msgspec.UNSET
+        if request.row is not unset:
+            if request.rows is not unset or request.ids is not unset:
+                return None
+            if request.id is unset:
+                return Taken((as_tuple(request.row),), None)
+            if not request.id.isprintable():
+                return None
+            return Taken((as_tuple(request.row),), (request.id,))
+        rows, ids = request.rows, None if request.ids is unset else request.ids
+        if rows is unset or not 0 < len(rows) <= parse.MAX_ROWS or request.id is not unset:
+            return None
+        if ids is not None and not (
+            len(ids) == len(rows) == len(set(ids)) and all(map(str.isprintable, ids))
+        ):
+            return None
+        return Taken(tuple(map(as_tuple, rows)), ids)
+
+    def pack(self, taken: list[Taken]) -> Checked | None:
+        """The rows of several requests in order, or None where one needs to be looked at alone."""
+        rows = (
+            [row for one in taken for row in one.rows]
+            if len(taken) > 1 or len(taken[0].rows) > 1
+            else taken[0].rows
+        )
+        count = len(rows)
+        cells = list(zip(*rows, strict=True))
+        split = self._numbers
+        matrix = np.array(cells[:split], dtype=np.float64).reshape(split, count)
+        if not parse.fit(matrix).all() and not _only_nulls(matrix, cells[:split]):
+            return None
+        unseen: dict[str, int] = {}
+        for name, place, known, closed in self._known:
+            if not known.issuperset(cells[place]):
+                if closed:
+                    return None
+                unseen[name] = sum(cell not in known for cell in cells[place])
+        end = split + len(self._words)
+        return Checked(
+            count=count,
+            numbers=matrix,
+            words={
+                name: list(column)
+                for name, column in zip(self._words, cells[split:end], strict=True)
+            },
+            context=self._sent(cells[end:]),
+            unseen=unseen,
+        )
+
+    def _sent(self, cells: list[tuple[Any, ...]]) -> dict[str, list[Any]]:
+        unset = msgspec.UNSET
+        return {
+            name: [None if cell is unset else cell for cell in column]
+            for name, column in zip(self._context, cells, strict=True)
+            if any(cell is not unset for cell in column)
+        }
+
+
+def _decoder(fields: list[Any], names: list[str]) -> msgspec.json.Decoder[Any]:
+    kind = msgspec.defstruct(
+        "Row",
+        fields,
+        rename={f"c{i}": name for i, name in enumerate(names)}.get,
+        forbid_unknown_fields=True,
+        frozen=True,
+        gc=False,
+    )
+    return msgspec.json.Decoder(_request(kind))
+
+
+def _type(column: Column) -> Any:
+    kind = _KIND[column.kind]
+    return kind | None if column.nullable else kind
+
+
+def _request(kind: Any) -> Any:
+    name: Any = Annotated[str, msgspec.Meta(min_length=1, max_length=parse.MAX_ID)]
+    unset = msgspec.UNSET
+    fields = {"row": kind, "rows": list[kind], "id": name, "ids": tuple[name, ...]}
+    return msgspec.defstruct(
+        "Request",
+        [(key, value | msgspec.UnsetType, unset) for key, value in fields.items()],
+        forbid_unknown_fields=True,
+        frozen=True,
+    )
+
+
+def _only_nulls(matrix: Any, cells: list[tuple[Any, ...]]) -> bool:
+    """Whether what does not fit is null only, which is NaN by now."""
+    misfits = np.argwhere(~parse.fit(matrix)).tolist()
+    return all(cells[place][row] is None for place, row in misfits)

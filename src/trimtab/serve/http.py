@@ -1,0 +1,373 @@
+"""The native shell: HTTP/1.1 on an event loop's own protocol, parsed by httptools (llhttp).
+
+Answers leave in the order of their requests, whatever was scored first. A connection that sends too
+much, too slowly or something that is not HTTP is answered once, where that is possible, and closed.
+Source: RFC 9112; docs/serving.md lists the limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import unquote
+
+import httptools
+
+from trimtab.serve.batcher import Batcher
+from trimtab.serve.engine import Engine
+from trimtab.serve.job import Job
+from trimtab.serve.reply import Refusal, Response, refused
+
+MAX_PIPELINED: Final = 64
+HEAD_SECONDS: Final = 10.0
+REQUEST_SECONDS: Final = 60.0
+IDLE_SECONDS: Final = 75.0
+WRITE_SECONDS: Final = 30.0
+LINGER_SECONDS: Final = 2.0
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_STATUS: Final = {
+    one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\ncontent-type: ".encode() for one in HTTPStatus
+}
+_JSON: Final = {
+    status: line + b"application/json\r\ncontent-length: " for status, line in _STATUS.items()
+}
+_NAMES: dict[bytes, str] = {}
+
+
+class Connections:
+    """Every connection of one endpoint process."""
+
+    def __init__(self, engine: Engine, batcher: Batcher) -> None:
+        self.engine = engine
+        self.batcher = batcher
+        self.open: set[Connection] = set()
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self) -> Connection:
+        """A new connection, as an event loop wants it."""
+        return Connection(self)
+
+    def sweep(self) -> None:
+        """Close connections whose client is too slow; to be called about once a second."""
+        now = self._loop.time()
+        for one in [one for one in self.open if one.is_late(now)]:
+            one.give_up()
+
+    def close_idle(self) -> None:
+        """Close the connections that wait for nothing."""
+        for one in [one for one in self.open if one.is_idle]:
+            one.close()
+
+
+class _Slot:
+    """A request's place among the answers of its connection."""
+
+    __slots__ = ("data", "is_head", "is_last", "job")
+
+    def __init__(self, *, is_head: bool, is_last: bool) -> None:
+        self.is_head = is_head
+        self.is_last = is_last
+        self.data: bytes | None = None
+        self.job: Job | None = None
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection."""
+
+    def __init__(self, all_of_them: Connections) -> None:
+        self._all = all_of_them
+        self._engine = all_of_them.engine
+        self._limits = all_of_them.engine.limits
+        self._loop = all_of_them._loop  # noqa: SLF001 - of the same module
+        self._transport: Any = None
+        self._parser: Any = None
+        self._slots: deque[_Slot] = deque()
+        self._is_over = False  # nothing more is read
+        self._lingers = False  # what is still sent is read and dropped
+        self._is_paused = False
+        self._is_full = False
+        self._deadline = 0.0  # for asking
+        self._read_by = 0.0  # for reading the answers
+        self._error: Refusal | None = None
+        self._in_body = False
+        self._head = 0  # bytes that came of a head that is not whole
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._size = 0
+        self._body: list[bytes] = []
+        self._body_size = 0
+
+    # --- what the event loop tells -----------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        """A client has connected."""
+        self._transport = transport
+        self._parser = httptools.HttpRequestParser(self)
+        self._all.open.add(self)
+        self._deadline = self._loop.time() + IDLE_SECONDS
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone; what it asked for is not scored any more."""
+        self._all.open.discard(self)
+        self._is_over = True
+        for slot in self._slots:
+            if slot.job is not None:
+                slot.job.gone = True
+        self._slots.clear()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; every whole request is begun at once."""
+        if self._is_over:
+            return
+        if not self._in_body:
+            self._head += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError:
+            self._refuse(self._error or Refusal(400, "bad_request", "the request cannot be read"))
+        except httptools.HttpParserError:
+            self._refuse(Refusal(400, "bad_request", "the request is not HTTP/1.1"))
+        else:
+            if not self._in_body and self._head > self._limits.header_bytes and not self._is_over:
+                self._refuse(_refusal(self._limits.check_head, 0, self._head))
+
+    def eof_received(self) -> bool:
+        """The client sends no more; it still gets its answers."""
+        self._is_over = True
+        return bool(self._slots)
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers."""
+        self._is_full = True
+        self._read_by = self._loop.time() + WRITE_SECONDS
+        self._hold()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._is_full = False
+        self._go_on()
+
+    # --- what the parser tells ---------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._url = b""
+        self._headers = {}
+        self._size = 0
+        self._body = []
+        self._body_size = 0
+        self._head = 1
+        self._deadline = self._loop.time() + HEAD_SECONDS
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the request's target."""
+        self._url = self._url + url if self._url else url
+        self._size += len(url)
+        self._check(self._limits.check_head, 1, self._size)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A whole header."""
+        text = _NAMES.get(name) or _name(name)
+        if text in self._headers:
+            if text in ("host", "content-type", "authorization", "inference-header-content-length"):
+                self._stop(Refusal(400, "bad_request", f"the header {text} is given twice"))
+            value = self._headers[text].encode("latin-1") + b", " + value
+        self._headers[text] = value.decode("latin-1")
+        self._size += len(name) + len(value) + 4
+        self._check(self._limits.check_head, len(self._headers), self._size)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: refuse what is too large before it is sent."""
+        self._in_body = True
+        headers = self._headers
+        length = headers.get("content-length")
+        self._deadline = self._loop.time() + REQUEST_SECONDS
+        if length is not None:
+            if "transfer-encoding" in headers:
+                self._stop(
+                    Refusal(400, "bad_request", "a length and a transfer encoding are given")
+                )
+            if not length.isascii() or not length.isdecimal():
+                self._stop(Refusal(400, "bad_request", "the content length is no number"))
+            self._check(self._limits.check_body, int(length))
+        elif headers.get("transfer-encoding", "chunked").lower() != "chunked":
+            self._stop(Refusal(501, "transfer_encoding", "only chunked is spoken"))
+        if "host" not in headers and self._parser.get_http_version() == "1.1":
+            self._stop(Refusal(400, "bad_request", "the header host is missing"))
+        if self._parser.should_upgrade():
+            self._stop(Refusal(501, "upgrade", "this endpoint speaks HTTP/1.1 only"))
+        expected = headers.get("expect")
+        if expected is not None:
+            if expected.lower() != "100-continue":
+                self._stop(Refusal(417, "expectation", "only 100-continue can be expected"))
+            if not self._slots:
+                self._transport.write(_CONTINUE)
+
+    def on_body(self, data: bytes) -> None:
+        """A part of the body."""
+        self._body_size += len(data)
+        self._check(self._limits.check_body, self._body_size)
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._in_body = False
+        self._head = 0
+        self._deadline = self._loop.time() + IDLE_SECONDS
+        method = self._parser.get_method().decode("latin-1")
+        body = self._body
+        path, query = _target(self._url)
+        found = self._engine.begin(
+            method, path, self._headers, body[0] if len(body) == 1 else b"".join(body), query
+        )
+        keeps = self._parser.should_keep_alive()
+        slot = _Slot(is_head=method == "HEAD", is_last=not keeps)
+        self._slots.append(slot)
+        if not keeps:
+            self._is_over = True
+        if isinstance(found, Response):
+            self._fill(slot, found)
+            return
+        slot.job = found
+        self._all.batcher.submit(found, lambda response: self._fill(slot, response))
+        if len(self._slots) >= MAX_PIPELINED:
+            self._hold()
+
+    # --- answers -----------------------------------------------------------------------------------
+
+    def _fill(self, slot: _Slot, response: Response) -> None:
+        """Take an answer, and send every answer whose turn it is."""
+        slot.job = None
+        if self._engine.draining:
+            slot.is_last = True
+        slot.data = _bytes(response, is_head=slot.is_head, is_last=slot.is_last)
+        slots = self._slots
+        if not slots or slots[0].data is None or self._transport is None:
+            return
+        ready: list[bytes] = []
+        while slots and slots[0].data is not None:
+            first = slots.popleft()
+            ready.append(first.data)  # type: ignore[arg-type]
+            if first.is_last:
+                self._transport.write(b"".join(ready))
+                self._end()
+                return
+        self._transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
+        if self._is_paused and len(slots) < MAX_PIPELINED // 2:
+            self._go_on()
+
+    def _refuse(self, error: Refusal) -> None:
+        """Answer what cannot be read, behind the answers that come first, and close."""
+        self._is_over = self._lingers = True
+        slot = _Slot(is_head=False, is_last=True)
+        self._slots.append(slot)
+        self._fill(slot, refused(error))
+
+    def _check(self, check: Callable[..., None], *given: int) -> None:
+        """Leave the parser where a limit refuses."""
+        try:
+            check(*given)
+        except Refusal as error:
+            self._stop(error)
+
+    def _stop(self, error: Refusal) -> None:
+        """Leave the parser from one of its callbacks."""
+        self._error = error
+        raise _StoppedError
+
+    def _hold(self) -> None:
+        if not self._is_paused and self._transport is not None:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def _go_on(self) -> None:
+        if self._is_paused and not self._is_full and not self._is_over:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    # --- the end -----------------------------------------------------------------------------------
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the client waits for nothing and is not in the middle of asking."""
+        return not self._slots and not self._in_body and not self._head
+
+    def is_late(self, now: float) -> bool:
+        """Whether the client has had its time: to ask, to read, or to be idle."""
+        if self._is_full:
+            return now > self._read_by
+        return now > self._deadline and not self._slots
+
+    def give_up(self) -> None:
+        """Close a connection that is late: with a word where it was asking, at once otherwise."""
+        if self._is_full:
+            self._transport.abort()
+        elif self.is_idle or self._is_over:
+            self.close()
+        else:
+            self._refuse(Refusal(408, "timeout", "the request did not arrive in time"))
+
+    def close(self) -> None:
+        """Close when everything that was written has left."""
+        self._is_over = True
+        self._transport.close()
+
+    def _end(self) -> None:
+        """Close behind the last answer.
+
+        A client that is still sending would lose the answer to the reset that its data meets on a
+        closed socket: what it sends is read and dropped for a while.
+        """
+        if self._lingers and self._transport.can_write_eof():
+            self._transport.write_eof()
+            self._deadline = self._loop.time() + LINGER_SECONDS
+        else:
+            self.close()
+
+
+class _StoppedError(Exception):
+    """Leaves the parser; the connection knows why."""
+
+
+def _bytes(response: Response, *, is_head: bool, is_last: bool) -> bytes:
+    """A response as it goes over the wire."""
+    body = response.body
+    if response.content_type == "application/json":
+        head = _JSON[response.status]
+    else:
+        kind = response.content_type.encode("latin-1", "replace")
+        head = b"%s%s\r\ncontent-length: " % (_STATUS[response.status], kind)
+    lines = "".join([f"\r\n{name}: {value}" for name, value in response.headers.items()])
+    end = b"\r\nconnection: close\r\n\r\n" if is_last else b"\r\n\r\n"
+    return b"%s%d%s%s%s" % (
+        head, len(body), lines.encode("latin-1", "replace"), end, b"" if is_head else body,
+    )  # fmt: skip
+
+
+def _target(url: bytes) -> tuple[str, str]:
+    """Path (decoded) and query of a request's target."""
+    if not url.startswith(b"/"):  # absolute form, see RFC 9112 section 3.2.2
+        _, separator, rest = url.partition(b"://")
+        slash = rest.find(b"/")
+        url = rest[slash:] if separator and slash >= 0 else b"/"
+    path, _, query = url.partition(b"?")
+    text = path.decode("latin-1")
+    return unquote(text) if "%" in text else text, query.decode("latin-1")
+
+
+def _name(name: bytes) -> str:
+    text = name.lower().decode("latin-1")
+    if len(_NAMES) < 256:
+        _NAMES[name] = text
+    return text
+
+
+def _refusal(check: Callable[..., None], *given: int) -> Refusal:
+    try:
+        check(*given)
+    except Refusal as error:
+        return error
+    raise AssertionError("within the limit")
