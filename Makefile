@@ -80,10 +80,8 @@ layers: $(VENV)/.stamp-dev ## Check which layer imports which
 	@$(VENV)/bin/lint-imports --no-logo --cache-dir $(VENV)/.import-linter
 
 .PHONY: conformance
-conformance: $(VENV)/.stamp-dev ## Tests with other projects' unmodified clients (PART=mlflow, ...)
-	@if [ -n "$$(find tests/conformance/$(PART) -name 'test_*.py' 2>/dev/null)" ]; then \
-		$(PY) -m pytest tests/conformance/$(PART) $(ARGS); \
-	else echo "there are no conformance tests$(if $(PART), of $(PART)) yet"; fi
+conformance: $(VENV)/.stamp-dev ## Tests with other projects' unmodified clients (PART="oip mlflow" for some)
+	@$(PY) tests/conformance/run.py $(PART) -- $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.stamp-dev ## Measure what the documentation states (benchmarks/)
@@ -116,6 +114,16 @@ lock: build/uv/bin/uv ## Write requirements/*.txt anew (UPGRADE=1 takes newer ve
 	$(COMPILE) --extra local --group build --output-file requirements/local.txt
 	$(COMPILE) --extra local --extra arrow --extra build --extra jwt --group dev --constraint requirements/local.txt \
 		--output-file requirements/dev.txt
+
+.PHONY: lock-conformance
+lock-conformance: build/uv/bin/uv ## The same for the environments of the clients (PART=... for one)
+	@for part in $(or $(PART),$(basename $(notdir $(wildcard requirements/conformance-*.in)))); do \
+		part=$${part#conformance-}; echo "locking requirements/conformance-$$part.txt"; \
+		build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+			--no-emit-index-url --custom-compile-command "make lock-conformance" \
+			$(if $(UPGRADE),--upgrade) requirements/conformance-$$part.in \
+			--output-file requirements/conformance-$$part.txt; \
+	done
 
 build/uv/bin/uv:
 	@$(PYTHON) -m venv --clear build/uv

@@ -219,7 +219,10 @@ class Connection(asyncio.Protocol):
         self._deadline = self._loop.time() + IDLE_SECONDS
         method = self._parser.get_method().decode("latin-1")
         body = self._body
-        path, query = _target(self._url)
+        try:
+            path, query = _target(self._url)
+        except httptools.HttpParserInvalidURLError:
+            self._stop(Refusal(400, "bad_request", "the target is not one of HTTP"))
         found = self._engine.begin(
             method, path, self._headers, body[0] if len(body) == 1 else b"".join(body), query
         )
@@ -348,12 +351,13 @@ def _bytes(response: Response, *, is_head: bool, is_last: bool) -> bytes:
 
 
 def _target(url: bytes) -> tuple[str, str]:
-    """Path (decoded) and query of a request's target."""
-    if not url.startswith(b"/"):  # absolute form, see RFC 9112 section 3.2.2
-        _, separator, rest = url.partition(b"://")
-        slash = rest.find(b"/")
-        url = rest[slash:] if separator and slash >= 0 else b"/"
+    """Path (decoded) and query of a request's target; raises HttpParserInvalidURLError."""
     path, _, query = url.partition(b"?")
+    if not url.startswith(b"/") and url != b"*":  # absolute form, see RFC 9112 section 3.2.2
+        parsed = httptools.parse_url(url)
+        path, query = parsed.path, parsed.query or b""
+        if path is None:
+            raise httptools.HttpParserInvalidURLError
     text = path.decode("latin-1")
     return unquote(text) if "%" in text else text, query.decode("latin-1")
 

@@ -157,6 +157,8 @@ REFUSED = {
     "too long a target": (request(b"", "/" + "x" * 40_000, "GET"), 431),
     "too long a header": (request(b"", "/ping", "GET", x="y" * 40_000), 431),
     "too many headers": (request(b"", "/ping", "GET", **{f"x{i}": i for i in range(150)}), 431),
+    "a target that is none": (b"GET http://[x HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+    "a target without a path": (b"GET http://x HTTP/1.1\r\nhost: a\r\n\r\n", 400),
     "an upgrade": (request(b"", "/ping", "GET", connection="upgrade", upgrade="websocket"), 501),
     "a tunnel": (b"CONNECT x:1 HTTP/1.1\r\nhost: x:1\r\n\r\n", 501),
 }  # fmt: skip
@@ -233,8 +235,7 @@ def test_a_client_that_goes_away_is_not_scored(engine):
 def test_targets():
     assert native._target(b"/a/b?c=d?e") == ("/a/b", "c=d?e")
     assert native._target(b"http://host:80/a%20b?x") == ("/a b", "x")
-    assert native._target(b"http://host") == ("/", "")
-    assert native._target(b"*") == ("/", "")
+    assert native._target(b"*") == ("*", "")
 
 
 def test_a_header_given_twice_is_one_list(engine, monkeypatch):
