@@ -29,8 +29,8 @@ def new_id() -> str:
         tick = max((time.time_ns() // 1_000_000) << 12, _last + 1)
         _last = tick
     millis, counter = tick >> 12, tick & 0xFFF
-    tail = 0x8000_0000_0000_0000 | _random.getrandbits(62)
-    return f"{millis:012x}7{counter:03x}{tail:016x}"
+    upper = (millis << 16) | 0x7000 | counter
+    return f"{(upper << 64) | 0x8000_0000_0000_0000 | _random.getrandbits(62):032x}"
 
 
 def is_id(text: str) -> bool:

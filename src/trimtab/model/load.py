@@ -78,7 +78,8 @@ class LoadedModel:
             raise
         except Exception as error:  # ONNX Runtime and estimators raise their own classes
             raise ModelError(f"the model failed on these rows: {type(error).__name__}") from error
-        low, high = float(score.min(initial=0.0)), float(score.max(initial=0.0))
+        # Of few scores plain Python finds the least and greatest sooner than NumPy.
+        low, high = _range(score.tolist() if score.size <= 4 and score.ndim == 1 else score)
         if not (math.isfinite(low) and math.isfinite(high)):  # a NaN is both
             raise ModelError(
                 "the model gave a score that is not a finite number",
@@ -105,6 +106,14 @@ def load(folder: Path, *, verify: bool = True) -> LoadedModel:
     if verify:
         verify_golden(model)
     return model
+
+
+def _range(score: list[float] | NDArray[np.float32]) -> tuple[float, float]:
+    """Least and greatest of scores and zero; NaN where there is one."""
+    if isinstance(score, list):
+        whole = sum(score)
+        return (whole, whole) if whole != whole else (min(0.0, *score), max(0.0, *score))  # noqa: PLR0124
+    return float(score.min(initial=0.0)), float(score.max(initial=0.0))
 
 
 def verify_golden(model: LoadedModel) -> parity.Parity:

@@ -77,7 +77,7 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The name of the graph's one output."""
         return {"binary": "score", "multiclass": "scores", "regression": "value"}[self.task]
 
-    @property
+    @cached_property
     def positive_index(self) -> int:
         """Where `positive` stands among `classes`; raises ModelError where it does not."""
         for index, label in enumerate(self.classes):

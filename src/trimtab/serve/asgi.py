@@ -30,9 +30,10 @@ class App:
         body = await _body(receive, limit)
         if body is None:
             return
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
+        headers: dict[str, str] = {}
+        for raw, value in scope["headers"]:
+            name, text = raw.decode("latin-1"), value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {text}" if name in headers else text
         try:
             self.engine.limits.check_body(len(body))
         except Refusal as error:

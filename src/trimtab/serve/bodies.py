@@ -19,7 +19,8 @@ from trimtab.serve.parse import Rows
 from trimtab.serve.reply import Response, encode
 
 SHAPES: Final = (*typed.SHAPES, *mlflow.SHAPES)
-_BESIDE: Final = frozenset({"parameters", "params", "signature_name"})
+# What may stand beside the rows, and change nothing: Vertex AI's, MLflow's and TF Serving's.
+_BESIDE: Final[dict[str, type]] = {"parameters": dict, "params": dict, "signature_name": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,9 @@ def _json(request: Any, signature: Signature, wish: Wish) -> Rows:
             f"the body has {' and '.join(given) or 'no rows'}",
             hint=f"send exactly one of {', '.join(SHAPES)}",
         )
+    for key, kind in _BESIDE.items():
+        if not isinstance(request.get(key), kind | None):
+            raise InputError(f"{key} is not {'an object' if kind is dict else 'a text'}")
     shape, value = given[0], request[given[0]]
     if shape in typed.SHAPES:
         own = {key: x for key, x in request.items() if key not in _BESIDE}

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from trimtab import ids
 from trimtab.errors import InputError, TrimtabError
 from trimtab.model.load import Outputs
-from trimtab.serve import contracts, lookups, parse, typed
+from trimtab.serve import contracts, fast, lookups, parse, typed
 from trimtab.serve.answer import Answer, Call, Contract
 from trimtab.serve.auth import HEALTH, Gate, scope_of
 from trimtab.serve.contracts import Found
@@ -61,6 +61,7 @@ class Engine:
         self.draining = False
         self.others: Callable[[], Sequence[Counts]] = tuple
         self._gate = gate
+        self._health = HEALTH.union(self.contracts.health)
         self._buckets = Buckets(self.limits.rate)
         self._recorder = Recorder(log, self.settings, self.metrics)
 
@@ -85,7 +86,9 @@ class Engine:
         contract = found.contract if found else None
         name = ""
         try:
-            told = self._admit(path, headers) if self._gate is not None else None
+            gate, told = self._gate, None
+            if gate is not None:
+                told = self._admit(gate, path, headers, predicts=found is not None)
             if found is None:
                 response = lookups.look(self, method, path, headers, body, contracts=self.contracts)
                 return self._packed(response, headers)
@@ -139,13 +142,15 @@ class Engine:
         if self._gate is not None and self._gate.changed():
             self._gate.reload()
 
-    def _admit(self, path: str, headers: Mapping[str, str]) -> dict[str, str] | None:
+    def _admit(
+        self, gate: Gate, path: str, headers: Mapping[str, str], *, predicts: bool
+    ) -> dict[str, str] | None:
         """Who asks may do so, and not too often; headers for the answer, or None."""
-        scope = scope_of(path, HEALTH.union(self.contracts.health))
-        if scope is None or self._gate is None:
+        scope = "infer" if predicts else scope_of(path, self._health)
+        if scope is None:
             return None
         now = ids.now()
-        return self._buckets.take(self._gate.check(headers, scope, now), now) or None
+        return self._buckets.take(gate.check(headers, scope, now), now) or None
 
     def _body(self, headers: Mapping[str, str], body: bytes) -> bytes:
         """The body within its limit, inflated."""
@@ -236,31 +241,22 @@ class Engine:
     def _replies(self, one: Scored) -> list[Response]:
         """The responses of jobs that were scored together."""
         self._count(one)
-        route = one.jobs[0].route
-        responses, start = [], 0
-        for job in one.jobs:
-            outputs = one.outputs
-            if len(one.jobs) > 1:
-                end = start + job.count
-                outputs = Outputs(outputs.score[start:end], outputs.decision[start:end])
-                start = end
-            answer = Answer(
-                self.name,
-                route.label,
-                job.request,
-                job.ids,
-                route.model.signature,
-                outputs,
-                job.options,
-            )
-            response = job.contract.write(answer)
-            response.headers["x-request-id"] = job.request
-            response.headers["x-model-version"] = route.label
+        contract, label = one.jobs[0].contract, one.jobs[0].route.label
+        signature = one.jobs[0].route.model.signature
+        if contract is self.contracts.typed and signature.task != "multiclass":
+            written = fast.replies(self.name, label, signature, one.outputs, one.jobs)
+        else:
+            written = [contract.write(answer) for answer in _answers(self.name, one)]
+        now, responses = time.perf_counter(), []
+        for job, response in zip(one.jobs, written, strict=True):
+            headers = response.headers
+            headers["x-request-id"] = job.request
+            headers["x-model-version"] = label
             if job.told is not None:
-                response.headers.update(job.told)
+                headers.update(job.told)
             if "accept-encoding" in job.call.headers:
                 response = self._packed(response, job.call.headers)
-            self.metrics.answered(job.contract.name, 200, time.perf_counter() - job.begun)
+            self.metrics.answered(contract.name, 200, now - job.begun)
             responses.append(response)
         return responses
 
@@ -288,6 +284,18 @@ class Engine:
         )
         for column, count in checked.unseen.items():
             self.metrics.add("unseen_categories_total", count, model=route.label, column=column)
+
+
+def _answers(name: str, one: Scored) -> Iterator[Answer]:
+    """What each of the jobs that were scored together may be told."""
+    route, start = one.jobs[0].route, 0
+    for job in one.jobs:
+        end = start + job.count
+        outputs = Outputs(one.outputs.score[start:end], one.outputs.decision[start:end])
+        yield Answer(
+            name, route.label, job.request, job.ids, route.model.signature, outputs, job.options
+        )
+        start = end
 
 
 def _for_shadow(job: Job, route: Route) -> Job:

@@ -1,4 +1,4 @@
-"""The short way for the request that is sent most: `{"row": {...}}` or `{"rows": [...]}` in JSON.
+"""The short way there and back for what is sent most: `{"row": {...}}` or `{"rows": [...]}` in JSON.
 
 The row's type is made from the signature, so that decoding it checks names and types at once and
 rows of many requests become one matrix. What it does not take, for whatever reason, goes the
@@ -8,19 +8,24 @@ ordinary way (`typed`, `parse.Checker`), which answers the same or says exactly 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 import numpy as np
 
-from trimtab.model.signature import Column, Signature
+from trimtab.model.load import Outputs
+from trimtab.model.signature import Class, Column, Signature
 from trimtab.serve import parse
 from trimtab.serve.parse import Checked
+from trimtab.serve.reply import Response
 
 _TEXT: Final = Annotated[str, msgspec.Meta(max_length=parse.MAX_TEXT)]
 _KIND: Final[dict[str, Any]] = {"number": float, "boolean": bool, "text": _TEXT}
 _ODD: Final = re.compile(r'["\\\x00-\x1f]')  # what the decoder takes in no name
 _CONTEXT: Final = bool | int | float | _TEXT | None | msgspec.UnsetType
+
+_encode: Final = msgspec.json.Encoder().encode
 
 Row = tuple[Any, ...]
 
@@ -30,6 +35,24 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
 
     rows: tuple[Row, ...]
     ids: tuple[str, ...] | None
+
+
+class _Decided(msgspec.Struct, gc=False):
+    id: str
+    decision: Class
+    score: float
+
+
+class _Valued(msgspec.Struct, gc=False):
+    id: str
+    value: float
+
+
+class _Reply(msgspec.Struct, gc=False):
+    model: str
+    model_version: str
+    request_id: str
+    predictions: list[Any]
 
 
 class Fast:
@@ -92,8 +115,10 @@ class Fast:
         count = len(rows)
         cells = list(zip(*rows, strict=True))
         split = self._numbers
-        matrix = np.array(cells[:split], dtype=np.float64).reshape(split, count)
-        if not parse.fit(matrix).all() and not _only_nulls(matrix, cells[:split]):
+        matrix = np.array(cells[:split], dtype=np.float64)
+        if not split:
+            matrix = matrix.reshape(0, count)
+        if (np.abs(matrix) > parse.FLOAT32).any():  # False for NaN, which is how null arrives
             return None
         unseen: dict[str, int] = {}
         for name, place, known, closed in self._known:
@@ -151,7 +176,31 @@ def _request(kind: Any) -> Any:
     )
 
 
-def _only_nulls(matrix: Any, cells: list[tuple[Any, ...]]) -> bool:
-    """Whether what does not fit is null only, which is NaN by now."""
-    misfits = np.argwhere(~parse.fit(matrix)).tolist()
-    return all(cells[place][row] is None for place, row in misfits)
+class Asked(Protocol):
+    """What a reply needs to know of a request."""
+
+    request: str
+    ids: tuple[str, ...]
+
+
+def replies(
+    name: str, label: str, signature: Signature, outputs: Outputs, jobs: Sequence[Asked]
+) -> list[Response]:
+    """The responses of `/predict` to requests that were scored together, as `typed.write` has them.
+
+    Not for a model of more than two classes.
+    """
+    is_number, start = signature.task == "regression", 0
+    scores, decisions, found = outputs.score.tolist(), outputs.decision, []
+    for job in jobs:
+        ids, end = job.ids, start + len(job.ids)
+        listed: list[Any]
+        if is_number:
+            listed = list(map(_Valued, ids, scores[start:end]))
+        elif end - start == 1:
+            listed = [_Decided(ids[0], decisions[start], scores[start])]
+        else:
+            listed = list(map(_Decided, ids, decisions[start:end], scores[start:end]))
+        found.append(Response(200, _encode(_Reply(name, label, job.request, listed))))
+        start = end
+    return found

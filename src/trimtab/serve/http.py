@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, NoReturn
 from urllib.parse import unquote
 
 import httptools
@@ -27,6 +27,12 @@ REQUEST_SECONDS: Final = 60.0
 IDLE_SECONDS: Final = 75.0
 WRITE_SECONDS: Final = 30.0
 LINGER_SECONDS: Final = 2.0
+MAX_KNOWN_HEADS: Final = 512
+MAX_KNOWN_HEAD: Final = 4 << 10
+# Heads with these do not come again, or mean more than their bytes.
+_UNIQUE: Final = frozenset(
+    {"x-request-id", "traceparent", "expect", "transfer-encoding", "x-event-time", "cookie"}
+)
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS: Final = {
     one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\ncontent-type: ".encode() for one in HTTPStatus
@@ -37,6 +43,17 @@ _JSON: Final = {
 _NAMES: dict[bytes, str] = {}
 
 
+class Head(NamedTuple):
+    """What a request's head says, as it was parsed once; clients send the same one again and again."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    length: int
+    keeps: bool
+
+
 class Connections:
     """Every connection of one endpoint process."""
 
@@ -44,6 +61,7 @@ class Connections:
         self.engine = engine
         self.batcher = batcher
         self.open: set[Connection] = set()
+        self.heads: dict[bytes, Head] = {}
         self._loop = asyncio.get_running_loop()
 
     def __call__(self) -> Connection:
@@ -94,6 +112,7 @@ class Connection(asyncio.Protocol):
         self._error: Refusal | None = None
         self._in_body = False
         self._head = 0  # bytes that came of a head that is not whole
+        self._whole = b""  # what came in one piece, from the beginning of a request
         self._url = b""
         self._headers: dict[str, str] = {}
         self._size = 0
@@ -123,6 +142,14 @@ class Connection(asyncio.Protocol):
         if self._is_over:
             return
         if not self._in_body:
+            if not self._head:
+                end = data.find(b"\r\n\r\n") + 4
+                known = self._all.heads.get(data[:end])
+                if known is not None and len(data) - end == known.length:
+                    self._deadline = self._loop.time() + IDLE_SECONDS
+                    self._ask(known, data[end:])
+                    return
+                self._whole = data
             self._head += len(data)
         try:
             self._parser.feed_data(data)
@@ -166,7 +193,8 @@ class Connection(asyncio.Protocol):
         """A part of the request's target."""
         self._url = self._url + url if self._url else url
         self._size += len(url)
-        self._check(self._limits.check_head, 1, self._size)
+        if self._size > self._limits.header_bytes:
+            self._check(self._limits.check_head, 1, self._size)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A whole header."""
@@ -177,7 +205,8 @@ class Connection(asyncio.Protocol):
             value = self._headers[text].encode("latin-1") + b", " + value
         self._headers[text] = value.decode("latin-1")
         self._size += len(name) + len(value) + 4
-        self._check(self._limits.check_head, len(self._headers), self._size)
+        if self._size > self._limits.header_bytes or len(self._headers) > self._limits.headers:
+            self._check(self._limits.check_head, len(self._headers), self._size)
 
     def on_headers_complete(self) -> None:
         """The head is whole: refuse what is too large before it is sent."""
@@ -217,19 +246,42 @@ class Connection(asyncio.Protocol):
         self._in_body = False
         self._head = 0
         self._deadline = self._loop.time() + IDLE_SECONDS
-        method = self._parser.get_method().decode("latin-1")
-        body = self._body
         try:
             path, query = _target(self._url)
         except httptools.HttpParserInvalidURLError:
             self._stop(Refusal(400, "bad_request", "the target is not one of HTTP"))
-        found = self._engine.begin(
-            method, path, self._headers, body[0] if len(body) == 1 else b"".join(body), query
+        head = Head(
+            self._parser.get_method().decode("latin-1"),
+            path,
+            query,
+            self._headers,
+            self._body_size,
+            self._parser.should_keep_alive(),
         )
-        keeps = self._parser.should_keep_alive()
-        slot = _Slot(is_head=method == "HEAD", is_last=not keeps)
+        if self._whole:
+            self._remember(head)
+        self._ask(head, self._body[0] if len(self._body) == 1 else b"".join(self._body))
+
+    def _remember(self, head: Head) -> None:
+        """Keep a head that came with its body in one piece, and is likely to come again."""
+        whole, self._whole = self._whole, b""
+        end = len(whole) - head.length
+        heads = self._all.heads
+        if (
+            whole.find(b"\r\n\r\n") + 4 == end <= MAX_KNOWN_HEAD
+            and head.keeps
+            and head.headers.keys().isdisjoint(_UNIQUE)
+        ):
+            if len(heads) >= MAX_KNOWN_HEADS:
+                heads.clear()
+            heads[whole[:end]] = head
+
+    def _ask(self, head: Head, body: bytes) -> None:
+        """Begin a whole request."""
+        found = self._engine.begin(head.method, head.path, head.headers, body, head.query)
+        slot = _Slot(is_head=head.method == "HEAD", is_last=not head.keeps)
         self._slots.append(slot)
-        if not keeps:
+        if not head.keeps:
             self._is_over = True
         if isinstance(found, Response):
             self._fill(slot, found)
@@ -276,7 +328,7 @@ class Connection(asyncio.Protocol):
         except Refusal as error:
             self._stop(error)
 
-    def _stop(self, error: Refusal) -> None:
+    def _stop(self, error: Refusal) -> NoReturn:
         """Leave the parser from one of its callbacks."""
         self._error = error
         raise _StoppedError

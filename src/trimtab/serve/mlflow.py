@@ -64,6 +64,8 @@ def _split(value: Any, signature: Signature) -> Rows:
             f"dataframe_split has the unknown key {min(unknown)[:80]!r}",
             hint="send columns, data and index",
         )
+    if not isinstance(value.get("index"), list | None):
+        raise InputError("the index of dataframe_split is not a list")
     data, names = value["data"], value.get("columns")
     parse.check_count(len(data))
     if names is None:

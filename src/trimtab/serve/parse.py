@@ -23,7 +23,7 @@ from trimtab.serve.reply import Refusal
 MAX_ROWS: Final = 10_000
 MAX_TEXT: Final = 65_536
 MAX_ID: Final = 200
-_FLOAT32: Final = float(np.finfo(np.float32).max)
+FLOAT32: Final = float(np.finfo(np.float32).max)
 _YEAR_2200: Final = 7_258_118_400_000_000
 _NUMBERS: Final = {"number": frozenset({int, float}), "boolean": frozenset({bool})}
 _LITERALS: Final = (b"NaN", b"Infinity")
@@ -216,7 +216,7 @@ def _numbers(inputs: list[Column], rows: Rows) -> NDArray[np.float64]:
 
 def fit(matrix: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which numbers a 32-bit float holds; False for NaN, which is how null arrives."""
-    found: NDArray[np.bool_] = np.abs(matrix) <= _FLOAT32
+    found: NDArray[np.bool_] = np.abs(matrix) <= FLOAT32
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from trimtab.errors import InputError, StorageError, TrimtabError
 from trimtab.serve.folder import Settings
@@ -11,8 +12,10 @@ from trimtab.serve.frame import Frame, Part
 from trimtab.serve.job import Job, Scored, narrow
 from trimtab.serve.log import Log
 from trimtab.serve.metrics import Metrics
+from trimtab.serve.parse import Checked
 from trimtab.serve.privacy import Sampling
 from trimtab.serve.reply import code_of, status_of
+from trimtab.serve.router import Route
 
 
 class Recorder:
@@ -83,11 +86,7 @@ class Recorder:
         now = time.perf_counter()
         together = len(one.jobs) > 1
         route = first.route
-        numbers, words, context = route.rules.apply(
-            dict(zip(route.model.signature.numbers, checked.numbers, strict=True)),
-            checked.words,
-            checked.context,
-        )
+        numbers, words, context = _columns(route, checked)
         return Frame(
             ids=tuple([name for job in one.jobs for name in job.ids]) if together else first.ids,
             request=first.request,
@@ -99,9 +98,9 @@ class Recorder:
             contract=first.contract.name,
             latency_us=int((now - first.begun) * 1e6),
             event_times=_times(one.jobs),
-            numbers={name: values.tobytes() for name, values in numbers.items()},
-            words=dict(words),
-            context=dict(context),
+            numbers=numbers,
+            words=words,
+            context=context,
             score=outputs.score.astype("<f4", copy=False).tobytes(),
             width=outputs.score.shape[1] if outputs.score.ndim == 2 else 1,
             decision=outputs.decision,
@@ -114,6 +113,22 @@ class Recorder:
             self.log.append(frames)
         except StorageError:
             self._metrics.add("unlogged_frames_total", len(frames))
+
+
+def _columns(
+    route: Route, checked: Checked
+) -> tuple[dict[str, bytes], dict[str, list[str | None]], dict[str, list[Any]]]:
+    """The columns as they may be logged."""
+    names = route.model.signature.numbers
+    if not route.rules:
+        whole, width = checked.numbers.tobytes(), 8 * checked.count
+        pieces = [whole[at : at + width] for at in range(0, len(whole), width)]
+        return dict(zip(names, pieces, strict=True)), checked.words, checked.context
+    numbers, words, context = route.rules.apply(
+        dict(zip(names, checked.numbers, strict=True)), checked.words, checked.context
+    )
+    packed = {name: values.tobytes() for name, values in numbers.items()}
+    return packed, dict(words), dict(context)
 
 
 def _parts(jobs: Sequence[Job], now: float) -> tuple[Part, ...]:

@@ -6,6 +6,7 @@ a client gets are decided by the same code.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -38,7 +39,7 @@ def score(model: LoadedModel, checker: Checker, rows: Rows) -> tuple[Checked, Ou
     return checked, Outputs(np.concatenate([part.score for part in parts]), decisions)
 
 
-def take(rows: Rows, places: range | list[int]) -> Rows:
+def take(rows: Rows, places: Sequence[int]) -> Rows:
     """Those rows, in that order."""
     return Rows(
         columns={name: [values[i] for i in places] for name, values in rows.columns.items()},

@@ -58,7 +58,8 @@ def as_csv(table, *, header):
     if header:
         writer.writerow(NAMES)
     for row in table:
-        writer.writerow(["" if x is None else str(x).lower() if x in (True, False) and isinstance(x, bool) else x for x in row])  # fmt: skip
+        cells = [str(x).lower() if isinstance(x, bool) else x for x in row]
+        writer.writerow(["" if x is None else x for x in cells])
     return text.getvalue().encode()
 
 
@@ -127,7 +128,7 @@ def bodies_of_every_kind():
     | st.builds(
         lambda body, place, byte, end: (
             body[: place % len(body)] + byte + body[place % len(body) + len(byte) :]
-        )[: end or None],  # noqa: E501
+        )[: end or None],
         st.sampled_from(bodies_of_every_kind()),
         st.integers(0, 10_000),
         st.binary(max_size=3),

@@ -9,7 +9,10 @@ def test_one_prediction_per_instance(speak):
     response = speak(Kserve(), {"instances": [ROW, {**ROW, "debt": -5}]}, path=path("loans"))
     answer = msgspec.json.decode(response.body)
     assert list(answer) == ["predictions"]
-    assert [(x["id"], x["decision"]) for x in answer["predictions"]] == [("p0", "yes"), ("p1", "no")]
+    assert [(x["id"], x["decision"]) for x in answer["predictions"]] == [
+        ("p0", "yes"),
+        ("p1", "no"),
+    ]
 
 
 def test_an_error_is_one_text(speak):

@@ -243,7 +243,7 @@ def test_bytes_that_are_no_tensor(changes, said):
             None,
             b'{"inputs":[{"name":"a","shape":[1],"datatype":"FP32","parameters":{"binary_data_size":4}}]}',
             "fewer bytes",
-        ),  # noqa: E501
+        ),
     ],
 )
 def test_lengths_that_do_not_fit(length, body, said):
