@@ -1,8 +1,7 @@
 """The model that everybody serves: 20 numbers and 5 words, imputed, scaled, one-hot, boosted.
 
 `python benchmarks/serving/model.py FOLDER` writes `package/` (trimtab's), `model.joblib` (scikit-learn's
-own, for the peers), `plain.onnx` (inputs packed as float [N, 20] and string [N, 5]) and `body.json`,
-one row as `/predict` takes it.
+own, for the peers), `native/` (the same without a graph) and `body.json`, one row as `/predict` takes it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from trimtab.model.package import package
+from trimtab.errors import ModelError
+from trimtab.model import package as packaging
 from trimtab.tune.candidate import Candidate
 
 NUMBERS = [f"n{i:02}" for i in range(20)]
@@ -53,6 +53,19 @@ def estimator() -> object:
     return make_pipeline(prepare, HistGradientBoostingClassifier(max_iter=100, random_state=0))
 
 
+def native(candidate: Candidate, folder: Path) -> None:
+    """The package that serves the estimator itself: what is left where no graph can be made."""
+    convert, packaging.convert.convert = packaging.convert.convert, refuse
+    try:
+        packaging.package(candidate, out=folder / "native")
+    finally:
+        packaging.convert.convert = convert
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise ModelError("no graph, to measure the estimator itself")
+
+
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rows = table(6_000)
@@ -70,10 +83,10 @@ def main(folder: Path) -> None:
         train=rows[:5_000],
         withheld=rows[5_000:],
     )
-    made = package(candidate, out=folder / "package")
+    made = packaging.package(candidate, out=folder / "package")
+    native(candidate, folder)
     print(f"package: {made.signature.engine}, largest difference {made.parity.max_difference:.1e}")
     joblib.dump(fitted, folder / "model.joblib")
-    (folder / "plain.onnx").write_bytes((folder / "package" / "model.onnx").read_bytes())
     row = rows.drop("y").row(0, named=True)
     (folder / "body.json").write_bytes(msgspec.json.encode({"row": row}))
 

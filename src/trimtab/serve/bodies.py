@@ -46,7 +46,7 @@ def read(call: Call, signature: Signature, *, default: Form = PLAIN, mirror: boo
     sent = formats.sent(call.headers.get("content-type", ""))
     if sent.kind == "json":
         wish = Wish(form=formats.wanted(accept, default))
-        return _json(parse.decode_json(call.body), signature, wish)
+        return _json(parse.decode_json(call.body, nan=True), signature, wish)
     rows, found = formats.read(sent, call.body, signature)
     if found.kind == "csv" and (mirror or not found.header) and default == PLAIN:
         default = Form("csv", header=False)

@@ -6,6 +6,7 @@ contracts cannot differ. Error texts name columns and never repeat a value, whic
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 from collections.abc import Iterable, Mapping
@@ -140,11 +141,17 @@ def from_records(records: list[Any]) -> dict[str, list[Any]]:
     return {name: [record.get(name, msgspec.UNSET) for record in records] for name in names}
 
 
-def decode_json(body: bytes) -> Any:
-    """A JSON body; raises Refusal 400 where malformed, InputError where it holds NaN or Infinity."""
+def decode_json(body: bytes, *, nan: bool = False) -> Any:
+    """A JSON body; raises Refusal 400 where malformed, InputError where it holds NaN or Infinity.
+
+    With `nan` the word NaN, which is no JSON, is null: clients built on pandas write it so.
+    """
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if nan and b"NaN" in body and b"Infinity" not in body:
+            with contextlib.suppress(ValueError, RecursionError):
+                return json.loads(body, parse_constant=lambda _: None)
         if isinstance(error, msgspec.ValidationError) or any(x in body for x in _LITERALS):
             _refuse_non_finite(body)
         said = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)

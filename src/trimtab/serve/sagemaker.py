@@ -68,11 +68,11 @@ class Invocations:
         return response
 
     def fail(self, error: TrimtabError) -> Response:
-        """The usual error object, with MLflow's keys beside it."""
+        """The usual error object, with MLflow's keys beside it; wrong content is 400 there."""
         response = refused(error)
         body: dict[str, Any] = msgspec.json.decode(response.body)
         return Response(
-            status=response.status,
+            status=400 if response.status == 422 else response.status,
             body=encode(body | mlflow.error_keys(error)),
             headers=response.headers,
         )

@@ -32,30 +32,30 @@ _BESIDE: Final[Schema] = {
     "params": {"type": ["object", "null"]},
     "signature_name": {"type": ["string", "null"]},
 }
+_DETAIL: Final[Schema] = {
+    "type": "object",
+    "required": ["code", "message", "hint"],
+    "properties": {
+        "code": {"type": "string"},
+        "message": {"type": "string"},
+        "hint": {"type": "string"},
+        "row": {"type": ["integer", "null"]},
+        "column": {"type": ["string", "null"]},
+    },
+}
 
 
 def components(signature: Signature, event_time: str) -> Schema:
     """Every schema by its name; `event_time` is "client" where rows may bring their own."""
     text, count = {"type": "string"}, {"type": "integer"}
-    detail = {
-        "type": "object",
-        "required": ["code", "message", "hint"],
-        "properties": {
-            "code": text,
-            "message": text,
-            "hint": text,
-            "row": {"type": ["integer", "null"]},
-            "column": {"type": ["string", "null"]},
-        },
-    }
     tensor = _object(name=text, datatype={"enum": list(tensors.DATATYPES)}, shape=_array(count))
     boolean = {"type": "boolean"}
     return {
         "Anything": {},
-        "Error": _object(error=detail),
+        "Error": _object(error=_DETAIL),
         # Health answers in its own words where it is not ready.
         "Text": {"anyOf": [_object(error=text), _object(ready={"const": False})]},
-        "MlflowError": _object(error=detail, error_code=text, message=text, stack_trace=text),
+        "MlflowError": _object(error=_DETAIL, error_code=text, message=text, stack_trace=text),
         "Live": _object(live=boolean),
         "Ready": _object(ready=boolean),
         "Statistics": _object(model_stats=_array(_object(name=text, version=text))),
