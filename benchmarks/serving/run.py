@@ -1,6 +1,6 @@
 """What serving one row costs here and at the peers, side by side on one machine.
 
-`python benchmarks/serving/run.py [--seconds 3] [--peers echo,fastapi-onnx,...]` needs `wrk` and two cores: servers run
+`python benchmarks/serving/run.py [--seconds 3] [--peers all]` needs `wrk` and two cores: servers run
 on the first, the load on the second. Every server answers the same single-row JSON over keep-alive
 connections, 64, 8 and 1 at a time. The figure is server CPU per request: user and system time of the
 whole process tree over the load, divided by the answers. Peers are installed as pip finds them, each
@@ -56,7 +56,7 @@ def peers(port: int) -> list[Peer]:
     """Every server, our own last."""
     uvicorn = ["-m", "uvicorn", "--port", str(port), "--log-level", "warning", "--no-access-log"]
     settings = str(HERE / "peers" / "mlserver_settings.py")
-    found = [
+    return [
         Peer("echo", "", [str(HERE / "peers" / "echo.py"), str(port), "echo"]),
         Peer("echo + ONNX", "", [str(HERE / "peers" / "echo.py"), str(port), "onnx"]),
         Peer(
@@ -72,9 +72,10 @@ def peers(port: int) -> list[Peer]:
         Peer(
             "MLflow",
             f"mlflow==3.17.2 {SKLEARN}",
-            ["-m", "mlflow", "models", "serve", "-m", str(BUILD / "mlflow"), "-p", str(port), "--env-manager", "local", "-w", "1"],
+            ["-m", "mlflow", "models", "serve", "-m", str(BUILD / "mlflow"), "-p", str(port),
+             "--env-manager", "local", "-w", "1"],
             path="/invocations",
-            before=["-c", f"import joblib, mlflow.sklearn, shutil; shutil.rmtree({str(BUILD / 'mlflow')!r}, True); mlflow.sklearn.save_model(joblib.load({str(MODEL / 'model.joblib')!r}), {str(BUILD / 'mlflow')!r}, serialization_format='cloudpickle', pyfunc_predict_fn='predict_proba')"],
+            before=[str(HERE / "peers" / "mlflow_model.py"), str(BUILD / "mlflow"), str(MODEL)],
         ),
         *(
             Peer(
@@ -90,11 +91,11 @@ def peers(port: int) -> list[Peer]:
         Peer(
             "BentoML batching",
             f"bentoml==1.4.39 {SKLEARN}",
-            ["-m", "bentoml", "serve", "bentoml_service:Loans", "--working-dir", str(HERE / "peers"), "--port", str(port)],
+            ["-m", "bentoml", "serve", "bentoml_service:Loans", "--working-dir",
+             str(HERE / "peers"), "--port", str(port)],
             ready="/readyz",
         ),
     ]  # fmt: skip
-    return found
 
 
 def main() -> int:
@@ -104,7 +105,10 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     if shutil.which("wrk") is None:
-        print("there is no wrk here: install it (Debian: apt-get install wrk) to run this", file=sys.stderr)
+        print(
+            "there is no wrk here: install it (Debian: apt-get install wrk) to run this",
+            file=sys.stderr,
+        )
         return 0
     BUILD.mkdir(parents=True, exist_ok=True)
     if not (MODEL / "package" / "model.onnx").exists():
@@ -115,7 +119,9 @@ def main() -> int:
             continue
         try:
             with started(peer) as (process, port):
-                results[peer.name] = [load(peer, process.pid, port, c, given.seconds) for c in CONNECTIONS]
+                results[peer.name] = [
+                    load(peer, process.pid, port, c, given.seconds) for c in CONNECTIONS
+                ]
         except (RuntimeError, subprocess.CalledProcessError) as error:
             print(f"{peer.name}: {error}", file=sys.stderr)
             continue
@@ -134,8 +140,17 @@ def main() -> int:
 def started(peer: Peer) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A peer that answers, on the first core."""
     python = environment(peer)
-    port = int(next(x for x in peer.command if x.isdecimal())) if "mlserver" not in peer.install else int(peer.before[2])
-    environ = {**os.environ, "MODEL": str(MODEL), "OMP_NUM_THREADS": "1", "BENTOML_DO_NOT_TRACK": "True"}
+    port = (
+        int(next(x for x in peer.command if x.isdecimal()))
+        if "mlserver" not in peer.install
+        else int(peer.before[2])
+    )
+    environ = {
+        **os.environ,
+        "MODEL": str(MODEL),
+        "OMP_NUM_THREADS": "1",
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
     if peer.before:
         subprocess.run([python, *peer.before], check=True, env=environ, capture_output=True)
     process = subprocess.Popen(
@@ -146,7 +161,9 @@ def started(peer: Peer) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         start_new_session=True,
     )
     try:
-        until(lambda: process.poll() is not None or answers(port, peer.ready) or connects(port, peer))
+        until(
+            lambda: process.poll() is not None or answers(port, peer.ready) or connects(port, peer)
+        )
         if process.poll() is not None:
             raise RuntimeError(f"ended with {process.returncode} as it started")
         yield process, port
@@ -177,7 +194,9 @@ def own(*, sklearn: bool) -> Iterator[tuple[Peer, subprocess.Popen[bytes], int]]
     shutil.rmtree(folder, ignore_errors=True)
     package = MODEL / ("native" if sklearn else "package")
     endpoint.write_settings(folder, endpoint.Settings(name="loans"))
-    spec = RouteSpec(role="champion", model=folder_digest(package), label="loans@v1", folder=str(package))
+    spec = RouteSpec(
+        role="champion", model=folder_digest(package), label="loans@v1", folder=str(package)
+    )
     routes.write(folder, RoutesFile(version=1, name="loans", routes=(spec,)))
     _, key = keys.add(folder, "bench")
     process = subprocess.Popen(
@@ -188,7 +207,11 @@ def own(*, sklearn: bool) -> Iterator[tuple[Peer, subprocess.Popen[bytes], int]]
         until(lambda: (s := endpoint.read_state(folder)) is not None and s.ready)
         state = endpoint.read_state(folder)
         assert state is not None
-        yield Peer("trimtab", "", [], headers={"authorization": f"Bearer {key}"}), process, state.port
+        yield (
+            Peer("trimtab", "", [], headers={"authorization": f"Bearer {key}"}),
+            process,
+            state.port,
+        )
     finally:
         process.terminate()
         process.wait()
@@ -200,21 +223,31 @@ def load(peer: Peer, pid: int, port: int, connections: int, seconds: float) -> d
     body = json.dumps(body_of(peer))
     headers = {"content-type": "application/json", **peer.headers}
     lines = [f"wrk.headers[{json.dumps(k)}] = {json.dumps(v)}" for k, v in headers.items()]
-    report = 'io.write(string.format("%d %d %f %f\\n", s.requests, s.errors.status + s.errors.read + s.errors.timeout, l:percentile(50) / 1000, l:percentile(99) / 1000))'
+    failures = "s.errors.status + s.errors.read + s.errors.timeout"
+    times = "l:percentile(50) / 1000, l:percentile(99) / 1000"
+    report = f'io.write(string.format("%d %d %f %f\\n", s.requests, {failures}, {times}))'
     script.write_text(
-        "wrk.method = \"POST\"\n" + f"wrk.body = {json.dumps(body)}\n" + "\n".join(lines)
+        'wrk.method = "POST"\n' + f"wrk.body = {json.dumps(body)}\n" + "\n".join(lines)
         + f"\nfunction done(s, l, r) {report} end\n"
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}{peer.path}"
     wrk = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", "-s", str(script)]
     subprocess.run([*wrk, "-d1s", url], check=True, capture_output=True)
     before, begun = cpu(pid), time.perf_counter()
-    done = subprocess.run([*wrk, f"-d{int(seconds)}s", url], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [*wrk, f"-d{int(seconds)}s", url], check=True, capture_output=True, text=True
+    )
     spent, wall = cpu(pid) - before, time.perf_counter() - begun
     count, failed, p50, p99 = map(float, done.stdout.strip().splitlines()[-1].split())
     if failed:
         raise RuntimeError(f"{failed:.0f} of {count:.0f} requests failed")
-    return {"cpu_us": spent / count * 1e6, "rps": count / wall, "p50": p50, "p99": p99, "mb": memory(pid)}
+    return {
+        "cpu_us": spent / count * 1e6,
+        "rps": count / wall,
+        "p50": p50,
+        "p99": p99,
+        "mb": memory(pid),
+    }
 
 
 def body_of(peer: Peer) -> object:
@@ -277,7 +310,7 @@ def free_port() -> int:
 
 def answers(port: int, path: str) -> bool:
     try:
-        return urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).status == 200  # noqa: S310
+        return urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).status == 200
     except OSError:
         return False
 
@@ -302,8 +335,8 @@ def show(name: str, found: list[dict[str, float]]) -> None:
     costs = " / ".join(f"{one['cpu_us']:.1f}" for one in found)
     first, last = found[0], found[-1]
     print(
-        f"{name:24} {costs:>24} us   {first['rps']:>9,.0f}/s   p50 {last['p50']:.2f}  p99 at 8 {found[1]['p99']:.2f} ms"
-        f"   {first['mb']:.0f} MB",
+        f"{name:24} {costs:>24} us   {first['rps']:>9,.0f}/s"
+        f"   p50 {last['p50']:.2f}  p99 at 8 {found[1]['p99']:.2f} ms   {first['mb']:.0f} MB",
         flush=True,
     )
 

@@ -10,7 +10,9 @@ import numpy as np
 import onnxruntime
 import uvloop
 
-ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 61\r\n\r\n" + b"x" * 61
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 61\r\n\r\n" + b"x" * 61
+)
 RUNS = sys.argv[2] == "onnx"
 waiting: list[asyncio.Transport] = []
 
@@ -31,7 +33,7 @@ def turn() -> None:
 
 
 class Echo(asyncio.Protocol):
-    def connection_made(self, transport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport, self.parser = transport, httptools.HttpRequestParser(self)
 
     def data_received(self, data: bytes) -> None:

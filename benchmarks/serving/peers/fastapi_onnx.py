@@ -13,8 +13,8 @@ session = onnxruntime.InferenceSession(os.environ["MODEL"] + "/package/model.onn
 numbers, words = [f"n{i:02}" for i in range(20)], [f"w{i}" for i in range(5)]
 Row = create_model(
     "Row",
-    **{name: (float | None, ...) for name in numbers},
-    **{name: (str, ...) for name in words},
+    **dict.fromkeys(numbers, (float | None, ...)),
+    **dict.fromkeys(words, (str, ...)),
 )
 app = FastAPI()
 

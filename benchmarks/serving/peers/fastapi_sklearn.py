@@ -11,8 +11,8 @@ model = joblib.load(os.environ["MODEL"] + "/model.joblib")
 numbers, words = [f"n{i:02}" for i in range(20)], [f"w{i}" for i in range(5)]
 Row = create_model(
     "Row",
-    **{name: (float | None, ...) for name in numbers},
-    **{name: (str, ...) for name in words},
+    **dict.fromkeys(numbers, (float | None, ...)),
+    **dict.fromkeys(words, (str, ...)),
 )
 app = FastAPI()
 

@@ -4,11 +4,22 @@ import json
 import sys
 from pathlib import Path
 
-folder, port, model, batches = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4] == "batch"
+folder, port, model, batches = (
+    Path(sys.argv[1]),
+    int(sys.argv[2]),
+    sys.argv[3],
+    sys.argv[4] == "batch",
+)
 folder.mkdir(parents=True, exist_ok=True)
 (folder / "settings.json").write_text(
     json.dumps(
-        {"http_port": port, "grpc_port": port + 1, "metrics_port": port + 2, "parallel_workers": 0, "debug": False}
+        {
+            "http_port": port,
+            "grpc_port": port + 1,
+            "metrics_port": port + 2,
+            "parallel_workers": 0,
+            "debug": False,
+        }
     )
 )
 (folder / "runtime.py").write_text(

@@ -7,6 +7,7 @@ batching. A model that is slow runs in a thread, and what arrives meanwhile is i
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +23,7 @@ INLINE_ROWS: Final = 512
 LANE_ROWS: Final = 1_024
 SHADOW_ROWS: Final = 4_096
 SHADOW_SECONDS: Final = 0.01
+_said = logging.getLogger("trimtab.serve")
 
 Done = Callable[[Response], None]
 Entry = tuple[Job, Done]
@@ -80,7 +82,7 @@ class Batcher:
         if not route.slow and sum(job.count for job, _ in entries) <= INLINE_ROWS:
             wanted = self._wanted(entries)
             if wanted:
-                self._answered(wanted, self.engine.answer([job for job, _ in wanted]))
+                self._answer(wanted, lambda: self.engine.answer([job for job, _ in wanted]))
             return
         key = (id(route), entries[0][0].contract.name)
         lane = self._lanes.setdefault(key, _Lane())
@@ -121,11 +123,18 @@ class Batcher:
         found: Future[list[Scored | Failed]],
     ) -> None:
         if not found.cancelled():
-            self._answered(entries, self.engine.finish(found.result()))
+            self._answer(entries, lambda: self.engine.finish(found.result()))
         lane.is_busy = False
         self._next(key, lane)
 
-    def _answered(self, entries: list[Entry], responses: list[Response]) -> None:
+    def _answer(self, entries: list[Entry], make: Callable[[], list[Response]]) -> None:
+        """Hand the responses out: nobody is left waiting, whatever fails."""
+        try:
+            responses = make()
+        except Exception:
+            _said.exception("%d requests failed", len(entries))
+            failed = Refusal(500, "internal", "the endpoint failed on this request")
+            responses = [self.engine.fail(job, failed) for job, _ in entries]
         for (job, done), response in zip(entries, responses, strict=True):
             self._in_flight.leave(job.count)
             done(response)

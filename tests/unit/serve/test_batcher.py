@@ -159,6 +159,13 @@ def test_a_slow_model_runs_in_a_thread_and_batches_what_waits(engine, monkeypatc
     assert len(runs) < 4
 
 
+def test_nobody_is_left_waiting_whatever_fails(engine, monkeypatch, caplog):
+    monkeypatch.setattr(engine, "_replies", lambda one: 1 / 0)
+    answers = ask(engine, [json.dumps({"row": ROW}).encode()] * 2)
+    assert [one.status for one in answers] == [500, 500]
+    assert "2 requests failed" in caplog.text
+
+
 def test_nobody_is_scored_whose_client_has_gone(engine):
     async def run():
         batcher = Batcher(engine, asyncio.get_running_loop())
