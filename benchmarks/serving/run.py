@@ -182,7 +182,11 @@ def environment(peer: Peer) -> str:
     if not (place / ".done").exists():
         print(f"installing {peer.name}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *peer.install.split()], check=True)
+        subprocess.run(
+            [python, "-m", "pip", "install", "-q", *peer.install.split()],
+            check=True,
+            capture_output=True,
+        )
         (place / ".done").touch()
     return str(python)
 
