@@ -81,20 +81,20 @@ class Engine:
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, query: str = ""
     ) -> Response | Job:
         """Read a request: a job to be scored, or at once the response. Raises nothing."""
-        begun = time.perf_counter()
+        begun, now = time.perf_counter(), ids.now()
         found = self.contracts.find(method, path)
         contract = found.contract if found else None
         name = ""
         try:
             gate, told = self._gate, None
             if gate is not None:
-                told = self._admit(gate, path, headers, predicts=found is not None)
+                told = self._admit(gate, path, headers, now, predicts=found is not None)
             if found is None:
                 response = lookups.look(self, method, path, headers, body, contracts=self.contracts)
                 return self._packed(response, headers)
             name = _request_id(headers)
             call = Call(path, headers, self._body(headers, body), query)
-            return self._read(name, found, call, begun, told)
+            return self._read(name, found, call, (begun, now), told)
         except TrimtabError as error:
             failure = error
         except Exception:
@@ -143,13 +143,12 @@ class Engine:
             self._gate.reload()
 
     def _admit(
-        self, gate: Gate, path: str, headers: Mapping[str, str], *, predicts: bool
+        self, gate: Gate, path: str, headers: Mapping[str, str], now: int, *, predicts: bool
     ) -> dict[str, str] | None:
         """Who asks may do so, and not too often; headers for the answer, or None."""
         scope = "infer" if predicts else scope_of(path, self._health)
         if scope is None:
             return None
-        now = ids.now()
         return self._buckets.take(gate.check(headers, scope, now), now) or None
 
     def _body(self, headers: Mapping[str, str], body: bytes) -> bytes:
@@ -173,14 +172,19 @@ class Engine:
         return msgspec.structs.replace(response, body=body)
 
     def _read(
-        self, name: str, found: Found, call: Call, begun: float, told: dict[str, str] | None
+        self,
+        name: str,
+        found: Found,
+        call: Call,
+        when: tuple[float, int],
+        told: dict[str, str] | None,
     ) -> Job:
         table = self.router.table
         if table is None:
             raise Refusal(503, "not_ready", "no model is loaded", hint=self.router.error)
         request = name or ids.new_id()
         route = self._route(table, found, call, request)
-        job = Job(request, found.contract, call, table, route, ids.now(), begun, (), told=told)
+        job = Job(request, found.contract, call, table, route, when[1], when[0], (), told=told)
         try:
             self._take(job, made=not name)
         except InputError as error:

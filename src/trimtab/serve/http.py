@@ -8,6 +8,7 @@ Source: RFC 9112; docs/serving.md lists the limits.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
@@ -287,7 +288,7 @@ class Connection(asyncio.Protocol):
             self._fill(slot, found)
             return
         slot.job = found
-        self._all.batcher.submit(found, lambda response: self._fill(slot, response))
+        self._all.batcher.submit(found, functools.partial(self._fill, slot))
         if len(self._slots) >= MAX_PIPELINED:
             self._hold()
 
@@ -300,6 +301,10 @@ class Connection(asyncio.Protocol):
             slot.is_last = True
         slot.data = _bytes(response, is_head=slot.is_head, is_last=slot.is_last)
         slots = self._slots
+        if len(slots) == 1 and not slot.is_last and slots[0] is slot:
+            slots.clear()
+            self._transport.write(slot.data)
+            return
         if not slots or slots[0].data is None or self._transport is None:
             return
         ready: list[bytes] = []
