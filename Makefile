@@ -91,8 +91,9 @@ bench: $(VENV)/.stamp-dev ## Measure what the documentation states (benchmarks/)
 		[ -n "$$found" ] || echo "there are no benchmarks yet"; fi
 
 .PHONY: fuzz
-fuzz: $(VENV)/.stamp-dev ## Property tests with fresh seeds for SECONDS=60
-	@end=$$(( $$(date +%s) + $(SECONDS) )); round=0; \
+fuzz: $(VENV)/.stamp-dev ## Mangled HTTP to both shells, then property tests with fresh seeds, for SECONDS=60
+	@$(PY) tests/fuzz/shells.py --seconds $$(( $(SECONDS) / 2 ))
+	@end=$$(( $$(date +%s) + $(SECONDS) / 2 )); round=0; \
 	while [ "$$(date +%s)" -lt "$$end" ]; do \
 		round=$$(( round + 1 )); echo "== round $$round"; \
 		HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest -q -x -n 2 \

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import logging
 import random
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import uvicorn
 
@@ -52,7 +53,7 @@ PIECES = [
     b"host: x\r\n", b"content-type: text/csv\r\n", b"content-encoding: gzip\r\n", b"accept: text/csv\r\n",
     b"inference-header-content-length: 10\r\n", b"x-request-id: r\r\n", b"x-event-time: 5\r\n",
     b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0", b"GET", b"POST", b"HEAD", b"OPTIONS", b"PUT",
-    b"0\r\n\r\n", b"5\r\nabcde\r\n", b"null", b"NaN", b"1e999", b"[]", b"{}", b"\"", b"true", b"-1",
+    b"0\r\n\r\n", b"5\r\nabcde\r\n", b"null", b"NaN", b"1e999", b"[]", b"{}", b'"', b"true", b"-1",
 ]  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def pieces(chance: random.Random, data: bytes) -> list[bytes]:
     """The same bytes in one to four parts."""
     cuts = sorted(chance.randrange(len(data) + 1) for _ in range(chance.choice((0, 0, 1, 3))))
     edges = [0, *cuts, len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
+    return [data[a:b] for a, b in itertools.pairwise(edges) if a < b]
 
 
 async def say(port: int, parts: list[bytes]) -> bytes:
@@ -213,7 +214,7 @@ class Shells:
     def engine(self, name: str) -> Engine:
         return Engine(name="loans", router=self.router, log=Log(self.folder / name, "loans"))
 
-    async def __aenter__(self) -> Shells:
+    async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         engine = self.engine("native")
         self.connections = Connections(engine, Batcher(engine, loop))
@@ -292,21 +293,21 @@ def main() -> int:
     parser.add_argument("--replay", type=Path, help="a find to try again")
     given = parser.parse_args()
     sys.path.insert(0, str(HERE.parents[1]))
-    from tests.unit.serve.conftest import write_package  # noqa: PLC0415 - the path is set above
+    from tests.unit.serve.conftest import write_package
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         package = folder / "package"
         digest = write_package(package)
         if given.replay is not None:
-            return asyncio.run(again(given.replay, folder, package, digest))
+            parts = [part.encode("latin-1") for part in json.loads(given.replay.read_text())]
+            return asyncio.run(again(parts, folder, package, digest))
         return int(asyncio.run(run(given.seconds, given.seed, folder, package, digest)) > 0)
 
 
-async def again(path: Path, folder: Path, package: Path, digest: str) -> int:
+async def again(parts: list[bytes], folder: Path, package: Path, digest: str) -> int:
     """Try one find again, and show both conversations."""
     ids.new_id = lambda: "0" * 32
-    parts = [part.encode("latin-1") for part in json.loads(path.read_text())]
     async with Shells(folder, package, digest) as shells:
         for port, name in zip(shells.ports, ("native", "ASGI"), strict=True):
             print(f"== {name}\n{(await say(port, parts)).decode('latin-1')}")

@@ -410,6 +410,8 @@ def _bytes(response: Response, *, is_head: bool, is_last: bool) -> bytes:
 def _target(url: bytes) -> tuple[str, str]:
     """Path (decoded) and query of a request's target; raises HttpParserInvalidURLError."""
     path, _, query = url.partition(b"?")
+    if b"#" in url:  # a fragment is never sent, see RFC 9112 section 3.2
+        raise httptools.HttpParserInvalidURLError
     if not url.startswith(b"/") and url != b"*":  # absolute form, see RFC 9112 section 3.2.2
         parsed = httptools.parse_url(url)
         path, query = parsed.path, parsed.query or b""

@@ -158,6 +158,7 @@ REFUSED = {
     "too long a header": (request(b"", "/ping", "GET", x="y" * 40_000), 431),
     "too many headers": (request(b"", "/ping", "GET", **{f"x{i}": i for i in range(150)}), 431),
     "a target that is none": (b"GET http://[x HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+    "a fragment": (b"GET /ping#x HTTP/1.1\r\nhost: a\r\n\r\n", 400),
     "a target without a path": (b"GET http://x HTTP/1.1\r\nhost: a\r\n\r\n", 400),
     "an upgrade": (request(b"", "/ping", "GET", connection="upgrade", upgrade="websocket"), 501),
     "a tunnel": (b"CONNECT x:1 HTTP/1.1\r\nhost: x:1\r\n\r\n", 501),
