@@ -243,7 +243,7 @@ def load(peer: Peer, pid: int, port: int, connections: int, seconds: float) -> d
     )
     spent, wall = cpu(pid) - before, time.perf_counter() - begun
     count, failed, p50, p99 = map(float, done.stdout.strip().splitlines()[-1].split())
-    if failed:
+    if failed or not count:
         raise RuntimeError(f"{failed:.0f} of {count:.0f} requests failed")
     return {
         "cpu_us": spent / count * 1e6,

@@ -26,7 +26,7 @@ folder.mkdir(parents=True, exist_ok=True)
     """
 import os, joblib, pandas as pd
 from mlserver import MLModel
-from mlserver.codecs import NumpyCodec, PandasCodec
+from mlserver.codecs import NumpyRequestCodec, PandasCodec
 
 class Runtime(MLModel):
     async def load(self):
@@ -36,7 +36,7 @@ class Runtime(MLModel):
     async def predict(self, payload):
         frame = PandasCodec.decode_request(payload)
         scores = self.model.predict_proba(frame)[:, 1].reshape(-1, 1)
-        return NumpyCodec.encode_response(self.name, scores)
+        return NumpyRequestCodec.encode_response(self.name, scores)
 """
 )
 settings = {"name": "loans", "implementation": "runtime.Runtime"}
