@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trimtab.errors import TrimtabError
+    from trimtab.model.brought import function_model, onnx_model, torch_model
+    from trimtab.model.signature import Column, Signature
     from trimtab.pipeline.flow import flow
     from trimtab.pipeline.handle import Dataset
     from trimtab.pipeline.step import step
@@ -20,23 +22,33 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Candidate",
+    "Column",
     "Dataset",
+    "Signature",
     "TrimtabError",
     "__version__",
     "flow",
+    "function_model",
+    "onnx_model",
     "search",
     "start_run",
     "step",
+    "torch_model",
 ]
 
 _WHERE = {
     "Candidate": "trimtab.tune.candidate",
+    "Column": "trimtab.model.signature",
     "Dataset": "trimtab.pipeline.handle",
+    "Signature": "trimtab.model.signature",
     "TrimtabError": "trimtab.errors",
     "flow": "trimtab.pipeline.flow",
+    "function_model": "trimtab.model.brought",
+    "onnx_model": "trimtab.model.brought",
     "search": "trimtab.tune.search",
     "start_run": "trimtab.track.run",
     "step": "trimtab.pipeline.step",
+    "torch_model": "trimtab.model.brought",
 }
 
 

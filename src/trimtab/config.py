@@ -56,13 +56,15 @@ class DataConfig(_Section, frozen=True, kw_only=True):
 
 
 class ModelConfig(_Section, frozen=True, kw_only=True):
-    """`[model]`: the flow that trains it and how its output becomes a decision."""
+    """`[model]`: the flow that trains it, how its output becomes a decision, and who signs it."""
 
     flow: str = "pipeline:train"
     name: str = ""
     decide: str = ""
     fit_on: str = ""
     upstream: tuple[str, ...] = ()
+    signing_key: str = ""
+    verify_key: str = ""
 
 
 class ServeConfig(_Section, frozen=True, kw_only=True):
@@ -84,6 +86,7 @@ class ServeConfig(_Section, frozen=True, kw_only=True):
     sticky: str = ""
     workers: int = 1
     keep: str = ""
+    allow_python: bool = False
 
 
 class MonitorConfig(_Section, frozen=True, kw_only=True):

@@ -15,12 +15,19 @@ import msgspec
 
 from trimtab import plugins
 from trimtab.errors import IntegrityError
+from trimtab.model import signature
 
 if TYPE_CHECKING:
+    from trimtab.model.function import FunctionCode
+    from trimtab.model.onnx_file import OnnxFile
     from trimtab.tune.candidate import Candidate
 
 ESTIMATOR_FILE: Final = "estimator.skops"
 CANDIDATE_FILE: Final = "candidate.json"
+BROUGHT_FILE: Final = "signature.json"
+ONNX_FILE: Final = "given.onnx"
+OUTPUT_FILE: Final = "output.txt"
+_BROUGHT: Final = ("OnnxFile", "FunctionCode")
 _TABLES: Final = ("train", "withheld")
 
 
@@ -51,7 +58,7 @@ class EstimatorCodec:
 
 
 class CandidateCodec:
-    """A `tune.candidate.Candidate`: its estimator, its rows as Parquet, the rest as JSON."""
+    """A `tune.candidate.Candidate`: its model, its rows as Parquet, the rest as JSON."""
 
     name = "candidate"
 
@@ -61,8 +68,11 @@ class CandidateCodec:
         return kind.__name__ == "Candidate" and kind.__module__ == "trimtab.tune.candidate"
 
     def write(self, value: Candidate, folder: Path) -> None:
-        """Write the four files; raises RefusedError for an estimator that cannot be stored."""
-        ESTIMATOR.write(value.estimator, folder)
+        """Write the files; raises RefusedError for an estimator that cannot be stored."""
+        if type(value.estimator).__name__ in _BROUGHT:
+            _write_brought(value.estimator, folder)
+        else:
+            ESTIMATOR.write(value.estimator, folder)
         for name in _TABLES:
             getattr(value, name).write_parquet(folder / f"{name}.parquet", compression="zstd")
         rest = {name: getattr(value, name) for name in _plain(type(value))}
@@ -85,7 +95,33 @@ class CandidateCodec:
             raise IntegrityError(f"the stored candidate cannot be read: {error}") from error
         for name in _TABLES:
             plain[name] = pl.read_parquet(folder / f"{name}.parquet")
-        return Candidate(estimator=ESTIMATOR.read(folder), **plain)
+        brought = (folder / BROUGHT_FILE).is_file()
+        model = _read_brought(folder) if brought else ESTIMATOR.read(folder)
+        return Candidate(estimator=model, **plain)
+
+
+def _write_brought(model: OnnxFile | FunctionCode, folder: Path) -> None:
+    (folder / BROUGHT_FILE).write_bytes(signature.encode(model.signature))
+    if model.signature.engine == "python":
+        model.write(folder)  # type: ignore[union-attr]
+    else:
+        (folder / ONNX_FILE).write_bytes(model.data)  # type: ignore[union-attr]
+        (folder / OUTPUT_FILE).write_text(model.output, encoding="utf-8")  # type: ignore[union-attr]
+
+
+def _read_brought(folder: Path) -> OnnxFile | FunctionCode:
+    # onnx, or the search for a function's files, only where such a model is read.
+    from trimtab.model import function  # noqa: PLC0415
+    from trimtab.model.onnx_file import OnnxFile  # noqa: PLC0415
+
+    signed = signature.decode((folder / BROUGHT_FILE).read_bytes())
+    if signed.engine == "python":
+        return function.read(folder, signed)
+    return OnnxFile(
+        data=(folder / ONNX_FILE).read_bytes(),
+        signature=signed,
+        output=(folder / OUTPUT_FILE).read_text(encoding="utf-8"),
+    )
 
 
 def _plain(kind: type[Candidate]) -> dict[str, Any]:

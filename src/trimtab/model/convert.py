@@ -22,7 +22,7 @@ from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.compose import ColumnTransformer
 
 from trimtab.errors import ModelError
-from trimtab.model import graph, traps
+from trimtab.model import boosting, graph, traps
 from trimtab.model.signature import Kind, Task
 
 OPSETS: Final = {"": 21, "ai.onnx.ml": 3}
@@ -50,10 +50,12 @@ def convert(
     chosen = unwrap(estimator)
     if reason := traps.refusal(chosen):
         raise ModelError(reason, hint=_HINT)
+    boosting.register(traps.parts(chosen))
     separate = any(isinstance(part, ColumnTransformer) for part in traps.parts(chosen))
     if not separate and "text" in features.values():
         raise ModelError("text columns reach the estimator without a ColumnTransformer", hint=_HINT)
-    model = _skl2onnx(chosen, _inputs(features, separate=separate), task)
+    with boosting.plain_names(traps.parts(chosen)):
+        model = _skl2onnx(chosen, _inputs(features, separate=separate), task)
     wanted = model.graph.output[0 if task == "regression" else 1].name
     column = {"regression": None, "multiclass": -1, "binary": positive_index}[task]
     output = {"regression": "value", "multiclass": "scores", "binary": "score"}[task]

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from trimtab.model import estimator as asked
+from trimtab.model.estimator import Ask
 from trimtab.model.signature import Column, Kind, Signature
 from trimtab.tune.frames import features as prepare
 
@@ -44,7 +44,7 @@ def context(names: Sequence[str], train: pl.DataFrame) -> tuple[Column, ...]:
 
 
 def closed(
-    estimator: Any, signed: Signature, features: Mapping[str, Kind], train: pl.DataFrame
+    ask: Ask, signed: Signature, features: Mapping[str, Kind], train: pl.DataFrame
 ) -> set[str]:
     """Text columns in which the estimator itself refuses a category that training did not see."""
     row = train.head(1)
@@ -54,7 +54,7 @@ def closed(
             continue
         probe = row.with_columns(pl.lit(UNSEEN).alias(wanted.name))
         try:
-            asked.scores(estimator, prepare(probe, features), signed)
+            ask(prepare(probe, features))
         except ValueError:
             found.add(wanted.name)
     return found

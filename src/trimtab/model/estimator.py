@@ -16,6 +16,9 @@ from trimtab.errors import ModelError
 from trimtab.model import native
 from trimtab.model.signature import Class, Signature, Task
 
+Ask = Callable[[pl.DataFrame], NDArray[np.float64]]
+"""Prepared rows (`tune.frames.features`) to scores: [N] or [N, classes]."""
+
 _filters: Final = threading.Lock()  # warnings.catch_warnings changes state of the whole process
 
 
@@ -45,24 +48,25 @@ def scores(estimator: Any, frame: pl.DataFrame, signed: Signature) -> NDArray[np
     return found[:, signed.positive_index] if signed.task == "binary" else found
 
 
-def answerable(
-    estimator: Any, frame: pl.DataFrame, signed: Signature
-) -> tuple[pl.DataFrame, NDArray[np.float64]]:
-    """The rows that the estimator answers with finite scores, and these scores.
+def asker(estimator: Any, signed: Signature) -> Ask:
+    """`scores` of one estimator."""
+    return lambda frame: scores(estimator, frame, signed)
+
+
+def answerable(ask: Ask, frame: pl.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The places of the rows that get finite scores, and these scores.
 
     An estimator may refuse a far-off value (a logarithm of a negative number); such a row says
     nothing about the package.
     """
+    taken = np.arange(frame.height)
     try:
-        found = scores(estimator, frame, signed)
+        found = ask(frame)
     except ValueError:
-        taken = [
-            index for index in range(frame.height) if _answers(estimator, frame[index], signed)
-        ]
-        frame = frame[taken]
-        found = scores(estimator, frame, signed) if taken else np.empty(0)
+        taken = np.array([i for i in range(frame.height) if _answers(ask, frame[i])], dtype=np.intp)
+        found = ask(frame[taken]) if len(taken) else np.empty(0)
     finite = np.isfinite(found.reshape(len(found), -1)).all(axis=1)
-    return frame.filter(pl.Series(finite, dtype=pl.Boolean)), found[finite]
+    return taken[finite], found[finite]
 
 
 def runner(
@@ -81,9 +85,9 @@ def runner(
     return run
 
 
-def _answers(estimator: Any, row: pl.DataFrame, signed: Signature) -> bool:
+def _answers(ask: Ask, row: pl.DataFrame) -> bool:
     try:
-        scores(estimator, row, signed)
+        ask(row)
     except ValueError:
         return False
     return True

@@ -34,7 +34,8 @@ def prune(graph: onnx.GraphProto) -> None:
 
 def rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
     """Rename values wherever they are made or read, in subgraphs too."""
-    for value in (*graph.initializer, *graph.input, *graph.output):
+    sparse = (x.values for x in graph.sparse_initializer)
+    for value in (*graph.initializer, *sparse, *graph.input, *graph.output, *graph.value_info):
         value.name = names.get(value.name, value.name)
     for node in graph.node:
         node.input[:] = [names.get(x, x) for x in node.input]
@@ -42,6 +43,18 @@ def rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
         for attribute in node.attribute:
             for body in (attribute.g, *attribute.graphs):
                 rename(body, names)
+
+
+def names(graph: onnx.GraphProto) -> set[str]:
+    """The names of all values, in subgraphs too."""
+    found = {x.name for x in (*graph.initializer, *graph.input, *graph.output, *graph.value_info)}
+    found |= {x.values.name for x in graph.sparse_initializer}
+    for node in graph.node:
+        found |= {*node.input, *node.output}
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                found |= names(body)
+    return found - {""}
 
 
 def take_output(graph: onnx.GraphProto, source: str, name: str, *, column: int | None) -> None:
@@ -54,12 +67,12 @@ def take_output(graph: onnx.GraphProto, source: str, name: str, *, column: int |
     rename(graph, {x: f"inner_{x}" for x in taken})
     source = f"inner_{source}" if source in taken else source
     if column is None:
-        _constant(graph, "flat_shape", [-1], [1])
+        constant(graph, "flat_shape", [-1], [1])
         graph.node.append(helper.make_node("Reshape", [source, "flat_shape"], [name]))
     elif column < 0:
         graph.node.append(helper.make_node("Identity", [source], [name]))
     else:
-        _constant(graph, "wanted_class", [column], [])
+        constant(graph, "wanted_class", [column], [])
         graph.node.append(helper.make_node("Gather", [source, "wanted_class"], [name], axis=1))
     shape = [None, None] if column == -1 else [None]
     _replace(graph.output, [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)])
@@ -88,6 +101,16 @@ def pack(graph: onnx.GraphProto, columns: Sequence[str], name: str, kind: int) -
     _replace(graph.input, [*rest, packed])
 
 
+def prepend(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
+    """Add nodes before all others, which may read what they make."""
+    _replace(graph.node, [*nodes, *graph.node])
+
+
+def keep_inputs(graph: onnx.GraphProto, inputs: Iterable[onnx.ValueInfoProto]) -> None:
+    """Make these the inputs of the graph."""
+    _replace(graph.input, inputs)
+
+
 def finish(model: onnx.ModelProto) -> bytes:
     """Check the model and serialise it, with nothing in it that differs from run to run."""
     model.ir_version = IR_VERSION
@@ -102,11 +125,12 @@ def finish(model: onnx.ModelProto) -> bytes:
 
 def _gather(graph: onnx.GraphProto, source: str, indices: list[int], out: str) -> onnx.NodeProto:
     where = f"places_{len(graph.initializer)}"
-    _constant(graph, where, indices, [len(indices)])
+    constant(graph, where, indices, [len(indices)])
     return helper.make_node("Gather", [source, where], [out], axis=1)
 
 
-def _constant(graph: onnx.GraphProto, name: str, values: list[int], shape: list[int]) -> None:
+def constant(graph: onnx.GraphProto, name: str, values: list[int], shape: list[int]) -> None:
+    """Add a constant tensor of integers."""
     graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, shape, values))
 
 

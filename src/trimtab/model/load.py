@@ -1,4 +1,4 @@
-"""A packaged model, ready to answer: ONNX Runtime on one thread, or skops where ONNX cannot.
+"""A packaged model, ready to answer: ONNX Runtime on one thread, skops where ONNX cannot, or a function.
 
 Needs only onnxruntime and numpy for an ONNX package. Bytes that are not what their digest says and
 golden rows that get other answers are refused.
@@ -19,7 +19,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from trimtab.errors import IntegrityError, MissingExtraError, ModelError, NotFoundError
-from trimtab.model import golden, parity, signature
+from trimtab.model import code, golden, parity, signature
 from trimtab.model.decide import decide
 from trimtab.model.signature import Class, Signature
 
@@ -90,10 +90,11 @@ class LoadedModel:
         return Outputs(score=score, decision=decide(self.signature, score))
 
 
-def load(folder: Path, *, verify: bool = True) -> LoadedModel:
+def load(folder: Path, *, verify: bool = True, allow_python: bool = False) -> LoadedModel:
     """Load a package; with `verify` its golden rows must get the recorded answers.
 
-    Raises NotFoundError, ModelError, or IntegrityError where an answer differs.
+    `allow_python` lets a package run code that it carries. Raises NotFoundError, ModelError,
+    RefusedError for code that is not allowed, or IntegrityError where an answer differs.
     """
     signed = signature.read(folder)
     if signed.engine == "onnx":
@@ -101,6 +102,9 @@ def load(folder: Path, *, verify: bool = True) -> LoadedModel:
         model = LoadedModel(
             signature=signed, folder=folder, run=packed, run_packed=packed.run_packed
         )
+    elif signed.engine == "python":
+        function = code.runner(folder, signed, allow=allow_python)
+        model = LoadedModel(signature=signed, folder=folder, run=function)
     else:
         model = LoadedModel(signature=signed, folder=folder, run=_native(folder, signed))
     if verify:

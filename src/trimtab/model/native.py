@@ -23,6 +23,7 @@ _HOUSES: Final = ("sklearn.", "numpy.", "scipy.", "lightgbm.", "xgboost.")
 # Functions could be called with bytes of the file as arguments, so they are named one by one.
 _FUNCTIONS: Final = frozenset(
     {
+        "collections.OrderedDict",
         "functools.partial",
         "sklearn.utils.validation.check_array",
         "scipy._lib.array_api_compat.numpy._aliases.asarray",

@@ -1,36 +1,34 @@
 """A candidate to a model package: a folder whose tree digest is the model's identity.
 
-The package is ONNX where the graph gives the estimator's answers, row by row, on golden and
-withheld rows; skops with the reason written down where it does not. docs/formats/model-package.md
+The package is ONNX where the graph gives the estimator's answers, row by row, on golden, withheld
+and training rows; skops with the reason written down where it does not. A graph that somebody brings
+is held against itself as it was, a function against its own second answer. docs/formats/model-package.md
 lists the files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from trimtab.errors import ModelError
-from trimtab.model import convert, describe, golden, load, native, parity, signature
+from trimtab.errors import ModelError, RefusedError
+from trimtab.model import convert, describe, golden, load, native, signature, thresholds
 from trimtab.model import estimator as asked
-from trimtab.model.decide import decide
-from trimtab.model.golden import Golden
+from trimtab.model import function as functions
+from trimtab.model.function import FunctionCode
 from trimtab.model.load import LoadedModel
+from trimtab.model.onnx_file import OnnxFile
 from trimtab.model.parity import Parity
 from trimtab.model.signature import Signature
+from trimtab.model.witness import Witness, call, feed
 from trimtab.tune.candidate import Candidate
-from trimtab.tune.frames import features as prepare
 
 PROFILE: Final = "reference.profile"
-MAX_PARITY_ROWS: Final = 50_000
-SCALE_ROWS: Final = 2_000
 
 Profile = bytes | Callable[[LoadedModel], bytes]
 
@@ -50,22 +48,41 @@ def package(
     out: Path,
     profile: Profile = b"",
     context: Sequence[str] = (),
+    allow_python: bool = False,
 ) -> Packaged:
     """Write the package of `candidate` into the empty or new folder `out`.
 
     `profile` is the reference profile's bytes, or a function that makes them from the packaged
     model (so that they can hold its scores); `context` names columns that may be sent along with a
     request and are logged but not scored, such as a protected group or a key. Columns that the
-    estimator was given and never reads become context too.
+    estimator was given and never reads become context too. `allow_python` lets a package that runs
+    code of its project be loaded here.
 
     Raises ModelError where no engine gives the estimator's answers, RefusedError where the
-    estimator holds types that are not built from a file.
+    estimator holds types that are not built from a file, or runs code that is not allowed.
     """
     if out.exists() and any(out.iterdir()):
         raise ModelError(f"{out} is not empty", hint="package into a new folder")
     out.mkdir(parents=True, exist_ok=True)
     estimator = convert.unwrap(candidate.estimator)
+    if isinstance(estimator, OnnxFile):
+        found = _brought_onnx(out, candidate, estimator, context)
+    elif isinstance(estimator, FunctionCode):
+        found = _brought_function(out, candidate, estimator, context, allow_python=allow_python)
+    else:
+        found = _fitted(out, candidate, estimator, context)
+    data = profile(load.load(out, allow_python=allow_python)) if callable(profile) else profile
+    if data:
+        (out / PROFILE).write_bytes(data)
+    return found
+
+
+def _fitted(out: Path, candidate: Candidate, estimator: Any, context: Sequence[str]) -> Packaged:
+    """ONNX where that holds, skops with the reason where it does not."""
     signed = _sign(candidate, estimator, context)
+    witness = call(
+        asked.asker(estimator, signed), candidate, signed, train=candidate.train, by=context
+    )
     try:
         graph = convert.convert(
             estimator,
@@ -73,13 +90,51 @@ def package(
             task=signed.task,
             positive_index=signed.positive_index if signed.task == "binary" else 1,
         )
-        found = _write_onnx(out, candidate, estimator, signed, graph)
+        return _write_onnx(out, witness, estimator, signed, graph)
     except ModelError as error:
-        found = _write_skops(out, candidate, estimator, signed, error.message)
-    data = profile(load.load(out)) if callable(profile) else profile
-    if data:
-        (out / PROFILE).write_bytes(data)
-    return found
+        return _write_skops(out, witness, estimator, signed, error.message)
+
+
+def _brought_onnx(
+    out: Path, candidate: Candidate, file: OnnxFile, context: Sequence[str]
+) -> Packaged:
+    signed = _with_context(file.signature, candidate, context)
+    witness = _brought(file.scores, candidate, signed, context)
+    (out / load.GRAPH).write_bytes(file.packed(file.raw(witness.rows[:2]).shape))
+    return _accepted(out, signed, _held(out, witness, signed))
+
+
+def _brought_function(
+    out: Path,
+    candidate: Candidate,
+    function: FunctionCode,
+    context: Sequence[str],
+    *,
+    allow_python: bool,
+) -> Packaged:
+    """The same code answers twice: what depends on more than the row is refused."""
+    signed = _with_context(function.signature, candidate, context)
+    function.write(out)
+    if not allow_python:
+        raise RefusedError(
+            f"packaging {function.call} runs its code",
+            hint="where you trust it: [serve] allow_python = true",
+        )
+    witness = _brought(functions.asker(out, signed), candidate, signed, context)
+    return _accepted(out, signed, _held(out, witness, signed, allow_python=True))
+
+
+def _brought(
+    ask: asked.Ask, candidate: Candidate, signed: Signature, context: Sequence[str]
+) -> Witness:
+    """Its rows are both: there are none that it was fitted on."""
+    return call(ask, candidate, signed, train=candidate.train.clear(), by=context)
+
+
+def _with_context(signed: Signature, candidate: Candidate, context: Sequence[str]) -> Signature:
+    known = {c.name for c in (*signed.inputs, *signed.context)}
+    found = describe.context([name for name in context if name not in known], candidate.train)
+    return msgspec.structs.replace(signed, context=(*signed.context, *found))
 
 
 def _sign(candidate: Candidate, estimator: Any, context: Sequence[str]) -> Signature:
@@ -103,7 +158,8 @@ def _sign(candidate: Candidate, estimator: Any, context: Sequence[str]) -> Signa
         else None,
         threshold=(0.5 if candidate.threshold is None else candidate.threshold) if binary else None,
     )
-    refusing = describe.closed(estimator, signed, candidate.features, candidate.train)
+    ask = asked.asker(estimator, signed)
+    refusing = describe.closed(ask, signed, candidate.features, candidate.train)
     inputs = tuple(
         msgspec.structs.replace(
             c,
@@ -119,13 +175,14 @@ def _sign(candidate: Candidate, estimator: Any, context: Sequence[str]) -> Signa
 
 def _write_onnx(
     out: Path,
-    candidate: Candidate,
+    witness: Witness,
     estimator: Any,
     signed: Signature,
     graph: convert.Converted,
 ) -> Packaged:
+    """Write the graph that is nearest to the original, as converted or with settled thresholds."""
     unread = [c for c in signed.inputs if c.name not in graph.columns]
-    narrowed = msgspec.structs.replace(
+    signed = msgspec.structs.replace(
         signed,
         engine="onnx",
         inputs=tuple(c for c in signed.inputs if c.name in graph.columns),
@@ -134,70 +191,55 @@ def _write_onnx(
             *(msgspec.structs.replace(c, nullable=True, closed=False) for c in unread),
         ),
     )
-    (out / load.GRAPH).write_bytes(graph.data)
+    path = out / load.GRAPH
     try:
-        return _finish(out, candidate, estimator, signed, narrowed)
+        best, best_data = None, b""
+        for data in _graphs(graph.data, estimator, witness, signed):
+            path.write_bytes(data)
+            found = _held(out, witness, signed)
+            if best is None or found.distance < best.distance:
+                best, best_data = found, data
+            if not best.flips and not best.above:
+                break
+        path.write_bytes(best_data)
+        return _accepted(out, signed, best)
     except ModelError:
-        (out / load.GRAPH).unlink()
+        path.unlink(missing_ok=True)
         raise
 
 
+def _graphs(graph: bytes, estimator: Any, witness: Witness, signed: Signature) -> Iterator[bytes]:
+    """The graph, then with settled thresholds, made only where the one before is off."""
+    yield graph
+    blind = thresholds.settle(graph)
+    if blind is None:
+        return
+    rows = witness.fitted_rows
+    given = thresholds.exact(estimator, rows)
+    if given is not None:
+        settled = thresholds.settle(graph, feed(rows, signed), given)
+        if settled is not None:
+            yield settled
+    yield blind
+
+
 def _write_skops(
-    out: Path, candidate: Candidate, estimator: Any, signed: Signature, reason: str
+    out: Path, witness: Witness, estimator: Any, signed: Signature, reason: str
 ) -> Packaged:
     (out / load.NATIVE).write_bytes(native.dumps(estimator))
     signed = msgspec.structs.replace(signed, reason=reason)
-    return _finish(out, candidate, estimator, signed, signed)
+    return _accepted(out, signed, _held(out, witness, signed))
 
 
-def _finish(
-    out: Path, candidate: Candidate, estimator: Any, whole: Signature, signed: Signature
-) -> Packaged:
-    """Write signature and golden rows, then hold the package against the estimator."""
+def _held(out: Path, witness: Witness, signed: Signature, *, allow_python: bool = False) -> Parity:
+    """Write signature and golden rows, and hold what the folder then is against the original."""
     (out / signature.FILE).write_bytes(signature.encode(signed))
-    rows = describe.golden_rows(whole, candidate.train, candidate.withheld)
-    frame = prepare(rows, candidate.features)
-    frame, scores = asked.answerable(estimator, frame, whole)
-    if not frame.height:
-        raise ModelError("the estimator answers none of its own training rows")
-    scale = _scale(candidate, estimator, whole)
-    (out / golden.FILE).write_bytes(golden.encode(_golden(frame, scores, signed, scale)))
-    model = load.load(out, verify=False)
-    withheld = describe.admissible(candidate.withheld.head(MAX_PARITY_ROWS), whole)
-    both = pl.concat([frame, prepare(withheld, candidate.features)])
-    found = _hold(model, *asked.answerable(estimator, both, whole), scale)
-    if found.refusal:
-        raise ModelError(f"the {signed.engine} package does not hold: {found.refusal}")
+    (out / golden.FILE).write_bytes(golden.encode(witness.golden_rows(signed)))
+    return witness.hold(load.load(out, verify=False, allow_python=allow_python))
+
+
+def _accepted(out: Path, signed: Signature, found: Parity | None) -> Packaged:
+    if found is None or found.refusal:
+        said = found.refusal if found else "it could not be held against anything"
+        raise ModelError(f"the {signed.engine} package does not hold: {said}")
     return Packaged(folder=out, signature=signed, parity=found)
-
-
-def _golden(
-    frame: pl.DataFrame, scores: NDArray[np.float64], signed: Signature, scale: float
-) -> Golden:
-    columns = {c.name: frame[c.name].fill_nan(None).to_list() if c.kind != "text"
-               else frame[c.name].to_list() for c in signed.inputs}  # fmt: skip
-    return Golden(
-        columns=columns, scores=scores.tolist(), decisions=decide(signed, scores), scale=scale
-    )
-
-
-def _hold(
-    model: LoadedModel, frame: pl.DataFrame, scores: NDArray[np.float64], scale: float
-) -> Parity:
-    signed = model.signature
-    columns: dict[str, NDArray[Any]] = {
-        c.name: np.array(frame[c.name].to_list(), dtype=object if c.kind == "text" else np.float64)
-        for c in signed.inputs
-    }
-    got = model.predict(columns)
-    decisions = None if signed.task == "regression" else (decide(signed, scores), got.decision)
-    return parity.compare(scores, got.score, decisions, scale=scale)
-
-
-def _scale(candidate: Candidate, estimator: Any, signed: Signature) -> float:
-    """A regression's differences are judged in standard deviations of its answers in training."""
-    if signed.task != "regression":
-        return 1.0
-    rows = prepare(candidate.train.head(SCALE_ROWS), candidate.features)
-    values = asked.scores(estimator, rows, signed)
-    return max(float(values.std()), 1e-9 * max(1.0, float(np.abs(values).max(initial=0.0))))

@@ -1,7 +1,8 @@
 """Models by name in a workspace: packages as artifacts, numbered versions, aliases.
 
 Thin over `store.versions`: a version number is given by the gate alone; a refused candidate stays
-as an artifact with its verdicts.
+as an artifact with its verdicts. Where the project names a key to verify with, what is not signed
+with it is refused.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import Any
 
 import msgspec
 
-from trimtab.errors import ModelError
-from trimtab.model import signature
+from trimtab import hashing
+from trimtab.errors import ModelError, RefusedError
+from trimtab.model import attachments, signature, signing
 from trimtab.model.parity import Parity
 from trimtab.model.signature import Signature
 from trimtab.store import artifacts, refs, trees, versions
@@ -20,33 +22,41 @@ from trimtab.store.records import Artifact, Version
 from trimtab.store.workspace import Workspace
 
 
-def put(ws: Workspace, folder: Path, *, parity: Parity | None = None, run: str = "") -> str:
+def put(ws: Workspace, package: Path, *, parity: Parity | None = None, run: str = "") -> str:
     """Store a package folder as an artifact and return its digest; raises NotFoundError.
 
     The parity figures and the engine are kept in the artifact's meta.
     """
-    signed = signature.read(folder)
-    digest = trees.put_folder(ws.blobs, folder)
+    signed = signature.read(package)
+    digest = trees.put_folder(ws.blobs, package)
     meta: dict[str, Any] = {
         "task": signed.task,
         "engine": signed.engine,
         "reason": signed.reason,
         "parity": msgspec.to_builtins(parity) if parity else None,
     }
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in package.rglob("*") if path.is_file())
     artifacts.record(ws, Artifact(digest=digest, kind="model", size=size, meta=meta, run=run))
     return digest
 
 
 def register(
-    ws: Workspace, name: str, digest: str, *, run: str = "", meta: dict[str, Any] | None = None
+    ws: Workspace,
+    name: str,
+    digest: str,
+    *,
+    run: str = "",
+    meta: dict[str, Any] | None = None,
+    verify_key: str = "",
 ) -> Version:
     """Number a stored package; the same digest keeps its number.
 
-    Raises NotFoundError for an unknown digest, ModelError where it is no model package.
+    Raises NotFoundError for an unknown digest, ModelError where it is no model package, RefusedError
+    where it is not signed with `verify_key`.
     """
     if signature.FILE not in trees.walk(ws.blobs, digest):
         raise ModelError(f"{digest} is no model package: it has no {signature.FILE}")
+    check_signature(ws, digest, verify_key)
     return versions.add(ws, "model", name, digest, run=run, meta=meta or {})
 
 
@@ -66,8 +76,33 @@ def signature_of(ws: Workspace, digest: str) -> Signature:
 
 
 def checkout(ws: Workspace, digest: str, into: Path) -> Path:
-    """Write a stored package into a folder, or find it there already; returns the folder."""
+    """Write a stored package into a folder, or find it there already; returns the folder.
+
+    Its attachments are laid beside it, in `INTO.attachments`.
+    """
     if not into.exists():
         into.parent.mkdir(parents=True, exist_ok=True)
         trees.checkout(ws.blobs, digest, into)
+    attachments.lay(ws, digest, into)
     return into
+
+
+def folder(ws: Workspace, digest: str) -> Path:
+    """The folder that a package is served from in this workspace, checked out once."""
+    return checkout(ws, digest, ws.root / "models" / digest.removeprefix(hashing.PREFIX))
+
+
+def check_signature(ws: Workspace, digest: str, verify_key: str) -> None:
+    """Raise RefusedError unless the package and its folder are what `verify_key` belongs to.
+
+    `verify_key` is as `[model] verify_key` has it; without one nothing is asked.
+    """
+    if not verify_key:
+        return
+    linked = attachments.find(ws, digest).get(signing.FILE)
+    if linked is None:
+        raise RefusedError(
+            f"model {digest} is not signed, and [model] verify_key asks for a signature",
+            hint="set [model] signing_key and run `trimtab run`, which signs it",
+        )
+    signing.verify(folder(ws, digest), ws.blobs.read(linked), verify_key, ws.project_dir)

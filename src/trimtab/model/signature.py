@@ -19,7 +19,7 @@ FILE: Final = "signature.json"
 
 Kind = Literal["number", "text", "boolean"]
 Task = Literal["binary", "multiclass", "regression"]
-Engine = Literal["onnx", "skops"]
+Engine = Literal["onnx", "skops", "python"]
 Class = str | int | bool | float
 
 

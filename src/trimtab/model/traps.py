@@ -51,4 +51,16 @@ def _trap(part: Any) -> str:
         return (
             f'{name} with handle_unknown="infrequent_if_exist" fails in ONNX on an unseen category'
         )
+    if type(part).__module__.startswith("lightgbm."):
+        return _lightgbm(part, name)
+    return ""
+
+
+def _lightgbm(part: Any, name: str) -> str:
+    parameters: dict[str, Any] = part.get_params() if hasattr(part, "get_params") else {}
+    kinds = {parameters.get(key) for key in ("boosting_type", "boosting", "boost")}
+    if kinds & {"rf", "random_forest"}:
+        return f'{name} with boosting_type="rf" is summed in ONNX where it should be averaged'
+    if parameters.get("zero_as_missing"):
+        return f"{name} with zero_as_missing takes zero for a number in ONNX"
     return ""

@@ -19,9 +19,9 @@ from trimtab.serve.job import Failed, Job, Scored, score
 from trimtab.serve.limits import InFlight
 from trimtab.serve.reply import Refusal, Response
 
-INLINE_ROWS: Final = 512
 LANE_ROWS: Final = 1_024
 SHADOW_ROWS: Final = 4_096
+SHADOW_TURN: Final = 256  # rows
 SHADOW_SECONDS: Final = 0.01
 _said = logging.getLogger("trimtab.serve")
 
@@ -79,7 +79,7 @@ class Batcher:
     def _start(self, entries: list[Entry]) -> None:
         """Answer jobs of one route and contract, here or in a thread."""
         route = entries[0][0].route
-        if not route.slow and sum(job.count for job, _ in entries) <= INLINE_ROWS:
+        if not route.slow and sum(job.count for job, _ in entries) <= route.inline:
             wanted = self._wanted(entries)
             if wanted:
                 self._answer(wanted, lambda: self.engine.answer([job for job, _ in wanted]))
@@ -181,7 +181,7 @@ class Batcher:
     def _shadow_some(self) -> None:
         jobs: list[Job] = []
         rows = 0
-        while self._shadows and (not jobs or rows + self._shadows[0].count <= INLINE_ROWS):
+        while self._shadows and (not jobs or rows + self._shadows[0].count <= SHADOW_TURN):
             if jobs and not _alike(jobs[0], self._shadows[0]):
                 break
             job = self._shadows.popleft()

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from trimtab.errors import UsageError
-from trimtab.serve import kserve, sagemaker, vertex
+from trimtab.serve import kserve, sagemaker, skew, vertex
 from trimtab.serve.answer import Contract
 from trimtab.serve.kserve import Kserve
 from trimtab.serve.oip import Oip
@@ -53,6 +53,8 @@ class Contracts:
         self._versions = f"{model}/versions/"
         self.posts: dict[str, Found] = {
             PREDICT: Found(self.typed),
+            # Rows that no client asked about: answered alike, and logged apart from the traffic.
+            skew.PATH: Found(Typed(skew.CONTRACT)),
             sagemaker.PATH: Found(self.invocations),
             kserve.path(name): Found(Kserve()),
             f"{model}/infer": Found(self.oip),

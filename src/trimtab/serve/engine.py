@@ -27,7 +27,7 @@ from trimtab.serve.limits import Buckets, Limits
 from trimtab.serve.log import Log
 from trimtab.serve.metrics import Counts, Metrics
 from trimtab.serve.record import Recorder
-from trimtab.serve.reply import JSON, Refusal, Response, code_of, refused
+from trimtab.serve.reply import JSON, Refusal, Response, code_of
 from trimtab.serve.router import Route, Router, Table
 
 _said = logging.getLogger("trimtab.serve")
@@ -90,7 +90,8 @@ class Engine:
             if gate is not None:
                 told = self._admit(gate, path, headers, now, predicts=found is not None)
             if found is None:
-                response = lookups.look(self, method, path, headers, body, contracts=self.contracts)
+                sent = self._body(headers, body) if method == "POST" else b""
+                response = lookups.look(self, method, path, headers, sent, contracts=self.contracts)
                 return self._packed(response, headers)
             name = _request_id(headers)
             call = Call(path, headers, self._body(headers, body), query)
@@ -100,6 +101,8 @@ class Engine:
         except Exception:
             _said.exception("request %s failed", name)
             failure = Refusal(500, "internal", "the endpoint failed on this request")
+        if contract is None:
+            return lookups.refusal(path, failure)
         return self._failed(contract, failure, name, begun)
 
     def answer(self, jobs: Sequence[Job]) -> list[Response]:
@@ -112,6 +115,7 @@ class Engine:
         responses: list[Response] = []
         for one in scored:
             if isinstance(one, Failed):
+                self._count_failure(one)
                 self._recorder.refusal(one.job, one.error)
                 responses.append(self.fail(one.job, one.error))
             elif full is not None:
@@ -265,15 +269,18 @@ class Engine:
         return responses
 
     def _failed(
-        self, contract: Contract | None, error: TrimtabError, request: str, begun: float
+        self, contract: Contract, error: TrimtabError, request: str, begun: float
     ) -> Response:
-        if contract is None:
-            return refused(error)
         response = contract.fail(error)
         if request:
             response.headers["x-request-id"] = request
         self.metrics.answered(contract.name, response.status, time.perf_counter() - begun)
         return response
+
+    def _count_failure(self, one: Failed) -> None:
+        if not isinstance(one.error, InputError):  # the request was at fault
+            route, spent = one.job.route, time.perf_counter() - one.job.begun
+            self.metrics.failed(route.role, route.label, spent)
 
     def _count(self, one: Scored) -> None:
         route, checked = one.jobs[0].route, one.checked

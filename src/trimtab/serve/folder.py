@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sample: dict[str, float] = {}
     disk_full: Literal["refuse", "drop"] = "refuse"
     sticky: str = ""
+    allow_python: bool = False
     auth: AuthConfig = AuthConfig()
     limits: LimitsConfig = LimitsConfig()
 

@@ -11,16 +11,14 @@ import asyncio
 import functools
 from collections import deque
 from collections.abc import Callable
-from http import HTTPStatus
-from typing import Any, Final, NamedTuple, NoReturn
-from urllib.parse import unquote
+from typing import Any, Final, NoReturn
 
 import httptools
 
 from trimtab.serve.batcher import Batcher
 from trimtab.serve.engine import Engine
-from trimtab.serve.job import Job
 from trimtab.serve.reply import Refusal, Response, refused
+from trimtab.serve.wire import Head, Slot, header_name, target, to_bytes
 
 MAX_PIPELINED: Final = 64
 HEAD_SECONDS: Final = 10.0
@@ -35,24 +33,6 @@ _UNIQUE: Final = frozenset(
     {"x-request-id", "traceparent", "expect", "transfer-encoding", "x-event-time", "cookie"}
 )
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_STATUS: Final = {
-    one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\ncontent-type: ".encode() for one in HTTPStatus
-}
-_JSON: Final = {
-    status: line + b"application/json\r\ncontent-length: " for status, line in _STATUS.items()
-}
-_NAMES: dict[bytes, str] = {}
-
-
-class Head(NamedTuple):
-    """What a request's head says, as it was parsed once; clients send the same one again and again."""
-
-    method: str
-    path: str
-    query: str
-    headers: dict[str, str]
-    length: int
-    keeps: bool
 
 
 class Connections:
@@ -81,18 +61,6 @@ class Connections:
             one.close()
 
 
-class _Slot:
-    """A request's place among the answers of its connection."""
-
-    __slots__ = ("data", "is_head", "is_last", "job")
-
-    def __init__(self, *, is_head: bool, is_last: bool) -> None:
-        self.is_head = is_head
-        self.is_last = is_last
-        self.data: bytes | None = None
-        self.job: Job | None = None
-
-
 class Connection(asyncio.Protocol):
     """One client's connection."""
 
@@ -103,7 +71,7 @@ class Connection(asyncio.Protocol):
         self._loop = all_of_them._loop  # noqa: SLF001 - of the same module
         self._transport: Any = None
         self._parser: Any = None
-        self._slots: deque[_Slot] = deque()
+        self._slots: deque[Slot] = deque()
         self._is_over = False  # nothing more is read
         self._lingers = False  # what is still sent is read and dropped
         self._is_paused = False
@@ -199,7 +167,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A whole header."""
-        text = _NAMES.get(name) or _name(name)
+        text = header_name(name)
         if text in self._headers:
             if text in ("host", "content-type", "authorization", "inference-header-content-length"):
                 self._stop(Refusal(400, "bad_request", f"the header {text} is given twice"))
@@ -248,7 +216,7 @@ class Connection(asyncio.Protocol):
         self._head = 0
         self._deadline = self._loop.time() + IDLE_SECONDS
         try:
-            path, query = _target(self._url)
+            path, query = target(self._url)
         except httptools.HttpParserInvalidURLError:
             self._stop(Refusal(400, "bad_request", "the target is not one of HTTP"))
         head = Head(
@@ -280,7 +248,7 @@ class Connection(asyncio.Protocol):
     def _ask(self, head: Head, body: bytes) -> None:
         """Begin a whole request."""
         found = self._engine.begin(head.method, head.path, head.headers, body, head.query)
-        slot = _Slot(is_head=head.method == "HEAD", is_last=not head.keeps)
+        slot = Slot(is_head=head.method == "HEAD", is_last=not head.keeps)
         self._slots.append(slot)
         if not head.keeps:
             self._is_over = True
@@ -294,12 +262,12 @@ class Connection(asyncio.Protocol):
 
     # --- answers -----------------------------------------------------------------------------------
 
-    def _fill(self, slot: _Slot, response: Response) -> None:
+    def _fill(self, slot: Slot, response: Response) -> None:
         """Take an answer, and send every answer whose turn it is."""
         slot.job = None
         if self._engine.draining:
             slot.is_last = True
-        slot.data = _bytes(response, is_head=slot.is_head, is_last=slot.is_last)
+        slot.data = to_bytes(response, is_head=slot.is_head, is_last=slot.is_last)
         slots = self._slots
         if len(slots) == 1 and not slot.is_last and slots[0] is slot:
             slots.clear()
@@ -322,7 +290,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, error: Refusal) -> None:
         """Answer what cannot be read, behind the answers that come first, and close."""
         self._is_over = self._lingers = True
-        slot = _Slot(is_head=False, is_last=True)
+        slot = Slot(is_head=False, is_last=True)
         self._slots.append(slot)
         self._fill(slot, refused(error))
 
@@ -390,42 +358,6 @@ class Connection(asyncio.Protocol):
 
 class _StoppedError(Exception):
     """Leaves the parser; the connection knows why."""
-
-
-def _bytes(response: Response, *, is_head: bool, is_last: bool) -> bytes:
-    """A response as it goes over the wire."""
-    body = response.body
-    if response.content_type == "application/json":
-        head = _JSON[response.status]
-    else:
-        kind = response.content_type.encode("latin-1", "replace")
-        head = b"%s%s\r\ncontent-length: " % (_STATUS[response.status], kind)
-    lines = "".join([f"\r\n{name}: {value}" for name, value in response.headers.items()])
-    end = b"\r\nconnection: close\r\n\r\n" if is_last else b"\r\n\r\n"
-    return b"%s%d%s%s%s" % (
-        head, len(body), lines.encode("latin-1", "replace"), end, b"" if is_head else body,
-    )  # fmt: skip
-
-
-def _target(url: bytes) -> tuple[str, str]:
-    """Path (decoded) and query of a request's target; raises HttpParserInvalidURLError."""
-    path, _, query = url.partition(b"?")
-    if b"#" in url:  # a fragment is never sent, see RFC 9112 section 3.2
-        raise httptools.HttpParserInvalidURLError
-    if not url.startswith(b"/") and url != b"*":  # absolute form, see RFC 9112 section 3.2.2
-        parsed = httptools.parse_url(url)
-        path, query = parsed.path, parsed.query or b""
-        if path is None:
-            raise httptools.HttpParserInvalidURLError
-    text = path.decode("latin-1")
-    return unquote(text) if "%" in text else text, query.decode("latin-1")
-
-
-def _name(name: bytes) -> str:
-    text = name.lower().decode("latin-1")
-    if len(_NAMES) < 256:
-        _NAMES[name] = text
-    return text
 
 
 def _refusal(check: Callable[..., None], *given: int) -> Refusal:

@@ -74,7 +74,14 @@ def look(
     try:
         return _look(engine, contracts or _usual(engine.name), method, path, plain, body)
     except TrimtabError as error:
-        return _refused(plain, error)
+        return refusal(path, error)
+
+
+def refusal(path: str, error: TrimtabError) -> Response:
+    """An error in the words of the path's protocol, where no contract speaks."""
+    plain = _plain(path)
+    texts = plain.startswith((f"{oip.PREFIX}/", "/v1/models")) or plain == oip.PREFIX
+    return oip.failed(error) if texts else refused(error)
 
 
 def _look(
@@ -89,10 +96,10 @@ def _look(
         return post(body)
     if allowed:
         allow = ", ".join(allowed)
-        refusal = Refusal(
+        wrong = Refusal(
             405, "method", f"{path[:200]} takes {' and '.join(allowed)}", headers={"allow": allow}
         )
-        return takes.contract.fail(refusal) if takes else _refused(path, refusal)
+        return takes.contract.fail(wrong) if takes else refusal(path, wrong)
     raise Refusal(
         404,
         "not_found",
@@ -197,10 +204,12 @@ def statistics(name: str, label: str, stats: Stats | None) -> dict[str, Any]:
     return {
         "name": name,
         "version": label,
+        "last_inference": found.last_ms,
         "inference_count": found.rows,
         "execution_count": found.runs,
         "inference_stats": {
             "success": {"count": found.requests, "ns": found.queue_ns + found.compute_ns},
+            "fail": {"count": found.failures, "ns": found.failed_ns},
             "queue": {"count": found.requests, "ns": found.queue_ns},
             "compute_input": nothing,
             "compute_infer": computed,
@@ -311,12 +320,6 @@ def _json(value: Any, ready: bool = True) -> Response:
     if ready:
         return Response(status=200, body=encode(value))
     return Response(status=503, body=encode(value), headers={"retry-after": "1"})
-
-
-def _refused(path: str, error: TrimtabError) -> Response:
-    """An error in the words of the path's protocol."""
-    texts = path.startswith((f"{oip.PREFIX}/", "/v1/models")) or path == oip.PREFIX
-    return oip.failed(error) if texts else refused(error)
 
 
 @functools.lru_cache(maxsize=16)

@@ -38,7 +38,11 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class Stats(msgspec.Struct):
-    """What a model did: runs, rows, nanoseconds waited and computed, runs by their number of rows."""
+    """What a model did: runs, rows, nanoseconds waited and computed, runs by their number of rows.
+
+    `requests` were answered; `failures` could not be, after `failed_ns`. `last_ms` is when the last
+    one came to an end, in milliseconds since 1970.
+    """
 
     role: str = ""
     label: str = ""
@@ -47,6 +51,9 @@ class Stats(msgspec.Struct):
     runs: int = 0
     queue_ns: int = 0
     compute_ns: int = 0
+    failures: int = 0
+    failed_ns: int = 0
+    last_ms: int = 0
     batches: dict[int, tuple[int, int]] = {}
 
 
@@ -99,18 +106,23 @@ class Metrics:
         spent: float,
     ) -> None:
         """A model scored the rows of some requests together."""
-        key = f"{role} {label}"
-        one = self._models.get(key)
-        if one is None:
-            one = self._models[key] = Stats(role=role, label=label, batches={})
+        one = self._of(role, label)
         nanoseconds = int(spent * 1e9)
         one.requests += requests
         one.rows += rows
         one.runs += runs
         one.queue_ns += int(waited * 1e9) * requests
         one.compute_ns += nanoseconds
+        one.last_ms = time.time_ns() // 1_000_000
         count, total = one.batches.get(rows, (0, 0))
         one.batches[rows] = (count + 1, total + nanoseconds)
+
+    def failed(self, role: str, label: str, seconds: float) -> None:
+        """A model could not score a request that it had been given `seconds` ago."""
+        one = self._of(role, label)
+        one.failures += 1
+        one.failed_ns += int(seconds * 1e9)
+        one.last_ms = time.time_ns() // 1_000_000
 
     def stats(self, label: str) -> Stats | None:
         """What a model did in this process in all its roles, None where it did nothing."""
@@ -155,6 +167,13 @@ class Metrics:
         lines += _head("process_cpu_seconds_total", "User and system CPU time.", "counter")
         lines.append(f"process_cpu_seconds_total {counts.cpu_seconds:.6f}")
         return ("\n".join(lines) + "\n").encode()
+
+    def _of(self, role: str, label: str) -> Stats:
+        key = f"{role} {label}"
+        one = self._models.get(key)
+        if one is None:
+            one = self._models[key] = Stats(role=role, label=label, batches={})
+        return one
 
     def _histogram(self, name: str, contract: str, counts: list[float]) -> list[str]:
         lines, total = [], 0.0
@@ -207,6 +226,9 @@ def _both(a: Stats, b: Stats) -> Stats:
         runs=a.runs + b.runs,
         queue_ns=a.queue_ns + b.queue_ns,
         compute_ns=a.compute_ns + b.compute_ns,
+        failures=a.failures + b.failures,
+        failed_ns=a.failed_ns + b.failed_ns,
+        last_ms=max(a.last_ms, b.last_ms),
         batches=batches,
     )
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import trimtab
 from trimtab.model.signature import Signature
-from trimtab.serve import formats, oip
+from trimtab.serve import formats, oip, skew
 from trimtab.serve.contracts import Contracts
 from trimtab.serve.reply import JSON
 from trimtab.serve.schemas import PRINTABLE, Schema, components, ref
@@ -26,6 +26,12 @@ _ERRORS: Final = {
     "503": "No model is loaded, or nothing more is taken for now; Retry-After says when to come back.",
 }
 _ALWAYS: Final = ("401", "403", "429")
+# What a contract reads and says where that is not any of the shapes of `bodies`.
+_BODIES: Final = {
+    "predict": ("Typed", "TypedReply"),
+    skew.CONTRACT: ("Typed", "TypedReply"),
+    "oip": ("Infer", "InferReply"),
+}
 
 
 def document(
@@ -124,12 +130,13 @@ def _get(path: str, about: str, schema: str | None, codes: tuple[str, ...]) -> S
 
 def _predict(contract: str, path: str) -> Schema:
     """A POST that scores."""
-    body = {"predict": "Typed", "oip": "Infer"}.get(contract, "Body")
-    reply = {"predict": "TypedReply", "oip": "InferReply"}.get(contract, "Reply")
+    body, reply = _BODIES.get(contract, ("Body", "Reply"))
     accepts: Schema = {JSON: {"schema": ref(body)}}
     gives: Schema = {JSON: {"schema": ref(reply)}}
     others = [media for kind, media in formats.CONTENT_TYPES.items() if kind != "json"]
-    codes = ["400", "413", "415", "422", "500", "503"]
+    codes = ["400", "413", "415", "500", "503"]
+    if contract != "invocations":  # where what MLflow calls a bad request is 400 as well
+        codes.append("422")
     if contract == "oip":
         accepts[oip.BINARY] = gives[oip.BINARY] = {}
         codes += ["404", "501"] if "{version}" in path else ["501"]
@@ -172,6 +179,8 @@ def _index() -> Schema:
 def _errors(codes: tuple[str, ...], schema: str) -> Schema:
     about = {**_ERRORS, "404": "No such version.", "406": "An extra for the reply is not installed.",
              "501": "Not offered."}  # fmt: skip
+    if "422" not in codes and schema == "MlflowError":
+        about["400"] = f"{_ERRORS['400']} Or: {_ERRORS['422']}"
     return {
         code: {"description": about[code], "content": {JSON: {"schema": ref(schema)}}}
         for code in sorted(set(codes))

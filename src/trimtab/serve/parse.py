@@ -149,15 +149,22 @@ def decode_json(body: bytes, *, nan: bool = False) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if nan and b"NaN" in body and b"Infinity" not in body:
+        if nan and b"NaN" in body:
             with contextlib.suppress(ValueError, RecursionError):
-                return json.loads(body, parse_constant=lambda _: None)
+                found = json.loads(body, parse_constant=_null)
+                msgspec.json.encode(found)  # a lone surrogate is no text
+                return found
         if isinstance(error, msgspec.ValidationError) or any(x in body for x in _LITERALS):
             _refuse_non_finite(body)
         said = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise Refusal(
             400, "bad_json", f"the body is not JSON: {said}", hint="send one JSON object in UTF-8"
         ) from None
+
+
+def _null(word: str) -> None:
+    if word != "NaN":
+        raise ValueError(word)
 
 
 def check_count(count: int) -> None:

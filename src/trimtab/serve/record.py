@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trimtab.errors import InputError, StorageError, TrimtabError
+from trimtab.serve import skew
 from trimtab.serve.folder import Settings
 from trimtab.serve.frame import Frame, Part
 from trimtab.serve.job import Job, Scored, narrow
@@ -23,6 +24,7 @@ class Recorder:
 
     def __init__(self, log: Log, settings: Settings, metrics: Metrics) -> None:
         self.log = log
+        self._replays = Log(log.folder.parent / skew.CONTRACT, settings.name)
         self.name = settings.name
         self.drops = settings.disk_full == "drop"
         self._metrics = metrics
@@ -34,7 +36,7 @@ class Recorder:
         if not frames:
             return None
         try:
-            self.log.append(frames)
+            self._append(frames)
         except StorageError as error:
             if not self.drops:
                 return error
@@ -66,7 +68,10 @@ class Recorder:
         self._append_quietly([frame])
 
     def _frames(self, scored: Sequence[Scored]) -> list[Frame]:
-        kept = (self._sampled(one) if self._sampling else one for one in scored)
+        sampled = self._sampling and any(
+            one.jobs[0].contract.name != skew.CONTRACT for one in scored
+        )
+        kept = (self._sampled(one) if sampled else one for one in scored)
         return [self._frame(one) for one in kept if one is not None]
 
     def _sampled(self, one: Scored) -> Scored | None:
@@ -107,10 +112,14 @@ class Recorder:
             parts=_parts(one.jobs, now) if together else (),
         )
 
+    def _append(self, frames: list[Frame]) -> None:
+        """Frames of one contract; replayed rows must not be taken for traffic by who reads the log."""
+        (self._replays if frames[0].contract == skew.CONTRACT else self.log).append(frames)
+
     def _append_quietly(self, frames: list[Frame]) -> None:
         """Log what no answer depends on: a full disk is counted and does not change the answer."""
         try:
-            self.log.append(frames)
+            self._append(frames)
         except StorageError:
             self._metrics.add("unlogged_frames_total", len(frames))
 

@@ -7,6 +7,7 @@ package leaves the old routes serving and its error in `error`.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from trimtab.errors import ModelError, NotFoundError, TrimtabError
+from trimtab.model.calibration import Calibration, read_calibration
 from trimtab.model.digest import check_digest
 from trimtab.model.load import LoadedModel, load
 from trimtab.serve import routes as routes_in
@@ -24,14 +26,19 @@ from trimtab.serve.privacy import Rule, Rules, read_key
 from trimtab.serve.routes import FILE, Role, RouteSpec
 
 RETRY_SECONDS: Final = 5.0
+INLINE: Final = 512
+INLINE_SECONDS: Final = 0.002
+MOST: Final = 32
+_said = logging.getLogger("trimtab.serve")
 
 
 @dataclass(frozen=True)
 class Route:
     """A loaded route. `upto` is the end of its share of [0, 1).
 
-    `most` rows are scored in one run of the model; `slow` ones run in a thread of their own.
-    `rules` say what of a row may be logged.
+    `most` rows are scored in one run of the model; more than `inline` rows together, and those of a
+    `slow` model, run in a thread of their own. These are as the model's calibration says, where
+    there is one. `rules` say what of a row may be logged.
     """
 
     role: Role
@@ -41,8 +48,9 @@ class Route:
     checker: Checker
     fast: Fast
     upto: float = 0.0
-    most: int = 32
+    most: int = MOST
     slow: bool = False
+    inline: int = INLINE
     rules: Rules = field(default_factory=Rules)
 
 
@@ -70,9 +78,16 @@ class Table:
 class Router:
     """The current table of an endpoint's folder; `reload` may run in a thread beside requests."""
 
-    def __init__(self, folder: Path, pii: Mapping[str, Rule] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pii: Mapping[str, Rule] | None = None,
+        *,
+        allow_python: bool = False,
+    ) -> None:
         self.folder = folder
         self._pii = dict(pii or {})
+        self._allow_python = allow_python
         self.table: Table | None = None
         self.previous: Table | None = None
         self.error = ""
@@ -95,7 +110,8 @@ class Router:
             self.error = f"there is no {FILE} in {self.folder}"
             return False
         try:
-            table = build(self.folder, _loaded(self.table, self.previous), self._pii)
+            known = _loaded(self.table, self.previous)
+            table = build(self.folder, known, self._pii, allow_python=self._allow_python)
         except (TrimtabError, OSError) as error:
             self.error = str(error) or type(error).__name__
             return False
@@ -112,7 +128,11 @@ class Router:
 
 
 def build(
-    folder: Path, loaded: Mapping[str, Route], pii: Mapping[str, Rule] | None = None
+    folder: Path,
+    loaded: Mapping[str, Route],
+    pii: Mapping[str, Rule] | None = None,
+    *,
+    allow_python: bool = False,
 ) -> Table:
     """Read `routes.json` and load every model that `loaded` (by digest) does not hold.
 
@@ -127,7 +147,7 @@ def build(
     ready = dict(loaded)
     for spec in (*file.routes, *file.shadow):
         if spec.model not in ready:
-            ready[spec.model] = _load(folder, spec, pii or {})
+            ready[spec.model] = _load(folder, spec, pii or {}, allow_python=allow_python)
     routes, upto = [], 0.0
     for spec in file.routes:
         upto += spec.weight / total
@@ -143,10 +163,11 @@ def build(
     )
 
 
-def _load(folder: Path, spec: RouteSpec, pii: Mapping[str, Rule]) -> Route:
+def _load(folder: Path, spec: RouteSpec, pii: Mapping[str, Rule], *, allow_python: bool) -> Route:
     place = folder / spec.folder  # an absolute path stays as it is
     check_digest(place, spec.model)
-    model = load(place)
+    model = load(place, allow_python=allow_python)
+    cost = _calibration(place, spec)
     return Route(
         role=spec.role,
         digest=spec.model,
@@ -154,11 +175,34 @@ def _load(folder: Path, spec: RouteSpec, pii: Mapping[str, Rule]) -> Route:
         model=model,
         checker=Checker(model.signature),
         fast=Fast(model.signature),
-        slow=model.signature.engine != "onnx",
+        most=cost.most if cost else MOST,
+        slow=cost.slow if cost else model.signature.engine != "onnx",
+        inline=_inline(cost),
         rules=Rules.compile(
             pii, model.signature, read_key(folder) if "hash" in pii.values() else b""
         ),
     )
+
+
+def _calibration(place: Path, spec: RouteSpec) -> Calibration | None:
+    """What was measured of the model; without a word of its own it is served all the same."""
+    try:
+        found = read_calibration(place)
+    except (TrimtabError, OSError) as error:
+        _said.warning("%s is served without its calibration: %s", spec.label, error)
+        return None
+    if found is not None and found.model != spec.model:
+        _said.warning("%s is served without a calibration: the one there is another's", spec.label)
+        return None
+    return found
+
+
+def _inline(cost: Calibration | None) -> int:
+    """How many rows may hold the event loop up: those of two milliseconds."""
+    if cost is None:
+        return INLINE
+    row = min(spent / size for size, spent in zip(cost.sizes, cost.seconds, strict=True))
+    return max(1, min(INLINE, int(INLINE_SECONDS / max(row, 1e-9))))
 
 
 def _named(route: Route, spec: RouteSpec, upto: float) -> Route:

@@ -1,7 +1,8 @@
 """JSON Schemas of what an endpoint reads and says, made from its model's signature.
 
-As narrow as JSON Schema can be: what it cannot say (that ids are as many as rows, that a tensor has
-as many values as its shape) is checked all the same.
+As narrow as JSON Schema can be: what it cannot say (that ids and columns are as long as the rows, that
+the cells of a `dataframe_split` are of its columns, that a tensor fills its shape) is checked all the
+same, and said in words.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ PRINTABLE: Final = {
     "pattern": "^[ -~]+$",
 }
 _ID: Final = {**PRINTABLE, "type": ["string", "integer"]}
+_ANY_CELL: Final[Schema] = {
+    "type": ["string", "number", "boolean", "null"],
+    "maxLength": parse.MAX_TEXT,
+}
+_EQUALLY_LONG: Final = "One list per column, all equally long."
 _ANY_ROWS: Final = {"type": "array", "minItems": 1, "maxItems": parse.MAX_ROWS}
 _BESIDE: Final[Schema] = {
     "parameters": {"type": ["object", "null"]},
@@ -93,7 +99,13 @@ def _input(signature: Signature) -> Schema:
             shape={"type": "array", "items": axis, "minItems": 1, "maxItems": 2},
         ),
         "oneOf": [
-            {"required": ["data"], "properties": {"data": {"type": "array"}}},
+            {
+                "required": ["data"],
+                "properties": {
+                    "data": {"type": "array"},
+                    "datatype": {"enum": sorted(set(tensors.DATATYPES) - tensors.NO_JSON)},
+                },
+            },
             {
                 "required": ["parameters"],
                 "properties": {"parameters": _object(binary_data_size={**axis, "maximum": 2**31})},
@@ -106,29 +118,38 @@ def _rows(signature: Signature, event_time: str) -> Schema:
     """What is sent as rows: by name, by column, by position, and the bodies made of them."""
     context = {c.name for c in signature.context}
     cells = {c.name: _cell(c, c.name in context) for c in (*signature.inputs, *signature.context)}
-    required, count = [c.name for c in signature.inputs], len(signature.inputs)
+    required = [c.name for c in signature.inputs]
+    columns = {name: {**_ANY_ROWS, "items": cell} for name, cell in cells.items()}
+    # As tensors are printed: every cell in a list of its own.
+    nested = {
+        name: {"anyOf": [column, {**_ANY_ROWS, "items": _tuple([cells[name]])}]}
+        for name, column in columns.items()
+    }
     own = _own_shapes(event_time)
     return {
         "Row": {**_closed(cells, {}), "required": required},
-        "Columns": {
-            **_closed({name: {**_ANY_ROWS, "items": cell} for name, cell in cells.items()}, {}),
-            "required": required,
-        },
-        "Positional": {
-            "type": "array",
-            "prefixItems": [cells[name] for name in required],
-            "minItems": count,
-            "maxItems": count,
-        },
+        "Columns": {**_closed(columns, {}), "required": required, "description": _EQUALLY_LONG},
+        "Inputs": {**_closed(nested, {}), "required": required, "description": _EQUALLY_LONG},
+        "Positional": _positional(signature),
         "Typed": {"oneOf": [_closed(*shape) for shape in own]},
         "Body": {
             "oneOf": [
                 *(_closed(rows, {**beside, **_BESIDE}) for rows, beside in own),
-                *(_closed(rows, _BESIDE) for rows in _foreign_shapes(required)),
+                *(_closed(rows, _BESIDE) for rows in _foreign_shapes(signature)),
                 ref("Infer"),
             ]
         },
     }
+
+
+def _positional(signature: Signature) -> Schema:
+    """Rows without names: the inputs in order, in every row or in none with the context behind."""
+    inputs = [_by_position(c) for c in signature.inputs]
+    listed: list[Schema] = [{**_ANY_ROWS, "items": _tuple(inputs)}]
+    if signature.context:
+        whole = [*inputs, *(_cell(c, True) for c in signature.context)]
+        listed.append({**_ANY_ROWS, "items": _tuple(whole)})
+    return {"anyOf": listed, "description": "The cells of a row are in the order of the inputs."}
 
 
 def _own_shapes(event_time: str) -> list[tuple[Schema, Schema]]:
@@ -136,9 +157,8 @@ def _own_shapes(event_time: str) -> list[tuple[Schema, Schema]]:
 
     That ids and event times are as many as the rows is more than JSON Schema can say.
     """
-    beside: Schema = {
-        "ids": {**_ANY_ROWS, "type": ["array", "null"], "items": _ID, "uniqueItems": True}
-    }
+    ids = {**_ANY_ROWS, "type": ["array", "null"], "items": _ID, "uniqueItems": True}
+    beside: Schema = {"ids": {**ids, "description": 'One per row; 1 and "1" are the same.'}}
     alone: Schema = {"id": _ID}
     if event_time == "client":
         times = {"description": "RFC 3339 or microseconds; one for all rows, or one per row."}
@@ -151,23 +171,41 @@ def _own_shapes(event_time: str) -> list[tuple[Schema, Schema]]:
     ]
 
 
-def _foreign_shapes(names: list[str]) -> list[Schema]:
+def _foreign_shapes(signature: Signature) -> list[Schema]:
     """The shapes of MLflow, TF Serving and their like."""
     rows = {**_ANY_ROWS, "items": ref("Row")}
-    lists = {**_ANY_ROWS, "items": ref("Positional")}
-    columns = {
-        "type": ["array", "null"],
-        "items": {"enum": names},
-        "minItems": len(names),
+    lists: list[Schema] = [rows, ref("Positional")]
+    if len(signature.inputs) == 1:
+        lists.append({**_ANY_ROWS, "items": _by_position(signature.inputs[0])})
+    return [
+        {"instances": {"anyOf": lists}},
+        {"inputs": {"anyOf": [*lists, ref("Inputs")]}},
+        {"dataframe_records": rows},
+        {"dataframe_split": _split(signature)},
+    ]
+
+
+def _split(signature: Signature) -> Schema:
+    """A frame as pandas splits it: without the names of its columns, or with them in any order."""
+    inputs, context = [c.name for c in signature.inputs], [c.name for c in signature.context]
+    most = len(inputs) + len(context)
+    names: Schema = {
+        **_array({"enum": [*inputs, *context]}),
+        "minItems": len(inputs),
+        "maxItems": most,
         "uniqueItems": True,
     }
-    split = _closed({"data": lists}, {"columns": columns, "index": {"type": ["array", "null"]}})
-    return [
-        {"instances": {"anyOf": [rows, lists]}},
-        {"inputs": {"anyOf": [rows, lists, ref("Columns")]}},
-        {"dataframe_records": rows},
-        {"dataframe_split": split},
-    ]
+    if context:  # else their number says that none is missing
+        names["allOf"] = [{"contains": {"const": name}} for name in inputs]
+    cells = {**_array(_ANY_CELL), "minItems": len(inputs), "maxItems": most}
+    index = {"index": {"type": ["array", "null"]}}
+    return {
+        "description": "Each row has a cell per name in columns, as it would stand in Row.",
+        "oneOf": [
+            _closed({"data": ref("Positional")}, {"columns": {"type": "null"}, **index}),
+            _closed({"data": {**_ANY_ROWS, "items": cells}, "columns": names}, index),
+        ],
+    }
 
 
 def _prediction(signature: Signature) -> Schema:
@@ -184,7 +222,7 @@ def _prediction(signature: Signature) -> Schema:
 def _cell(column: Column, context: bool = False) -> Schema:
     """What a cell of a column may be; the context is logged as it comes."""
     if context:
-        return {"type": ["string", "number", "boolean", "null"], "maxLength": parse.MAX_TEXT}
+        return dict(_ANY_CELL)
     schema = dict(_KINDS[column.kind])
     if column.closed and column.categories:
         listed: list[Class | None] = [*column.categories, *([None] if column.nullable else [])]
@@ -194,6 +232,13 @@ def _cell(column: Column, context: bool = False) -> Schema:
     if column.nullable:
         schema["type"] = [schema["type"], "null"]
     return schema
+
+
+def _by_position(column: Column) -> Schema:
+    """A cell of a row without names: an array of one type has no booleans but 0 and 1."""
+    if column.kind != "boolean":
+        return _cell(column)
+    return {"enum": [True, False, 0, 1, *([None] if column.nullable else [])]}
 
 
 def _object(**properties: Schema) -> Schema:
@@ -206,6 +251,15 @@ def _closed(required: Schema, optional: Schema) -> Schema:
         "properties": {**required, **optional},
         "required": list(required),
         "additionalProperties": False,
+    }
+
+
+def _tuple(items: list[Schema]) -> Schema:
+    return {
+        "type": "array",
+        "prefixItems": items,
+        "minItems": len(items),
+        "maxItems": len(items),
     }
 
 

@@ -27,14 +27,14 @@ _RAW: Final = {
     "FP64": "<f8",
     **{name: f"<{'u' if name[0] == 'U' else 'i'}{int(name.lstrip('UINT')) // 8}" for name in INTEGERS},
 }  # fmt: skip
-_NO_JSON: Final = frozenset({"FP16", "BF16"})
+NO_JSON: Final = frozenset({"FP16", "BF16"})
 _LENGTH: Final = struct.Struct("<I")
 DATATYPES: Final = tuple(sorted({*_RAW, "BYTES"}))
 
 
 def flat(name: str, datatype: str, shape: list[int], data: list[Any]) -> list[Any]:
     """The values of a tensor in JSON, row by row; raises Refusal where they are not of its shape."""
-    if datatype in _NO_JSON:
+    if datatype in NO_JSON:
         raise _wrong(name, f"of datatype {datatype} can only be sent as binary data")
     values = data
     for _ in shape[1:]:

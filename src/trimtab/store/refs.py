@@ -26,14 +26,18 @@ def get(ws: Workspace, kind: str, name: str) -> str:
         return str(db.execute(query).scalar() or ABSENT)
 
 
-def find(ws: Workspace, kind: str) -> dict[str, str]:
-    """Every ref of a kind: name -> digest."""
+def find(ws: Workspace, kind: str, *, prefix: str = "") -> dict[str, str]:
+    """Every ref of a kind whose name begins with `prefix`: name -> digest."""
     table = tables.refs
     query = sa.select(table.c.name, table.c.digest).where(
         table.c.project == ws.project, table.c.kind == kind
     )
+    if prefix:
+        query = query.where(table.c.name.startswith(prefix, autoescape=True))
     with ws.reading() as db:
-        return {row.name: row.digest for row in db.execute(query.order_by(table.c.name))}
+        rows = db.execute(query.order_by(table.c.name)).all()
+    # SQLite's LIKE takes a letter for its capital.
+    return {row.name: row.digest for row in rows if row.name.startswith(prefix)}
 
 
 def move(ws: Workspace, kind: str, name: str, digest: str, *, expect: str = ANY) -> None:

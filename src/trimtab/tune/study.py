@@ -90,7 +90,7 @@ def best(
         train=train,
         withheld=withheld,
         trials=tuple(trials),
-        baseline=_baseline(train[roles.target], task),
+        baseline=baseline(train[roles.target], task),
     )
 
 
@@ -237,7 +237,7 @@ def _check_folds(labels: NDArray[Any], task: Task, cv: int) -> None:
         )
 
 
-def _baseline(column: pl.Series, task: Task) -> dict[str, Any]:
+def baseline(column: pl.Series, task: Task) -> dict[str, Any]:
     """What guessing without inputs gives: the mean, or the share of each class."""
     if task == "regression":
         return {"value": float(column.cast(pl.Float64).mean() or 0.0)}  # type: ignore[arg-type]

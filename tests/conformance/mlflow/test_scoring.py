@@ -163,9 +163,13 @@ def test_parquet_of_other_numbers(whole, loans, same):
     ["text/html", "application/pickle", f"{JSON}; charset=latin-1", "text/csv; delimiter=tab"],
 )
 def test_other_types_are_415(loans, kind):
+    """MLflow's server says why in plain text; an endpoint's errors are JSON everywhere."""
     reply = send(loans, {"dataframe_records": loans.rows(1)}, kind)
     assert reply.status_code == 415
-    assert reply.text
+    assert reply.headers["content-type"].startswith(JSON)
+    told = reply.json()
+    assert told["error_code"] == "BAD_REQUEST"
+    assert told["message"]
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,9 @@ def test_statistics_count_rows_and_runs(client, loans, tensors):
     for part in ("success", "queue", "compute_infer"):
         assert spent[part]["count"] >= 1
         assert spent[part]["ns"] >= 0
+    assert spent["fail"] == {"count": 0, "ns": 0}
+    # Milliseconds, so that one inference may follow another within the same.
+    assert after["last_inference"] >= max(before["last_inference"], 1)
     # Of one version and of all models, too.
     assert counted(loans.name, version)["inference_count"] == after["inference_count"]
     assert counted()["inference_count"] == after["inference_count"]

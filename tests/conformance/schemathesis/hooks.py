@@ -49,9 +49,10 @@ def before_call(
 ) -> None:
     """Make a request that the schema allows one that makes sense.
 
-    No schema says that columns are equally long, or that the data of a tensor fill its shape and
-    its name is a column's; and every other version is made one that exists. Requests that are to
-    break the schema are sent as they are.
+    No schema says that columns, and ids beside them, are equally long, that cells under names are of
+    those columns, or that the data of a tensor fill its shape and its name is a column's; and every
+    other version is made one that exists. Requests that are to break the schema are sent as they
+    are.
     """
     meta = case.meta
     if meta is None or meta.generation.mode != schemathesis.GenerationMode.POSITIVE:
@@ -63,14 +64,34 @@ def before_call(
 
 
 def _sensible(body: dict[str, Any]) -> dict[str, Any]:
-    columns, inputs = body.get("columns"), body.get("inputs")
-    if isinstance(columns, dict):
-        shortest = min(len(values) for values in columns.values())
-        return body | {"columns": {name: values[:shortest] for name, values in columns.items()}}
+    inputs, split = body.get("inputs"), body.get("dataframe_split")
     if isinstance(inputs, list) and isinstance(inputs[0], dict) and "datatype" in inputs[0]:
         kept = {key: value for key, value in body.items() if key != "outputs"}
         return kept | {"inputs": _tensors(_whole[: 1 + len(inputs) % 9])}
-    return body
+    if isinstance(split, dict) and isinstance(split.get("columns"), list):
+        chosen = _whole[: 1 + len(split["data"]) % 9]
+        data = [[row[name] for name in split["columns"]] for row in chosen]
+        return body | {"dataframe_split": split | {"data": data}}
+    return _equally_long(body)
+
+
+def _equally_long(body: dict[str, Any]) -> dict[str, Any]:
+    """Columns, and the ids of rows, as long as the shortest of them; no id twice."""
+    lists = {
+        (shape, name): values
+        for shape in ("columns", "inputs")
+        for name, values in (body[shape] if isinstance(body.get(shape), dict) else {}).items()
+    }
+    if isinstance(body.get("rows"), list):
+        lists["rows", ""] = body["rows"]
+    if isinstance(body.get("ids"), list):
+        lists["ids", ""] = list({str(value): value for value in body["ids"]}.values())
+    shortest = min((len(values) for values in lists.values()), default=0)
+    made = dict(body)
+    for (shape, name), values in lists.items():
+        cut = values[:shortest]
+        made[shape] = made[shape] | {name: cut} if name else cut
+    return made
 
 
 def _tensors(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

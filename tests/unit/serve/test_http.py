@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from trimtab.serve import http as native
-from trimtab.serve import log
+from trimtab.serve import log, wire
 from trimtab.serve.batcher import Batcher
 from trimtab.serve.http import Connections
 
@@ -143,7 +143,7 @@ def test_a_draining_endpoint_closes_behind_the_answer(engine):
 REFUSED = {
     "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00", 400),
     "a length and chunks": (request(b"0\r\n\r\n", transfer_encoding="chunked", content_length=5), 400),
-    "two lengths": (b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", 400),
+    "two lengths": (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", 400),
     "a length that is none": (request(b"", content_length="1e3"), 400),
     "a negative length": (request(b"", content_length="-1"), 400),
     "another transfer encoding": (request(b"", transfer_encoding="gzip"), 501),
@@ -234,9 +234,9 @@ def test_a_client_that_goes_away_is_not_scored(engine):
 
 
 def test_targets():
-    assert native._target(b"/a/b?c=d?e") == ("/a/b", "c=d?e")
-    assert native._target(b"http://host:80/a%20b?x") == ("/a b", "x")
-    assert native._target(b"*") == ("*", "")
+    assert wire.target(b"/a/b?c=d?e") == ("/a/b", "c=d?e")
+    assert wire.target(b"http://host:80/a%20b?x") == ("/a b", "x")
+    assert wire.target(b"*") == ("*", "")
 
 
 def test_a_header_given_twice_is_one_list(engine, monkeypatch):

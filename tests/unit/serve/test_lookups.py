@@ -1,11 +1,15 @@
+import gzip
 import json
+import time
 
 import msgspec
 import pytest
 
 import trimtab
+from trimtab.errors import ModelError
 from trimtab.serve import contracts, lookups
 from trimtab.serve.metrics import Counts
+from trimtab.serve.reply import Refusal
 
 ROW = {"income": 10.0, "debt": 1.0, "owner": True, "purpose": "car", "region": "n"}
 MODEL = "/v2/models/loans"
@@ -138,6 +142,34 @@ def test_statistics_count_rows_runs_and_batches(look, engine):
         assert sum(x["compute_infer"]["ns"] for x in one["batch_stats"]) == inferred["ns"] > 0
 
 
+def test_statistics_count_failures_apart_and_when_the_last_one_ended(look, engine, monkeypatch):
+    def count():
+        (one,) = look("/v2/models/stats")[1]["model_stats"]
+        stats = one["inference_stats"]
+        return stats["success"]["count"], stats["fail"], one["last_inference"]
+
+    def fail(*_):
+        raise ModelError("it is broken")
+
+    assert count() == (0, {"count": 0, "ns": 0}, 0)
+    body = json.dumps({"row": ROW}).encode()
+    before = time.time_ns() // 1_000_000
+    assert engine.handle("POST", "/predict", {}, body).status == 200
+    answered, failed, last = count()
+    assert (answered, failed["count"]) == (1, 0)
+    assert before <= last <= time.time_ns() // 1_000_000
+    # Wrong rows are refused: the model has not failed.
+    assert engine.handle("POST", "/predict", {}, b'{"row": {"debt": "x"}}').status == 422
+    assert count() == (answered, failed, last)
+    model = engine.router.table.routes[0].model
+    monkeypatch.setattr(type(model), "predict_packed", fail)
+    assert engine.handle("POST", "/predict", {}, body).status == 500
+    answered, failed, later = count()
+    assert (answered, failed["count"]) == (1, 1)
+    assert failed["ns"] > 0
+    assert later >= last
+
+
 def test_statistics_count_what_other_processes_did(look, engine):
     body = json.dumps({"row": ROW}).encode()
     engine.handle("POST", "/predict", {}, body)
@@ -218,6 +250,31 @@ def test_without_a_model_everything_that_needs_one_is_503(look, engine):
                  *NOT_READY):  # fmt: skip
         assert look(path)[0] == 503, path
     assert look("/v2/repository/index", "POST") == (200, [])
+
+
+def test_a_post_to_look_is_inflated_and_limited(engine):
+    body = gzip.compress(b'{"ready": true}')
+    index = "/v2/repository/index"
+    response = engine.handle("POST", index, {"content-encoding": "gzip"}, body)
+    assert msgspec.json.decode(response.body)[0]["state"] == "READY"
+    response = engine.handle("POST", index, {"content-encoding": "gzip"}, b"not gzip")
+    assert response.status == 400
+    assert isinstance(msgspec.json.decode(response.body)["error"], str)
+    response = engine.handle("POST", index, {}, b" " * (engine.limits.body + 1))
+    assert response.status == 413
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (MODEL, True), ("/v2", True), ("/v2/", True), ("/%76%32/models/stats", True),
+        ("/v1/models", True), ("/metrics", False), ("/v2x", False),
+    ],
+)  # fmt: skip
+def test_a_refusal_has_the_words_of_its_path(path, text):
+    response = lookups.refusal(path, Refusal(401, "key", "no key", headers={"a": "b"}))
+    assert (response.status, response.headers) == (401, {"a": "b"})
+    assert isinstance(msgspec.json.decode(response.body)["error"], str) == text
 
 
 def test_a_long_path_is_not_repeated_whole(look):

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from trimtab.model.signature import Signature
+from trimtab.model.signature import Column, Signature
 from trimtab.serve import contracts, lookups, openapi
 
 MODEL = "/v2/models/loans"
@@ -89,6 +89,67 @@ def test_rows_are_the_signature(document):
     assert row["properties"]["purpose"]["examples"] == ["car", "home"]
     assert row["properties"]["region"] == {"enum": ["n", "s", None]}
     assert "null" in row["properties"]["group"]["type"]
+
+
+def test_statuses_of_invocations_are_those_of_mlflow(document):
+    def codes(path):
+        return document["paths"][path]["post"]["responses"]
+
+    assert "422" not in codes("/invocations")
+    assert "signature" in codes("/invocations")["400"]["description"]
+    assert "422" in codes("/predict")
+    assert "signature" not in codes("/predict")["400"]["description"]
+
+
+def test_replayed_rows_are_those_of_predict(document):
+    paths = document["paths"]
+    for key in ("requestBody", "responses"):
+        assert paths["/replay"]["post"][key] == paths["/predict"]["post"][key]
+
+
+def shape_of(document, name):
+    (found,) = (
+        x["properties"][name]
+        for x in document["components"]["schemas"]["Body"]["oneOf"]
+        if name in x.get("properties", ())
+    )
+    return found
+
+
+def test_rows_without_names_take_0_and_1_and_the_context_behind(document):
+    short, whole = document["components"]["schemas"]["Positional"]["anyOf"]
+    cells = short["items"]["prefixItems"]
+    assert cells[2] == {"enum": [True, False, 0, 1, None]}
+    assert (short["items"]["minItems"], short["items"]["maxItems"]) == (5, 5)
+    assert (whole["items"]["minItems"], whole["items"]["maxItems"]) == (6, 6)
+    assert whole["items"]["prefixItems"][:5] == cells
+
+
+def test_a_split_names_its_columns_in_any_order_or_not_at_all(document):
+    unnamed, named = shape_of(document, "dataframe_split")["oneOf"]
+    assert unnamed["properties"]["columns"] == {"type": "null"}
+    assert unnamed["properties"]["data"] == {"$ref": "#/components/schemas/Positional"}
+    assert set(named["required"]) == {"columns", "data"}
+    columns = named["properties"]["columns"]
+    assert columns["items"]["enum"] == [*document["components"]["schemas"]["Row"]["properties"]]
+    assert {x["contains"]["const"] for x in columns["allOf"]} == {
+        *document["components"]["schemas"]["Row"]["required"]
+    }
+    assert (columns["minItems"], columns["maxItems"], columns["uniqueItems"]) == (5, 6, True)
+
+
+def test_inputs_are_rows_or_columns_with_cells_alone_or_in_lists(document):
+    refs = [x.get("$ref", "").rpartition("/")[2] for x in shape_of(document, "inputs")["anyOf"]]
+    assert refs == ["", "Positional", "Inputs"]
+    plain, nested = document["components"]["schemas"]["Inputs"]["properties"]["debt"]["anyOf"]
+    assert nested["items"]["prefixItems"] == [plain["items"]]
+
+
+def test_a_model_of_one_input_takes_cells_without_lists():
+    only = Signature(task="regression", engine="onnx", inputs=(Column(name="x", kind="boolean"),))
+    made = openapi.document("loans", only, contracts.table("loans", {}))
+    cells = shape_of(made, "instances")["anyOf"][-1]["items"]
+    assert cells == {"enum": [True, False, 0, 1]}
 
 
 def test_event_times_are_described_where_they_are_taken(signed):

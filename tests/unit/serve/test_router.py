@@ -3,6 +3,8 @@ import os
 import msgspec
 import pytest
 
+from trimtab.model import calibration
+from trimtab.model.calibration import Calibration, beside
 from trimtab.serve import router as module
 from trimtab.serve import routes
 from trimtab.serve.router import Router
@@ -49,6 +51,54 @@ def test_the_champion_before_comes_back_without_loading(router, endpoint, spec, 
     write(endpoint, 3, first)
     assert router.reload(), router.error
     assert router.table.routes[0].label == "loans@v1"
+
+
+def calibrate(endpoint, model="", **fields):
+    (spec,) = routes.read(endpoint).routes
+    found = Calibration(
+        **{
+            "model": model or spec.model,
+            "sizes": (1, 2),
+            "seconds": (0.1, 0.1),
+            "most": 2,
+            "slow": True,
+        }
+        | fields
+    )
+    place = beside(endpoint / spec.folder)
+    place.mkdir(exist_ok=True)
+    path = place / calibration.FILE
+    path.write_bytes(calibration.encode(found))
+    return path
+
+
+def test_a_route_is_as_its_calibration_says(endpoint, spec):
+    calibrate(endpoint)
+    made = Router(endpoint)
+    assert made.reload(), made.error
+    (route,) = made.table.routes
+    assert (route.most, route.slow) == (2, True)
+    assert route.digest == routes.read(endpoint).routes[0].model
+
+
+def test_a_model_without_a_calibration_has_the_usual_one(router):
+    (route,) = router.table.routes
+    assert (route.most, route.slow) == (32, False)
+
+
+def test_a_calibration_that_says_nothing_of_the_model_is_left_aside_and_said(endpoint, caplog):
+    path = calibrate(endpoint)
+    for damage in (
+        lambda: path.write_bytes(path.read_bytes().replace(b'"most": 2', b'"most": 3')),
+        lambda: calibrate(endpoint, model="blake3:" + "0" * 64),
+    ):
+        damage()
+        caplog.clear()
+        made = Router(endpoint)
+        assert made.reload(), made.error
+        (route,) = made.table.routes
+        assert (route.most, route.slow) == (32, False)
+        assert "loans@v1 is served without" in caplog.text
 
 
 def broken_json(endpoint, spec):

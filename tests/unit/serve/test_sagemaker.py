@@ -64,7 +64,7 @@ def test_the_inference_id_becomes_the_prediction_id(speak):
     assert [x["id"] for x in two["predictions"]] == ["case-7:0", "case-7:1"]
     own = msgspec.json.decode(speak(OUTSIDE, {"rows": [ROW], "ids": ["a"]}, headers).body)
     assert [x["id"] for x in own["predictions"]] == ["a"]
-    assert speak(OUTSIDE, {"rows": [ROW]}, {INFERENCE_ID: "x" * 201}).status == 422
+    assert speak(OUTSIDE, {"rows": [ROW]}, {INFERENCE_ID: "x" * 201}).status == 400
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,83 @@
+"""HTTP/1.1 as bytes: what a head says, where a request stands, how a response is written."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+import httptools
+
+from trimtab.serve.job import Job
+from trimtab.serve.reply import Response
+
+_STATUS: Final = {
+    one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\ncontent-type: ".encode() for one in HTTPStatus
+}
+_JSON: Final = {
+    status: line + b"application/json\r\ncontent-length: " for status, line in _STATUS.items()
+}
+_NAMES: dict[bytes, str] = {}
+
+
+class Head(NamedTuple):
+    """What a request's head says, as it was parsed once; clients send the same one again and again."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    length: int
+    keeps: bool
+
+
+class Slot:
+    """A request's place among the answers of its connection."""
+
+    __slots__ = ("data", "is_head", "is_last", "job")
+
+    def __init__(self, *, is_head: bool, is_last: bool) -> None:
+        self.is_head = is_head
+        self.is_last = is_last
+        self.data: bytes | None = None
+        self.job: Job | None = None
+
+
+def to_bytes(response: Response, *, is_head: bool, is_last: bool) -> bytes:
+    """A response as it goes over the wire."""
+    body = response.body
+    if response.content_type == "application/json":
+        head = _JSON[response.status]
+    else:
+        kind = response.content_type.encode("latin-1", "replace")
+        head = b"%s%s\r\ncontent-length: " % (_STATUS[response.status], kind)
+    lines = "".join([f"\r\n{name}: {value}" for name, value in response.headers.items()])
+    end = b"\r\nconnection: close\r\n\r\n" if is_last else b"\r\n\r\n"
+    return b"%s%d%s%s%s" % (
+        head, len(body), lines.encode("latin-1", "replace"), end, b"" if is_head else body,
+    )  # fmt: skip
+
+
+def target(url: bytes) -> tuple[str, str]:
+    """Path (decoded) and query of a request's target; raises HttpParserInvalidURLError."""
+    path, _, query = url.partition(b"?")
+    if b"#" in url:  # a fragment is never sent, see RFC 9112 section 3.2
+        raise httptools.HttpParserInvalidURLError
+    if not url.startswith(b"/") and url != b"*":  # absolute form, see RFC 9112 section 3.2.2
+        parsed = httptools.parse_url(url)
+        path, query = parsed.path, parsed.query or b""
+        if path is None:
+            raise httptools.HttpParserInvalidURLError
+    text = path.decode("latin-1")
+    return unquote(text) if "%" in text else text, query.decode("latin-1")
+
+
+def header_name(name: bytes) -> str:
+    """A header's name in lower case."""
+    known = _NAMES.get(name)
+    if known is not None:
+        return known
+    text = name.lower().decode("latin-1")
+    if len(_NAMES) < 256:
+        _NAMES[name] = text
+    return text
