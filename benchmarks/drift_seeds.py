@@ -30,6 +30,7 @@ from trimtab.loop.tick import tick
 from trimtab.loop.train import write_package
 from trimtab.model import registry
 from trimtab.serve.engine import Engine
+from trimtab.serve.folder import Settings
 from trimtab.serve.log import Log
 from trimtab.serve.router import Router
 from trimtab.store import operations, versions
@@ -153,7 +154,9 @@ def answering(project: Project) -> Iterator[Engine]:
     """The endpoint's engine in this process."""
     place = local.folder(project.ws, NAME)
     log = Log(local.log_folder(project.ws, NAME), NAME)
-    engine = Engine(name=NAME, router=Router(place), log=log, event_time="client")
+    engine = Engine(
+        name=NAME, router=Router(place), log=log, settings=Settings(name=NAME, event_time="client")
+    )
     if not engine.router.reload():
         raise SystemExit(engine.router.error)
     try:

@@ -1,4 +1,4 @@
-"""`trimtab endpoints`: ls, show, keys."""
+"""`trimtab endpoints`: ls, show, compact, keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trimtab.cli.keys import keys
 from trimtab.cli.session import Session
 from trimtab.cli.verb import noun, verb
 from trimtab.server import operations
-from trimtab.server.answers import Endpoints, EndpointShown
+from trimtab.server.answers import Endpoints, EndpointShown, LogCompacted
 from trimtab.server.requests import Named, Nothing
 from trimtab.store.records import Endpoint
 
@@ -29,6 +29,35 @@ def ls(session: Session) -> None:
 def show(session: Session, name: str) -> None:
     """Show an endpoint: models, rollouts, incidents, traffic."""
     session.answer(session.call(operations.ENDPOINTS_SHOW, Named(name=name)), _render)
+
+
+@verb(
+    "compact", "trimtab endpoints compact", "trimtab endpoints compact loans --json", of=endpoints
+)
+@click.argument("name", default="")
+def compact(session: Session, name: str) -> None:
+    """Turn closed segments of the prediction log into Parquet.
+
+    NAME is an endpoint, by default that of the project's model. Only what `trimtab tick` has taken
+    in and no process writes any more is touched. The controller does the same by itself as the log
+    grows; here you need not wait for it. Files older than `[serve] keep` are removed.
+    """
+    asked = Named(name=name or session.project().config.model_name)
+    session.answer(session.call(operations.ENDPOINTS_COMPACT, asked), _render_compacted)
+
+
+def _render_compacted(done: LogCompacted) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+
+    if not done.segments:
+        paper.say("nothing to compact: no segment is both closed and taken in by `trimtab tick`")
+    else:
+        paper.say(
+            f"{done.segments} segments of {done.bytes_before:,} bytes became {done.files} files of "
+            f"{done.bytes_after:,} bytes with {done.rows:,} rows"
+        )
+    if done.removed:
+        paper.say(f"{done.removed} files older than [serve] keep were removed")
 
 
 def answering(endpoint: Endpoint) -> str:

@@ -30,6 +30,7 @@ SECTIONS: Final = {
     "Serve and steer": {
         "deploy": "deploy:deploy",
         "predict": "predict:predict",
+        "bench": "bench:bench",
         "rollback": "rollback:rollback",
         "apply": "apply:apply",
         "tick": "tick:tick",

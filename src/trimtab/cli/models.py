@@ -22,7 +22,7 @@ def ls(session: Session) -> None:
 @verb("show", "trimtab models show loans@champion", of=models)
 @click.argument("reference", metavar="MODEL")
 def show(session: Session, reference: str) -> None:
-    """Show a model's verdicts and evidence.
+    """Show a model's attachments, verdicts and evidence.
 
     MODEL is `NAME@v3`, `NAME@champion`, or the digest of a refused candidate.
     """
@@ -69,6 +69,8 @@ def _render(shown: ModelShown) -> None:
             **{name: words.cell(value) for name, value in shown.artifact.meta.items()},
         }
     )
+    if shown.attachments:
+        paper.table(["attachment", "digest"], list(shown.attachments.items()))
     if shown.verdicts:
         paper.table(
             ["place", "requirement", "measured", "verdict", "decided"],

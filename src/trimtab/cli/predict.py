@@ -1,8 +1,11 @@
-"""`trimtab predict`: rows of a file, sent to a running endpoint over HTTP as any client would."""
+"""`trimtab predict`: rows of a file, sent to a running endpoint over HTTP as any client would; or,
+with an output, a whole table scored by a model version in this process.
+"""
 
 from __future__ import annotations
 
 import http.client
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,10 +15,11 @@ import msgspec
 
 from trimtab.cli.session import Session, note
 from trimtab.cli.verb import verb
-from trimtab.errors import ConflictError, DataError, NotFoundError, TrimtabError
+from trimtab.errors import ConflictError, DataError, NotFoundError, TrimtabError, UsageError
 from trimtab.store.records import Endpoint
 
-if TYPE_CHECKING:  # the model's signature is read only when it is asked
+if TYPE_CHECKING:  # numerical libraries are loaded only when they are needed
+    from trimtab.deploy.batch.job import Progress, Report
     from trimtab.model.signature import Signature
 
 _SECONDS: Final = 60
@@ -25,17 +29,52 @@ _SECONDS: Final = 60
     "predict",
     "trimtab predict loans applications.csv",
     """echo '{"income": 3000, "debt": 900}' | trimtab predict loans -""",
+    "trimtab predict loans@champion january.parquet scored.parquet",
+    "trimtab predict loans 'sqlite:///crm.db?query=SELECT * FROM people' out.csv --keep id",
 )
 @click.argument("name")
-@click.argument("file", type=click.Path(path_type=Path, allow_dash=True, dir_okay=False))
-@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="Most rows.")
-def predict(session: Session, name: str, file: Path, limit: int) -> None:
-    """Send rows of a file to an endpoint.
+@click.argument("source", metavar="FILE")
+@click.argument("output", type=click.Path(path_type=Path), required=False, metavar="[OUTPUT]")
+@click.option(
+    "--limit", type=click.IntRange(1), default=1000, show_default=True, help="Most rows to send."
+)
+@click.option(
+    "--keep", multiple=True, metavar="COLUMN", help="A column that goes to OUTPUT (default: keys)."
+)
+@click.option("--strict", is_flag=True, help="Refuse a table with a row that cannot be scored.")
+@click.option("--overwrite", is_flag=True, help="Replace OUTPUT where it exists.")
+def predict(
+    session: Session,
+    name: str,
+    source: str,
+    output: Path | None,
+    limit: int,
+    keep: tuple[str, ...],
+    strict: bool,
+    overwrite: bool,
+) -> None:
+    """Score rows of a file, by an endpoint or a model version.
 
-    FILE is csv, parquet or JSON, and what the endpoint answers is printed. Columns that the model
-    does not know, such as the target, are left out. `-` reads JSON from stdin. Every answer has
-    an id: `trimtab why ID` says what it came from.
+    Without OUTPUT, NAME is an endpoint, and what it answers to the rows of a csv, parquet or JSON
+    FILE is printed. Columns that the model does not know, such as the target, are left out. `-`
+    reads JSON from stdin. Every answer has an id: `trimtab why ID` says what it came from.
+
+    With OUTPUT, NAME is a model version (`loans` is `loans@champion`) and needs no endpoint. FILE
+    is a csv, parquet, arrow or ndjson file, a folder of them, or an sqlite:// or postgresql://
+    address with ?query=. It is read in chunks; what is killed goes on where it was when it is run
+    again, and OUTPUT appears when it is whole. Rows that the model cannot take are listed with
+    their reason in OUTPUT's .quarantine.csv.
     """
+    if output is None:
+        if keep or strict or overwrite:
+            raise UsageError("--keep, --strict and --overwrite go with an output file")
+        session.answer(_ask(session, name, Path(source), limit), _render)
+        return
+    session.answer(_batch(session, name, source, output, keep, strict, overwrite), _render_batch)
+
+
+def _ask(session: Session, name: str, file: Path, limit: int) -> dict[str, Any]:
+    """What an endpoint answers."""
     from trimtab.deploy import local  # the database is loaded only when needed
 
     project = session.project()
@@ -46,9 +85,40 @@ def predict(session: Session, name: str, file: Path, limit: int) -> None:
         hint = "`trimtab up` or `trimtab deploy` starts it"
         raise ConflictError(f"endpoint {name!r} is {endpoint.state}", hint=hint)
     signature = _signature(endpoint)
-    rows = _known(_read(file, limit, signature), signature)
-    answer = _send(endpoint, rows)
-    session.answer(answer, _render)
+    return _send(endpoint, _known(_read(file, limit, signature), signature))
+
+
+def _batch(
+    session: Session,
+    name: str,
+    source: str,
+    output: Path,
+    keep: tuple[str, ...],
+    strict: bool,
+    overwrite: bool,
+) -> Report:
+    """Score a table with a model version."""
+    from trimtab.cli.counter import Counter  # only for long work
+    from trimtab.loop import scoring  # brings the database and polars
+
+    with Counter() as say:
+        return scoring.score(
+            session.project(),
+            name,
+            source,
+            output,
+            keep=keep,
+            strict=strict,
+            overwrite=overwrite,
+            tell=lambda now: say(_progress(now)),
+        )
+
+
+def _progress(now: Progress) -> str:
+    from trimtab.server import words
+
+    left = words.span(int(now.seconds_left * 1e6)) if math.isfinite(now.seconds_left) else "?"
+    return f"{now.rows:,} rows, {now.share:.0%}, {now.rows_per_second:,.0f} rows/s, {left} left"
 
 
 def _signature(endpoint: Endpoint) -> Signature:
@@ -97,12 +167,17 @@ def _known(rows: list[dict[str, Any]], signature: Signature) -> list[dict[str, A
         note(f"left out, the model does not know: {', '.join(left)}")
     return [
         {
-            name: str(value) if kinds[name] == "text" and value is not None else value
+            name: _word(value) if kinds[name] == "text" and value is not None else value
             for name, value in row.items()
             if name in kinds
         }
         for row in rows
     ]
+
+
+def _word(value: Any) -> str:
+    """A value as the text that training saw: true and false as tables write them."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _send(endpoint: Endpoint, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -148,3 +223,18 @@ def _render(answer: dict[str, Any]) -> None:
         right=[name for name in columns if name in ("score", "value")],
     )
     paper.say(f"answered by {answer['model_version']}")
+
+
+def _render_batch(report: Report) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    spent = words.span(int(report.seconds * 1e6))
+    paper.say(f"{report.scored:,} of {report.rows:,} rows scored by {report.model} in {spent}")
+    if report.resumed:
+        paper.say(f"{report.resumed:,} of them were done before")
+    for name, count in report.unseen.items():
+        paper.say(f"{count:,} rows hold a category of {name!r} that training did not see")
+    if report.quarantined:
+        paper.say(f"{report.quarantined:,} rows could not be scored: see {report.quarantine}")
+    paper.say(report.output)

@@ -18,6 +18,8 @@ _STAGES: Final = {
     "package": "packaging the candidate as one graph, and holding it against the estimator",
     "evaluate": "measuring on withheld rows",
     "measure latency": "measuring latency on a throwaway endpoint",
+    "measure capacity": "measuring how much load a throwaway endpoint takes",
+    "replay training rows": "replaying training rows through a throwaway endpoint",
     "gate": "asking the gate",
 }
 

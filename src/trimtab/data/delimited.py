@@ -33,7 +33,7 @@ Bytes = NDArray[np.uint8]
 def read(path: Path, name: str) -> pl.DataFrame:
     """A file as a frame of String columns, empty fields as null; raises DataError naming the line."""
     _check_text(path, name)
-    header, separator = _header(path, name)
+    header, separator = head(path, name)
     records, blank = _check_fields(path, name, separator, len(header))
     try:
         frame = pl.read_csv(
@@ -59,7 +59,7 @@ def read(path: Path, name: str) -> pl.DataFrame:
 
 def line_of(path: Path, name: str, row: int) -> int:
     """The line, counted from 1, on which data row `row`, counted from 0, starts."""
-    _, separator = _header(path, name)
+    _, separator = head(path, name)
     with _mapped(path) as data:
         lines = (line for line, _, empty in _records(data, separator) if not empty)
         try:
@@ -102,7 +102,7 @@ def _whole_characters(block: bytes) -> int:
     return len(block)
 
 
-def _header(path: Path, name: str) -> tuple[list[str], str]:
+def head(path: Path, name: str) -> tuple[list[str], str]:
     """Column names, stripped, and the separator: the likeliest of comma, semicolon, tab and bar."""
     with path.open("rb") as stream:
         first = stream.readline(_CHUNK).removeprefix(_BOM)

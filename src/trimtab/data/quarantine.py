@@ -59,17 +59,25 @@ def keep(root: Path, name: str, files: Mapping[str, Path], error: TrimtabError, 
         _copy(folder, files)
     except OSError as refused:
         reason = msgspec.structs.replace(reason, kept=False, why_not=str(refused))
-    with contextlib.suppress(OSError):  # a full disk must not hide why the batch was refused
+    staged = folder / f".{REASON}"
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-        staged = folder / f".{REASON}"
         staged.write_bytes(msgspec.json.format(msgspec.json.encode(reason)))
         staged.replace(folder / REASON)
+    except OSError:  # a full disk must not hide why the batch was refused
+        with contextlib.suppress(OSError):
+            staged.unlink(missing_ok=True)
     return folder
 
 
 def note(error: TrimtabError, folder: Path, root: Path) -> None:
-    """Add to an error's hint where its batch is kept, relative to the folder that holds `root`."""
-    place = f"nothing was added; the batch is kept in {folder.relative_to(root.parent)}"
+    """Add to an error's hint where its batch is kept, relative to the folder that holds `root`; or
+    that there is no copy of it.
+    """
+    if (folder / FILES).is_dir():
+        place = f"nothing was added; the batch is kept in {folder.relative_to(root.parent)}"
+    else:
+        place = "nothing was added, and no copy of the batch could be kept: hold on to it yourself"
     error.hint = f"{error.hint}\n{place}" if error.hint else place
 
 

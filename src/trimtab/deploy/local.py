@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trimtab import hashing, ids
+from trimtab import ids
 from trimtab.config import ServeConfig
 from trimtab.errors import ConflictError, NotFoundError, TrimtabError
 from trimtab.model import registry
@@ -48,8 +48,8 @@ def log_folder(ws: Workspace, name: str) -> Path:
 
 
 def package_folder(ws: Workspace, digest: str) -> Path:
-    """A model package checked out to a folder of its own, made once."""
-    return registry.checkout(ws, digest, ws.root / "models" / digest.removeprefix(hashing.PREFIX))
+    """A model package checked out to a folder of its own, made once, its attachments beside it."""
+    return registry.folder(ws, digest)
 
 
 def spec(ws: Workspace, version: Version, role: Role, weight: float) -> RouteSpec:
@@ -81,15 +81,31 @@ def set_routes(
     _save(ws, name, routes=msgspec.to_builtins(_routes(place)))
 
 
-def start(ws: Workspace, name: str, serve: ServeConfig, *, port: int | None = None) -> Endpoint:
+def start(
+    ws: Workspace,
+    name: str,
+    serve: ServeConfig,
+    *,
+    port: int | None = None,
+    verify_key: str = "",
+) -> Endpoint:
     """Start an endpoint that has routes, or adopt the one that runs; waits until it is ready.
 
-    Raises ConflictError where its port is taken, TrimtabError with its log's end where it fails.
+    Raises ConflictError where its port is taken, TrimtabError with its log's end where it fails,
+    RefusedError where a model of its routes is not signed with `verify_key`.
     """
     running = find(ws, name)
     if running is not None and running.state == "ready":
         return running
     place = folder(ws, name)
+    _check_signatures(ws, place, verify_key)
+    orphan = read_state(place)
+    if orphan is not None and orphan.ready and alive(orphan.pid, orphan.pid_started):
+        # Whoever started it was killed before he could say so.
+        return _save(
+            ws, name, state="ready", host=orphan.host, port=orphan.port,
+            pid=orphan.pid, pid_started=orphan.pid_started,
+        )  # fmt: skip
     wanted = serve.port if port is None else port
     known = running.port if running is not None and not wanted else wanted
     for attempt in dict.fromkeys((known, wanted)):
@@ -150,6 +166,7 @@ def _launch(ws: Workspace, name: str, place: Path, serve: ServeConfig, port: int
         sample=serve.sample,
         disk_full=serve.disk_full,
         sticky=serve.sticky,
+        allow_python=serve.allow_python,
         workers=serve.workers or os.cpu_count() or 1,
         auth=tokens.resolve(serve.auth, ws.project_dir),
         limits=serve.limits,
@@ -192,6 +209,12 @@ def _launch(ws: Workspace, name: str, place: Path, serve: ServeConfig, port: int
     raise TrimtabError(
         f"endpoint {name!r} was not ready after {_START_SECONDS:.0f} s", hint=_tail(place)
     )
+
+
+def _check_signatures(ws: Workspace, place: Path, verify_key: str) -> None:
+    routes = _routes(place) if verify_key else None
+    for one in (*routes.routes, *routes.shadow) if routes else ():
+        registry.check_signature(ws, one.model, verify_key)
 
 
 def _failed(name: str, place: Path, code: int, port: int) -> TrimtabError:

@@ -37,6 +37,18 @@ BUILT_IN: Final = (
         how="set price_per_hour in [serve] and run `trimtab bench`",
     ),
     EndpointMetric(
+        name="capacity",
+        about="answers a second, with as many connections as latency_ms allows, or at the knee",
+        how="run `trimtab bench`",
+        direction="up",
+    ),
+    EndpointMetric(
+        name="skew",
+        about="share of replayed training rows that an endpoint saw or answered otherwise",
+        how="run `trimtab run`, which replays training rows",
+        bounds=(0.0, 1.0),
+    ),
+    EndpointMetric(
         name="error_rate",
         about="share of valid requests that were answered with an error",
         how="run `trimtab bench`, or send the endpoint traffic",

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from trimtab import ids
+from trimtab.config import duration
+from trimtab.deploy import local
 from trimtab.errors import DataError
 from trimtab.loop import release
 from trimtab.loop.project import Project
 from trimtab.model import registry
-from trimtab.monitor import quality, traffic
+from trimtab.model.signature import Signature
+from trimtab.monitor import catalogue, joined, quality, traffic
 from trimtab.monitor.traffic import Answers
 from trimtab.store import versions
-from trimtab.store.records import Label, Version
+from trimtab.store.records import Version
 
 
 def count(project: Project, endpoint: str, since: int) -> int:
@@ -22,15 +23,34 @@ def count(project: Project, endpoint: str, since: int) -> int:
     champion = release.champion_of(project, endpoint)
     if champion is None:
         return 0
-    rows, _ = _rows(project, endpoint, champion)
-    return int((rows.times >= since).sum())
+    signed = registry.signature_of(project.ws, champion.digest)
+    span = duration(project.config.monitor.window)
+    with catalogue.open_catalogue(local.folder(project.ws, endpoint)) as index:
+        return joined.count(index, champion.digest, signed, since, span)
+
+
+def obstacle(project: Project, endpoint: str) -> str:
+    """Why the log cannot teach the champion's successor; "" where it can."""
+    champion = release.champion_of(project, endpoint)
+    if champion is None:
+        return ""
+    signed = registry.signature_of(project.ws, champion.digest)
+    rules = project.config.serve.pii
+    kept_back = [f"{c.name} ({rules[c.name]})" for c in signed.inputs if c.name in rules]
+    if not kept_back:
+        return ""
+    return (
+        f"{champion.label} cannot be retrained on the prediction log: [serve] pii keeps "
+        f"{', '.join(kept_back)} out of it"
+    )
 
 
 def publish(project: Project, endpoint: str, since: int, *, run: str = "") -> Version:
     """Publish the labelled rows since a moment as the next version of the project's source.
 
-    Columns of the source that were neither logged nor labelled are null. Raises DataError where no
-    row has a label.
+    Columns of the source that were neither logged nor labelled are null, and so is context that
+    `[serve] pii` has altered. Raises DataError where no row has a label, or an input was not logged
+    as it was.
     """
     # polars and the publisher: the controller's own process never gets here, its job does.
     import polars as pl  # noqa: PLC0415
@@ -43,18 +63,25 @@ def publish(project: Project, endpoint: str, since: int, *, run: str = "") -> Ve
         raise DataError(
             f"endpoint {endpoint!r} has no champion or the project no source with a target"
         )
-    rows, labels = _rows(project, endpoint, champion)
-    index = np.flatnonzero(rows.times >= since).tolist()
-    if not index:
+    blocked = obstacle(project, endpoint)
+    if blocked:
+        raise DataError(
+            blocked,
+            hint="retrain on data of your own with `trimtab data add` and `trimtab run`",
+        )
+    signed = registry.signature_of(project.ws, champion.digest)
+    rows, labels = quality.labelled(project.ws, endpoint, champion, signed, since=since)
+    if not rows.rows:
         raise DataError(f"no answer of {champion.label} since {ids.iso(since)} has a label")
-    rows, labels = rows.take(index), [labels[i] for i in index]
+    _check_inputs(rows, signed, champion)
     source = project.config.data[name]
     columns: dict[str, Any] = {
         column: pl.Series(column, values.tolist(), strict=False).fill_nan(None)
         if values.dtype.kind == "f"
         else pl.Series(column, values.tolist(), strict=False)
         for column, values in rows.columns.items()
-        if traffic.is_told(values) or column not in labels[0].extra
+        if column not in project.config.serve.pii
+        and (traffic.is_told(values) or column not in labels[0].extra)
     }
     for column in {key for label in labels for key in label.extra} - columns.keys():
         columns[column] = pl.Series(
@@ -82,13 +109,23 @@ def publish(project: Project, endpoint: str, since: int, *, run: str = "") -> Ve
             "endpoint": endpoint,
             "model": champion.digest,
             "since": ids.iso(since),
-            "rows": len(index),
+            "rows": rows.rows,
             "absent": [one["name"] for one in before if one["name"] not in frame.columns],
         },
         run=run,
     )
 
 
-def _rows(project: Project, endpoint: str, champion: Version) -> tuple[Answers, list[Label]]:
-    signed = registry.signature_of(project.ws, champion.digest)
-    return quality.labelled(project.ws, endpoint, champion, signed)
+def _check_inputs(rows: Answers, signed: Signature, champion: Version) -> None:
+    """Inputs of an earlier time may have been kept back by rules that are gone."""
+    for column in signed.inputs:
+        values = rows.columns[column.name]
+        is_text = values.dtype.kind == "O" and any(isinstance(one, str) for one in values)
+        if (not column.nullable and not traffic.is_told(values)) or (
+            is_text and column.kind != "text"
+        ):
+            raise DataError(
+                f"the log of {champion.label} does not hold {column.name!r} as it was sent: "
+                "[serve] pii kept it back",
+                hint="retrain on data of your own with `trimtab data add` and `trimtab run`",
+            )

@@ -10,8 +10,10 @@ from typing import Final
 
 from trimtab.errors import NotFoundError
 from trimtab.evaluate.judge import judge
+from trimtab.loop import skew
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Decision
+from trimtab.model import registry
 from trimtab.store import artifacts, evidence, refs, verdicts, versions
 from trimtab.store.records import Artifact, Verdict, Version
 
@@ -23,23 +25,29 @@ def gate(
 ) -> Decision:
     """Judge every requirement of the configuration on a packaged candidate and record it.
 
+    That the endpoint sees what training saw is required of every candidate whose rows were replayed.
     `subject` is the package's digest. The first model to pass becomes champion; later ones go
-    through a rollout. Raises NotFoundError where the candidate was never packaged.
+    through a rollout. Raises NotFoundError where the candidate was never packaged, RefusedError where
+    it is not signed with `[model] verify_key`.
     """
     ws, config = project.ws, project.config
     found = _artifact(project, subject)
+    registry.check_signature(ws, subject, config.model.verify_key)
     known = evidence.find(ws, subject=subject)
     judged = [
-        judge(
-            requirement,
+        skew.explained(
+            judge(
+                requirement,
+                known,
+                subject=subject,
+                place="gate",
+                strict=strict,
+                config=config.digest,
+                run=run,
+            ),
             known,
-            subject=subject,
-            place="gate",
-            strict=strict,
-            config=config.digest,
-            run=run,
         )
-        for requirement in config.require
+        for requirement in (*config.require, *skew.required(project, known))
     ]
     allowed = all(verdict.allows for verdict in judged)
     provisional = allowed and any(verdict.provisional for verdict in judged)

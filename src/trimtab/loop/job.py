@@ -6,15 +6,18 @@ again, it goes on: the data version is known by its bytes, finished steps and tr
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
 
+from trimtab import ids
 from trimtab.errors import TrimtabError
 from trimtab.loop import feedback, gate, train
 from trimtab.loop.project import Project, open_project
+from trimtab.serve.process import started
 from trimtab.store import operations, runs, versions
-from trimtab.store.records import Action
+from trimtab.store.records import Action, Version
 
 
 def main(arguments: list[str]) -> int:
@@ -22,6 +25,8 @@ def main(arguments: list[str]) -> int:
     path, action_id = arguments
     project = open_project(Path(path).parent).applied()
     action = next(one for one in operations.actions(project.ws) if one.id == action_id)
+    pid = os.getpid()
+    operations.update_action(project.ws, action.id, "running", pid=pid, pid_started=started(pid))
     try:
         retrain(project, action)
     except TrimtabError as error:
@@ -41,11 +46,13 @@ def main(arguments: list[str]) -> int:
 def retrain(project: Project, action: Action) -> None:
     """Publish the labelled rows, run the flow on them, and note what the gate said."""
     ws, cause = project.ws, action.cause
-    version = feedback.publish(project, cause["endpoint"], int(cause["since"]))
+    version = _published(project, action) or feedback.publish(
+        project, cause["endpoint"], int(cause["since"])
+    )
     operations.update_action(ws, action.id, "running", data=version.label)
     trained = train.train(
         project,
-        cause={"kind": "retrain", "action": action.id, **cause},
+        cause={**cause, "kind": "retrain", "reason": cause["kind"], "action": action.id},
         code=champion_code(project) if project.config.retrain.code == "champion" else "",
         data={version.name: version.label},
     )
@@ -55,6 +62,20 @@ def retrain(project: Project, action: Action) -> None:
         operations.update_action(ws, action.id, "done", version=decision.version.label, **facts)
     else:
         operations.update_action(ws, action.id, "failed", reason=gate.refusal(decision), **facts)
+
+
+def _published(project: Project, action: Action) -> Version | None:
+    """The rows that an attempt which died published: more labels may have come since."""
+    since = ids.iso(int(action.cause["since"]))
+    for version in versions.find(project.ws, "data"):
+        origin = version.meta.get("source", {}).get("provenance") or {}
+        if (
+            version.created_at >= action.created_at
+            and origin.get("endpoint") == action.cause["endpoint"]
+            and origin.get("since") == since
+        ):
+            return version
+    return None
 
 
 def champion_code(project: Project) -> str:

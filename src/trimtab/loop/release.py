@@ -10,11 +10,13 @@ import msgspec
 
 from trimtab import ids
 from trimtab.deploy import local
-from trimtab.errors import ConflictError, NotFoundError, RefusedError
-from trimtab.loop import rollout
+from trimtab.errors import ConflictError, NotFoundError, RefusedError, TrimtabError
+from trimtab.loop import rollout, skew
 from trimtab.loop.gate import CHAMPION
 from trimtab.loop.project import Project, apply
 from trimtab.loop.reports import Deployed
+from trimtab.model import registry
+from trimtab.serve.routes import RoutesFile
 from trimtab.store import ledger, operations, versions
 from trimtab.store.records import Endpoint, Incident, Version
 
@@ -37,15 +39,18 @@ def deploy(
     apply(project)
     ws, config = project.ws, project.config
     version = _version(project, reference)
+    registry.check_signature(ws, version.digest, config.model.verify_key)
     name = name or version.name
     running = local.find(ws, name)
     served = champion_of(project, name) if running and running.routes else None
     if running is None or served is None or served.digest == version.digest:
         return _start(project, version, name, port)
-    endpoint = local.start(ws, name, config.serve, port=port)
+    endpoint = local.start(ws, name, config.serve, port=port, verify_key=config.model.verify_key)
     if direct:
-        _close_rollout(project, name, "superseded", f"{version.label} was switched to directly")
-        switch(project, name, version, served)
+        _try(project, name, version)
+        with ws.transaction():
+            _close_rollout(project, name, "superseded", f"{version.label} was switched to directly")
+            switch(project, name, version, served)
         return _deployed(project, name, version, f"{version.label} answers; {served.label} is kept")
     opened = rollout.open_for(project, name, version, served, cause={"kind": "manual"})
     if opened is None:
@@ -69,13 +74,17 @@ def rollback(project: Project, name: str = "") -> Deployed:
     if local.find(ws, name) is None:
         raise NotFoundError(f"there is no endpoint {name!r}", hint="see `trimtab endpoints ls`")
     champion = champion_of(project, name)
-    if _close_rollout(project, name, "rolled_back", "a person rolled it back") and champion:
-        local.set_routes(ws, name, [local.spec(ws, champion, "champion", 1.0)])
+    with ws.transaction():
+        closed = _close_rollout(project, name, "rolled_back", "a person rolled it back")
+        if closed and champion:
+            local.set_routes(ws, name, [local.spec(ws, champion, "champion", 1.0)])
+    if closed and champion:
         return _deployed(project, name, champion, f"the rollout is over; {champion.label} answers")
     before = versions.aliases(ws, "model", champion.name).get(PREVIOUS) if champion else None
     if champion is None or not before or before == champion.digest:
         raise NotFoundError(f"endpoint {name!r} has no earlier model to go back to")
     version = versions.get(ws, "model", before)
+    registry.check_signature(ws, version.digest, project.config.model.verify_key)
     switch(project, name, version, champion)
     return _deployed(project, name, version, f"{version.label} answers again, not {champion.label}")
 
@@ -115,7 +124,9 @@ def start(project: Project) -> list[Endpoint]:
     """Adopt the endpoints that run and start again those that should and do not."""
     found = local.every(project.ws)
     return [
-        local.start(project.ws, one.name, project.config.serve)
+        local.start(
+            project.ws, one.name, project.config.serve, verify_key=project.config.model.verify_key
+        )
         if one.state in ("lost", "starting", "stopped") and one.routes
         else one
         for one in found
@@ -157,13 +168,38 @@ def _start(project: Project, version: Version, name: str, port: int | None) -> D
     ws = project.ws
     if not operations.rollouts(ws, endpoint=name, state="open"):
         local.set_routes(ws, name, [local.spec(ws, version, "champion", 1.0)])
-    endpoint = local.start(ws, name, project.config.serve, port=port)
+    before = local.find(ws, name)
+    endpoint = local.start(
+        ws, name, project.config.serve, port=port, verify_key=project.config.model.verify_key
+    )
+    if before is None or before.state != "ready":
+        try:
+            skew.check(project, name, version)
+        except TrimtabError:
+            local.stop(ws, name)
+            raise
     with ws.transaction():
         versions.set_alias(ws, "model", version.name, CHAMPION, version.digest)
         ledger.append(
             ws, "deploy", {"endpoint": name, "version": version.label, "model": version.digest}
         )
     return _deployed(project, name, version, f"{version.label} answers at {local.url(endpoint)}")
+
+
+def _try(project: Project, name: str, version: Version) -> None:
+    """Give a version a route that no client falls on, and replay training rows through it.
+
+    The routes are as they were afterwards. Raises RefusedError, ModelError.
+    """
+    ws = project.ws
+    before = msgspec.convert(operations.endpoint(ws, name).routes, RoutesFile)
+    if all(one.model != version.digest for one in before.routes):
+        silent = local.spec(ws, version, "canary", 0.0)
+        local.set_routes(ws, name, [*before.routes, silent], [*before.shadow])
+    try:
+        skew.check(project, name, version)
+    finally:
+        local.set_routes(ws, name, [*before.routes], [*before.shadow])
 
 
 def _deployed(project: Project, name: str, version: Version, message: str) -> Deployed:

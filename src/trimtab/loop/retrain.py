@@ -6,10 +6,12 @@ labels as a data version and runs the champion's own code on it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 from trimtab import ids
 from trimtab.config import duration
@@ -17,7 +19,6 @@ from trimtab.errors import ConfigError
 from trimtab.loop import feedback, incidents, rollout
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
-from trimtab.serve.process import alive, started
 from trimtab.store import operations, versions
 from trimtab.store.records import Action, Incident
 
@@ -51,6 +52,9 @@ def propose(project: Project, incident: Incident) -> Action | str:
     too_many = _too_many(project)
     if too_many:
         return too_many
+    obstacle = feedback.obstacle(project, incident.endpoint)
+    if obstacle:
+        return f"{incident.kind} since {ids.iso(incident.since)}: {obstacle}; a person decides"
     labelled = feedback.count(project, incident.endpoint, incident.since)
     if labelled < config.retrain.min_rows:
         return (
@@ -81,9 +85,7 @@ def advance(project: Project, notes: Notes) -> int:
     ws, at_work = project.ws, 0
     for action in operations.actions(ws, kind=KIND):
         if action.state in ("planned", "running"):
-            if action.result.get("pid") and alive(
-                action.result["pid"], action.result.get("pid_started", 0.0)
-            ):
+            if _at_work(project, action):
                 at_work += 1
                 notes.waiting.append(f"retraining since {ids.iso(action.updated_at)}")
             elif action.result.get("attempts", 0) >= MAX_ATTEMPTS:
@@ -94,14 +96,15 @@ def advance(project: Project, notes: Notes) -> int:
         elif action.state == "done" and not action.result.get("handled"):
             _open_rollout(project, action, notes)
         elif action.state == "failed" and not action.result.get("handled"):
-            notes.acted += incidents.refused(
-                project,
-                action.cause["endpoint"],
-                "the retrained model",
-                str(action.result.get("reason", "the job failed")),
-                str(action.result.get("subject", "")),
-            )
-            operations.update_action(ws, action.id, "failed", handled=True)
+            with ws.transaction():
+                notes.acted += incidents.refused(
+                    project,
+                    action.cause["endpoint"],
+                    "the retrained model",
+                    str(action.result.get("reason", "the job failed")),
+                    str(action.result.get("subject", "")),
+                )
+                operations.update_action(ws, action.id, "failed", handled=True)
     return at_work
 
 
@@ -109,8 +112,13 @@ def _open_rollout(project: Project, action: Action, notes: Notes) -> None:
     ws, name = project.ws, action.cause["endpoint"]
     version = versions.get(ws, "model", action.result["subject"])
     champion = versions.get(ws, "model", f"{version.name}@champion")
-    opened = None
-    if champion.digest != version.digest:
+    mine = (
+        one
+        for one in operations.rollouts(ws, endpoint=name)
+        if one.cause.get("action") == action.id
+    )
+    opened = next(mine, None)  # by a pass that died before it said so
+    if opened is None and champion.digest != version.digest:
         opened = rollout.open_for(
             project, name, version, champion, cause={"action": action.id, **action.cause}
         )
@@ -124,12 +132,17 @@ def _open_rollout(project: Project, action: Action, notes: Notes) -> None:
 
 
 def _launch(project: Project, action: Action) -> Action:
-    """Start the job's process; its arguments are all that it is told."""
+    """Start the job's process; its arguments are all that it is told.
+
+    It inherits a lock on a file of its own: whether it lives is known even where the pass that
+    started it died before it could say so.
+    """
     ws = project.ws
     log = ws.root / "jobs" / f"{action.id}.log"
     log.parent.mkdir(exist_ok=True)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
+    with log.open("ab") as output, _lock_file(project, action).open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        subprocess.Popen(
             [sys.executable, "-P", "-m", "trimtab.loop.job", str(project.path), action.id],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -137,15 +150,36 @@ def _launch(project: Project, action: Action) -> Action:
             start_new_session=True,
             cwd=project.folder,
             env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"},
+            pass_fds=(lock.fileno(),),
         )
-    facts: dict[str, Any] = {
-        "pid": process.pid,
-        "pid_started": started(process.pid),
-        "log": str(log.relative_to(project.folder)),
-        "attempts": action.result.get("attempts", 0) + 1,
-    }
-    operations.update_action(ws, action.id, "running", **facts)
+    with ws.transaction():
+        # The job may have said already how it ended.
+        now = next(one for one in operations.actions(ws, kind=KIND) if one.id == action.id)
+        operations.update_action(
+            ws,
+            action.id,
+            "running" if now.state == "planned" else now.state,
+            attempts=now.result.get("attempts", 0) + 1,
+            log=str(log.relative_to(project.folder)),
+        )
     return action
+
+
+def _at_work(project: Project, action: Action) -> bool:
+    """Whether a process of the job lives."""
+    path = _lock_file(project, action)
+    if not path.exists():
+        return False
+    with path.open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _lock_file(project: Project, action: Action) -> Path:
+    return project.ws.root / "jobs" / f"{action.id}.lock"
 
 
 def _died(project: Project, action: Action) -> str:

@@ -11,20 +11,21 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from trimtab import ids
 from trimtab.config import Config, Requirement
 from trimtab.deploy import local
-from trimtab.errors import DataError
+from trimtab.errors import DataError, ModelError
 from trimtab.evaluate import anytime, latency, metrics
 from trimtab.evaluate.judge import judge
 from trimtab.evaluate.metric import Metric
+from trimtab.loop import skew
 from trimtab.loop.project import Project
 from trimtab.model import registry
-from trimtab.monitor import traffic
-from trimtab.serve.frame import Frame
-from trimtab.store import evidence, operations, verdicts
+from trimtab.monitor import catalogue, joined, progress, traffic
+from trimtab.monitor.catalogue import Catalogue
+from trimtab.monitor.progress import Progress
+from trimtab.store import evidence, operations, states, verdicts, versions
 from trimtab.store.records import Evidence, Rollout, Verdict, Version
 
 MIN_STAGE_ROWS: Final = 30
@@ -78,10 +79,32 @@ def share_of(stage: str) -> float:
     return 0.0 if stage == "shadow" else float(stage.removesuffix("%")) / 100
 
 
-def look(project: Project, rollout: Rollout, frames: Sequence[Frame], now: int) -> Step:
-    """Measure and judge the candidate on all it has answered since the rollout opened."""
-    found = measure(project, rollout, frames)
+def look(project: Project, rollout: Rollout, now: int) -> Step:
+    """Measure and judge the candidate on all it has answered since the rollout opened.
+
+    Where neither answers nor labels came since the last look, its verdicts stand.
+    """
+    config, ws = project.config, project.ws
+    with catalogue.open_catalogue(local.folder(ws, rollout.endpoint)) as index:
+        seen = progress.of(ws, rollout)
+        key = [config.digest, rollout.stage, seen.answered, int(seen.counts.sum()),
+               joined.newest(index, rollout.candidate)]  # fmt: skip
+        before = states.get(ws, f"rollout:{rollout.id}") or {}
+        if before.get("key") == key:
+            judged = msgspec.convert(before["verdicts"], list[Verdict])
+        else:
+            judged = _judge(project, rollout, seen, index)
+            told = [msgspec.to_builtins(one) for one in judged]
+            states.put(ws, f"rollout:{rollout.id}", {"key": key, "verdicts": told})
+    decision, reason = decide(config, rollout, judged, seen.answered, now)
+    if decision == "promote":
+        decision, reason = _last_look(project, rollout, reason)
+    return Step(decision=decision, reason=reason, verdicts=judged)
+
+
+def _judge(project: Project, rollout: Rollout, seen: Progress, index: Catalogue) -> list[Verdict]:
     config = project.config
+    found = measure(project, rollout, seen, index)
     judged = [
         judge(
             requirement,
@@ -97,15 +120,30 @@ def look(project: Project, rollout: Rollout, frames: Sequence[Frame], now: int) 
     with project.ws.transaction():
         evidence.append(project.ws, found)
         verdicts.append(project.ws, judged)
-    answered = sum(
-        frame.rows
-        for (model, role), some in traffic.by_model(frames).items()
-        if model == rollout.candidate and role == "canary"
-        for frame in some
-        if frame.received_at >= rollout.staged_at
-    )
-    decision, reason = decide(config, rollout, judged, answered, now)
-    return Step(decision=decision, reason=reason, verdicts=judged)
+    return judged
+
+
+def _last_look(project: Project, rollout: Rollout, reason: str) -> tuple[str, str]:
+    """Before a promotion: what a bench found must not fail, and the endpoint must see and answer
+    training rows as training did.
+    """
+    ws, config = project.ws, project.config
+    known = evidence.find(ws, subject=rollout.candidate)
+    for one in config.require:
+        if one.metric in ("cost_per_1000", "capacity"):
+            verdict = judge(
+                one, known, subject=rollout.candidate, place="gate", config=config.digest
+            )
+            if verdict.status == "fail":
+                return "roll back", f"{verdict.text} failed: {verdict.reason}"
+    candidate = versions.get(ws, "model", rollout.candidate)
+    try:
+        said = skew.before_promotion(project, rollout.endpoint, candidate)
+    except ModelError as error:
+        return "hold", f"training rows cannot be replayed: {error.message}"
+    if said:
+        return "roll back", f"the endpoint sees other features than training did: {said}"
+    return "promote", reason
 
 
 def decide(
@@ -144,26 +182,19 @@ def is_guard(metric: str) -> bool:
     return metric in ("latency_ms", "error_rate")
 
 
-def measure(project: Project, rollout: Rollout, frames: Sequence[Frame]) -> list[Evidence]:
-    """Evidence on the candidate from its answers as shadow and canary, and the labels they got."""
-    ws, config = project.ws, project.config
-    signature = registry.signature_of(ws, rollout.candidate)
-    grouped = traffic.by_model(frame for frame in frames if frame.received_at >= rollout.opened_at)
-    mine = [
-        frame
-        for (model, _role), some in grouped.items()
-        if model == rollout.candidate
-        for frame in some
-    ]
-    if not mine:
+def measure(project: Project, rollout: Rollout, seen: Progress, index: Catalogue) -> list[Evidence]:
+    """Evidence on the candidate from its answers as shadow and canary, and the labels they got.
+
+    Labels that cannot be truths of the candidate are left out.
+    """
+    config = project.config
+    if not seen.counts.size:
         return []
-    mine.sort(key=lambda frame: frame.received_at)
-    rows = traffic.answers(mine, signature)
+    signature = registry.signature_of(project.ws, rollout.candidate)
     window = f"rollout:{rollout.id}"
-    spent = np.array([part.latency_us for frame in mine for part in frame.requests()]) / 1000
     found = [
         latency.quantile_evidence(
-            spent,
+            seen.milliseconds(),
             one.quantile,
             subject=rollout.candidate,
             window=window,
@@ -173,11 +204,9 @@ def measure(project: Project, rollout: Rollout, frames: Sequence[Frame]) -> list
         for one in config.require
         if one.metric == "latency_ms" and one.quantile
     ]
-    labels = operations.labels_of(ws, rows.ids)
-    known, truths = traffic.with_labels(rows, labels)
+    known, truths = joined.since(index, rollout.candidate, signature, rollout.opened_at)
     if not known.rows:
         return found
-    grouping = {one.across or one.by for one in config.require} - {""}
     biased = (
         "outcomes are seen only for selected cases"
         if config.serve.label_policy == "selected"
@@ -188,7 +217,7 @@ def measure(project: Project, rollout: Rollout, frames: Sequence[Frame]) -> list
             known,
             [one.value for one in truths],
             signature,
-            slices=traffic.slices(known, truths, grouping),
+            slices=traffic.slices(known, truths, joined.columns(config)),
             biased=biased,
         )
         found += anytime.measure_anytime(
@@ -208,5 +237,7 @@ def _needs_labels(requirement: Requirement) -> bool:
 
 
 def _is_of_bench(requirement: Requirement) -> bool:
-    """Costs are measured on a throwaway endpoint; gains over the baseline on withheld rows."""
-    return requirement.metric == "cost_per_1000" or bool(requirement.better_than)
+    """Costs, capacity and skew are measured on their own; gains over the baseline on withheld rows."""
+    return requirement.metric in ("cost_per_1000", "capacity", "skew") or bool(
+        requirement.better_than
+    )

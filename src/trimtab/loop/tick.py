@@ -8,20 +8,25 @@ retraining is a job in a process of its own.
 
 from __future__ import annotations
 
+import fcntl
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
 from trimtab import ids
 from trimtab.deploy import local
-from trimtab.loop import incidents, release, retrain, rollout
+from trimtab.loop import compact, incidents, release, retrain, rollout
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Pass
-from trimtab.monitor import observe, traffic
-from trimtab.serve.frame import Frame
+from trimtab.monitor import observe
 from trimtab.store import leases, operations, versions
-from trimtab.store.records import Action, Endpoint, Rollout
+from trimtab.store.records import Action, Endpoint, Rollout, Version
+from trimtab.store.workspace import Workspace
+from trimtab.track import process
 
 _LEASE_SECONDS = 120.0
 
@@ -33,16 +38,39 @@ def tick(project: Project, *, now: int | None = None) -> Pass:
     at once are one pass: the second finds the first at work and says so.
     """
     project = project.applied()
-    ws, holder = project.ws, ids.new_id()
-    if not leases.acquire(ws, "tick", holder, _LEASE_SECONDS):
-        return Pass(observed=[], acted=[], waiting=["another pass is at work"], settled=False)
+    with _alone(project.ws) as alone:
+        if not alone:
+            return Pass(observed=[], acted=[], waiting=["another pass is at work"], settled=False)
+        return _pass(project, now)
+
+
+@contextmanager
+def _alone(ws: Workspace) -> Iterator[bool]:
+    """Whether no other pass is at work: a lock among this machine's processes, which ends with
+    whoever holds it, and a lease among machines, which is the machine's and not the process's.
+    """
+    holder = f"{socket.gethostname()}:{ws.root}"
+    with (ws.root / "tick.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        if not leases.acquire(ws, "tick", holder, _LEASE_SECONDS):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            leases.release(ws, "tick", holder)
+
+
+def _pass(project: Project, now: int | None) -> Pass:
     notes = Notes()
-    try:
-        jobs = retrain.advance(project, notes)
-        for endpoint in local.every(ws):
-            _endpoint(project, endpoint, notes, now)
-    finally:
-        leases.release(ws, "tick", holder)
+    process.reap(project.ws)
+    jobs = retrain.advance(project, notes)
+    for endpoint in local.every(project.ws):
+        _endpoint(project, endpoint, notes, now)
     settled = not notes.acted and not jobs
     return Pass(observed=notes.observed, acted=notes.acted, waiting=notes.waiting, settled=settled)
 
@@ -50,66 +78,76 @@ def tick(project: Project, *, now: int | None = None) -> Pass:
 def _endpoint(project: Project, endpoint: Endpoint, notes: Notes, now: int | None) -> None:
     ws, name = project.ws, endpoint.name
     if endpoint.state == "lost" and endpoint.routes:
-        endpoint = local.start(ws, name, project.config.serve)
-        notes.acted.append(
-            act(project, "restart", f"restart:{name}:{endpoint.pid}", {"endpoint": name})
-        )
+        config = project.config
+        endpoint = local.start(ws, name, config.serve, verify_key=config.model.verify_key)
+        action = act(project, "restart", f"restart:{name}:{endpoint.pid}", {"endpoint": name})
+        operations.update_action(ws, action.id, "done")
+        notes.acted.append(action)
     champion = release.champion_of(project, name)
     if champion is None:
         return
     seen = observe.observe(ws, project.config, name, champion, now=now)
     notes.observed += seen.sentences
     notes.acted += incidents.compare(project, name, champion, seen)
-    frames, _ = traffic.read_all(local.log_folder(ws, name))
+    compact.begin(project, name)
     for one in operations.rollouts(ws, endpoint=name, state="open"):
-        _rollout(project, one, frames, notes, seen.now)
+        _rollout(project, one, notes, seen.now)
     _retrain(project, name, notes)
 
 
-def _rollout(project: Project, one: Rollout, frames: list[Frame], notes: Notes, now: int) -> None:
+def _rollout(project: Project, one: Rollout, notes: Notes, now: int) -> None:
     ws = project.ws
     candidate = versions.get(ws, "model", one.candidate)
     champion = versions.get(ws, "model", one.champion)
     rollout.route(
         project, one, candidate, champion
     )  # repairs routes that a killed pass left behind
-    step = rollout.look(project, one, frames, ids.now())
+    step = rollout.look(project, one, ids.now())
     stage = one.stages[one.stage]
     said = f"{candidate.label} at {stage}: {step.decision}; {step.reason}"
     if step.decision == "hold":
         notes.waiting.append(said)
         return
-    key = f"rollout:{one.id}:{one.stage}:{step.decision}"
-    action = act(
-        project,
-        step.decision,
-        key,
-        {"rollout": one.id, "stage": stage, "verdicts": [v.id for v in step.verdicts]},
-        said=said,
-    )
+    # The decision and what follows from it in the store are one; routes that are written before a
+    # pass dies, or not yet, are what the rollout's row says again at the next.
+    with ws.transaction():
+        action = act(
+            project,
+            step.decision,
+            f"rollout:{one.id}:{one.stage}:{step.decision}",
+            {"rollout": one.id, "stage": stage, "verdicts": [v.id for v in step.verdicts]},
+            said=said,
+        )
+        moved = _carry_out(project, one, step, (candidate, champion), now)
+        operations.update_action(ws, action.id, "done")
     notes.acted.append(action)
-    moment = ids.now()
+    if moved.state == "open":
+        rollout.route(project, moved, candidate, champion)
+
+
+def _carry_out(
+    project: Project, one: Rollout, step: rollout.Step, models: tuple[Version, Version], now: int
+) -> Rollout:
+    """Move a rollout on, to its end or back; its candidate and champion are `models`."""
+    ws, moment = project.ws, ids.now()
+    candidate, champion = models
     if step.decision == "advance":
         moved = msgspec.structs.replace(
             one, stage=one.stage + 1, staged_at=moment, reason=step.reason
         )
         operations.update_rollout(ws, moved)
-        rollout.route(project, moved, candidate, champion)
-    elif step.decision == "promote":
+        return moved
+    state = "promoted" if step.decision == "promote" else "rolled_back"
+    moved = msgspec.structs.replace(one, state=state, reason=step.reason, closed_at=moment)
+    if step.decision == "promote":
         release.switch(project, one.endpoint, candidate, champion)
-        operations.update_rollout(
-            ws,
-            msgspec.structs.replace(one, state="promoted", reason=step.reason, closed_at=moment),
-        )
+        operations.update_rollout(ws, moved)
         incidents.resolve_by(project, one.endpoint, candidate, one.id, now)
     else:
         local.set_routes(ws, one.endpoint, [local.spec(ws, champion, "champion", 1.0)])
-        operations.update_rollout(
-            ws,
-            msgspec.structs.replace(one, state="rolled_back", reason=step.reason, closed_at=moment),
-        )
+        operations.update_rollout(ws, moved)
         incidents.refused(project, one.endpoint, candidate.label, step.reason, one.id)
-    operations.update_action(ws, action.id, "done")
+    return moved
 
 
 def _retrain(project: Project, name: str, notes: Notes) -> None:

@@ -20,10 +20,12 @@ from trimtab.errors import DataError
 from trimtab.evaluate import latency, measure
 from trimtab.evaluate.requirements import check_requirements
 from trimtab.evaluate.scored import Scored
+from trimtab.loop import capacity, training
 from trimtab.loop import gate as gating
 from trimtab.loop.project import Project, apply
 from trimtab.loop.reports import Parity, Trained
 from trimtab.model import codec, registry
+from trimtab.model.equipment import equip
 from trimtab.model.load import LoadedModel, load
 from trimtab.model.package import PROFILE, Packaged, package
 from trimtab.monitor import basis as bases
@@ -44,6 +46,8 @@ Say = Callable[[str], None]
 WITHHELD: Final = "withheld"
 BENCH: Final = "bench"
 _BENCH_ROWS: Final = 64
+_LEVELS: Final = (1, 4, 16, 64)
+_LEVEL_SECONDS: Final = 1.0
 _PACKAGE_FORMAT: Final = "1"
 """Part of the key under which a package is remembered; a change here packages anew."""
 
@@ -112,6 +116,7 @@ def packaged(project: Project, result: FlowResult, say: Say) -> tuple[str, bool]
     key = hashing.object_digest("key", ["package", _PACKAGE_FORMAT, result.outputs["result"]])
     known = cache.get(ws, key)
     if known is not None:
+        _equip(project, known.outputs[0], None)
         return known.outputs[0], False
     say("package")
     candidate = _candidate(result)
@@ -121,6 +126,7 @@ def packaged(project: Project, result: FlowResult, say: Say) -> tuple[str, bool]
             out = Path(place) / "package"
             found = write_package(project, candidate, out)
             digest = registry.put(ws, out, parity=found.parity, run=run.id)
+            left_out = _equip(project, digest, out)
     except BaseException as error:
         runs.finish(
             ws, run.id, "failed", error={"type": type(error).__name__, "message": str(error)}
@@ -140,20 +146,33 @@ def packaged(project: Project, result: FlowResult, say: Say) -> tuple[str, bool]
                 created_at=ids.now(),
             ),
         )
-        runs.finish(ws, run.id, "done")
+        runs.finish(ws, run.id, "done", tags={"left_out": "; ".join(left_out)} if left_out else {})
+    for sentence in left_out:
+        say(sentence)
     return digest, True
+
+
+def _equip(project: Project, digest: str, folder: Path | None) -> list[str]:
+    config = project.config
+    return equip(
+        project.ws, digest, folder, name=config.model_name, signing_key=config.model.signing_key,
+        allow_python=config.serve.allow_python,
+    )  # fmt: skip
 
 
 def write_package(project: Project, candidate: Candidate, out: Path) -> Packaged:
     """Write a candidate into the empty or new folder `out` with all that the monitor needs."""
+    allowed = project.config.serve.allow_python
     found = package(
         candidate,
         out=out,
         profile=lambda model: _profile(candidate, model),
         context=_context(project, candidate),
+        allow_python=allowed,
     )
     if len(_known(candidate)):
-        (out / bases.FILE).write_bytes(_basis(candidate, load(out, verify=False), out))
+        model = load(out, verify=False, allow_python=allowed)
+        (out / bases.FILE).write_bytes(_basis(candidate, model, out))
     return found
 
 
@@ -186,15 +205,16 @@ def _measure(project: Project, result: FlowResult, subject: str, say: Say) -> No
     say("evaluate")
     candidate = _candidate(result)
     check_requirements(config.require, candidate.task, columns=[*candidate.withheld.columns])
-    place = registry.checkout(
-        ws, subject, ws.root / "models" / subject.removeprefix(hashing.PREFIX)
-    )
-    model = load(place)
+    place = registry.folder(ws, subject)
+    model = load(place, allow_python=config.serve.allow_python)
     run = runs.start(ws, "evaluate", "evaluate", parent=result.run.id)
     try:
         table, rows = scored(model, candidate, config.require)
         found = measure.measure(table, config.require, subject=subject, window=WITHHELD, run=run.id)
         found += _benched(project, subject, place, candidate, rows, run, say)
+        say("replay training rows")
+        replayed = training.rows(project, candidate, model, result.data)
+        found.append(training.rehearse(project, replayed, place, subject, run.id))
         now = ids.now()
         points = [
             Point(key=one.metric, step=0, time=now, value=one.value)
@@ -226,14 +246,22 @@ def _benched(
     config = project.config
     timed = [one for one in config.require if one.metric == "latency_ms" and one.quantile]
     priced = [one for one in config.require if one.metric == "cost_per_1000"]
+    found: list[Evidence] = []
+    if any(one.metric == "capacity" for one in config.require):
+        say("measure capacity")
+        curve, first = bench.measure_capacity(
+            place, levels=_LEVELS, seconds=_LEVEL_SECONDS, settings=training.settings(project)
+        )
+        measured = capacity.evidence_of(project, curve, first, subject, run.id)
+        found += [one for one in measured if one.metric == "capacity"]
     if not timed and not priced:
-        return []
+        return found
     say("measure latency")
     signature = registry.signature_of(project.ws, subject)
     names = [column.name for column in signature.inputs]
     sample = rows.head(_BENCH_ROWS).select(names).fill_nan(None).to_dicts()
-    figures = bench.measure_latency(place, sample)
-    found = [
+    figures = bench.measure_latency(place, sample, settings=training.settings(project))
+    found += [
         latency.quantile_evidence(
             figures.milliseconds, one.quantile, subject=subject, window=BENCH, run=run.id,
             level=one.level,
@@ -344,7 +372,7 @@ def _candidate(result: FlowResult) -> Candidate:
     if not codec.CANDIDATE.matches(value):
         raise DataError(
             f"the flow returned {type(value).__name__}, not a candidate",
-            hint="return search(...) from the flow",
+            hint="return search(...), onnx_model(...) or function_model(...) from the flow",
         )
     found: Candidate = value
     return found

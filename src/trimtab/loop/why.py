@@ -8,8 +8,7 @@ from trimtab import hashing, ids
 from trimtab.errors import NotFoundError
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Lineage
-from trimtab.monitor import traffic
-from trimtab.serve.frame import Frame
+from trimtab.monitor import catalogue, history
 from trimtab.store import artifacts, cache, operations, runs, verdicts, versions
 from trimtab.store.records import Action, Incident, Rollout, Run, Version
 
@@ -196,27 +195,26 @@ def _action_lineage(project: Project, action: Action) -> Lineage:
 
 def _prediction(project: Project, what: str) -> Lineage | None:
     for endpoint in operations.endpoints(project.ws):
-        frames, _ = traffic.read_all(project.ws.root / "endpoints" / endpoint.name / "log")
-        for frame in frames:
-            if what in frame.ids and frame.role != "shadow":
-                return _predicted(project, frame, frame.ids.index(what))
+        folder = project.ws.root / "endpoints" / endpoint.name
+        with catalogue.open_catalogue(folder) as index:
+            found = history.find(index, what)
+        if found is not None:
+            return _predicted(project, endpoint.name, found)
     return None
 
 
-def _predicted(project: Project, frame: Frame, row: int) -> Lineage:
-    prediction = frame.ids[row]
-    names = [*frame.numbers, *frame.words, *frame.context]
-    inputs = {name: _plain(frame.column(name)[row]) for name in names}
+def _predicted(project: Project, endpoint: str, found: dict[str, Any]) -> Lineage:
+    prediction = found["prediction_id"]
     label = operations.labels_of(project.ws, [prediction]).get(prediction)
-    version = versions.get(project.ws, "model", frame.model)
+    version = versions.get(project.ws, "model", found["model"])
     return Lineage(
-        title=f"prediction {prediction} of {ids.iso(frame.times()[row])}: {frame.decision[row]}",
+        title=f"prediction {prediction} of {ids.iso(found['event_time'])}: {found['decision']}",
         facts={
-            "score": _plain(frame.scores()[row]),
-            "inputs": inputs,
-            "endpoint": frame.endpoint,
-            "role": frame.role,
-            "model": frame.label,
+            "score": found["score"],
+            "inputs": {**found["inputs"], **found["context"]},
+            "endpoint": endpoint,
+            "role": found["role"],
+            "model": found["label"],
             "truth": label.value if label else "not known yet",
         },
         because=[_model(project, version)],
@@ -226,10 +224,6 @@ def _predicted(project: Project, frame: Frame, row: int) -> Lineage:
 def _means(what: str, full: str) -> bool:
     """Whether a person who wrote `what` meant this id: all of it, or enough of its beginning."""
     return full == what or (len(what) >= _PREFIX and full.startswith(what))
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _step(project: Project, name: str) -> Lineage:

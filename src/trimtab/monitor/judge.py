@@ -5,7 +5,7 @@ Pure: profiles in, findings out. Reading logs, keeping findings and alerting are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -31,12 +31,14 @@ def judge(
     budget: Budget | None = None,
     margins: Margins | None = None,
     least_rows: int = LEAST_ROWS,
+    altered: Collection[str] = (),
 ) -> Findings:
     """The findings on the newest of `windows` (oldest first, equal spans of time).
 
     The last 1, 2, 4, ... windows are judged together, up to `budget.scales` merges, so that slow
-    changes are seen too; windows under `least_rows` rows are joined with older ones. Raises
-    ConflictError where a window was counted on other bins.
+    changes are seen too; windows under `least_rows` rows are joined with older ones. Features that
+    the log holds `altered` or not at all are measured and not judged. Raises ConflictError where a
+    window was counted on other bins.
     """
     budget, margins = budget or Budget(), margins or Margins()
     found = suffixes(reference.profile.bins, windows, budget.scales, least_rows)
@@ -53,6 +55,9 @@ def judge(
     onsets: Onset = {}
     still = np.ones(reference.bins.paired, dtype=np.bool_)
     for place, case in enumerate(cases):
+        if case.cells.name in altered:
+            still[place : place + 1] = False
+            continue
         own = inspect(case)
         still[place : place + 1] = not own
         for signal in own:

@@ -1,8 +1,9 @@
 """Whether the same inputs now lead to other outcomes: labelled rows held against the basis.
 
 The detector goes over all labelled windows in order, each as one batch, so the same labels give
-the same answer however they came in. It keeps a false-alarm rate of its own. A requirement that
-fails has kept one too: there a single test on that window's rows is enough to name the cause.
+the same answer however they came in; it goes on from the first window that is not as it was. It
+keeps a false-alarm rate of its own. A requirement that fails has kept one too: there a single test
+on that window's rows is enough to name the cause.
 """
 
 from __future__ import annotations
@@ -14,19 +15,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab import ids
+from trimtab import hashing, ids
 from trimtab.config import Config, duration
 from trimtab.monitor import basis as bases
 from trimtab.monitor import budget as budgets
-from trimtab.monitor import concept, names, strata, traffic
+from trimtab.monitor import concept, joined, names, strata, traffic
 from trimtab.monitor.budget import Budget
+from trimtab.monitor.catalogue import Catalogue
 from trimtab.monitor.concept import Alarm, ConceptState
 from trimtab.monitor.findings import Finding
+from trimtab.monitor.joined import Joined
 from trimtab.monitor.names import Naming
 from trimtab.monitor.strata import Excess
-from trimtab.monitor.traffic import Answers
 from trimtab.monitor.watched import Watched
-from trimtab.store.records import Label, Window
+from trimtab.store.records import Window
 
 _MONTH: Final = 30 * 86_400_000_000
 _MARGIN: Final = 0.01
@@ -42,54 +44,57 @@ class Truths(NamedTuple):
     score: NDArray[np.float64]
     event: NDArray[np.float64]
 
-    def take(self, index: NDArray[np.intp]) -> Truths:
-        """Those rows."""
-        columns = {name: values[index] for name, values in self.columns.items()}
-        return Truths(self.times[index], columns, self.score[index], self.event[index])
 
-
-def truths(model: Watched, rows: Answers, labels: Sequence[Label]) -> Truths:
-    """Labelled answers as the detector and the strata read them."""
-    columns = traffic.profiled(rows, model.signature)
+def truths(model: Watched, found: Joined) -> Truths:
+    """Labelled answers as the detector and, where all their inputs came along, the strata read them."""
+    rows = found.rows
+    columns = traffic.outputs(rows.score, rows.decision, model.signature)
     event = bases.events(
         model.signature,
         model.basis.limit,
         rows.score,
         rows.decision,
-        [one.value for one in labels],
+        [one.value for one in found.labels],
     )
-    return Truths(rows.times, columns, columns[traffic.SCORE], event)
+    inputs = {
+        c.name: rows.columns[c.name] for c in model.signature.inputs if c.name in rows.columns
+    }
+    return Truths(rows.times, inputs | columns, columns[traffic.SCORE], event)
 
 
 def judge(
     config: Config,
     model: Watched,
     closed: Sequence[Window],
-    known: Truths,
+    index: Catalogue,
     failed: Window | None = None,
 ) -> Naming:
     """The concept drift that labelled rows show, or None, and the sentence that says why.
 
     `closed` carry the findings on their inputs; `failed` is a window in which a requirement fails.
     """
-    alarm = detect(config, model, closed, known).alarm
+    alarm = detect(config, model, closed, index).alarm
     if alarm is None and failed is not None:
-        alarm = confirm(model, known, failed)
+        alarm = confirm(config, model, index, failed)
     if alarm is None:
         return names.name_errors(None, ())
-    began = int(known.times[0] if alarm.since_time is None else alarm.since_time)
-    since = known.take(np.flatnonzero(known.times >= began))
+    began = _first(model, closed, index) if alarm.since_time is None else alarm.since_time
     inputs = inputs_during(closed, began)
     moved = [
         one.feature
         for finding in inputs
         if finding.kind == "data drift"
         for one in finding.features
+        if one.feature not in config.serve.pii
     ]
+    excesses = {}
+    if moved:
+        since = _known(model, index, began, closed[-1].end)
+        excesses = {name: _excess(model, since, alarm.stream, name) for name in moved}
     naming = names.name_errors(
         alarm,
         inputs,
-        {name: _excess(model, since, alarm.stream, name) for name in moved},
+        excesses,
         margin=_MARGIN,
         outcome=_OUTCOME[model.signature.task],
         began=ids.iso(began),
@@ -99,43 +104,90 @@ def judge(
     return Naming(msgspec.structs.replace(naming.finding, since=began), naming.reason)
 
 
-def detect(config: Config, model: Watched, closed: Sequence[Window], known: Truths) -> ConceptState:
+def detect(
+    config: Config, model: Watched, closed: Sequence[Window], index: Catalogue
+) -> ConceptState:
     """The detector after every labelled closed window."""
+    digest = model.version.digest
+    state = _start(config, model, closed)
+    marks = joined.marks(index, digest, closed[0].start)
+    known = {
+        start: (chain, body)
+        for start, chain, body in index.db.execute(
+            "SELECT start, chain, body FROM detectors WHERE model = ?", (digest,)
+        )
+    }
+    chain = hashing.object_digest("config", state)
+    fresh: list[tuple[str, int, str, bytes]] = []
+    for window in closed:
+        if window.start not in marks:
+            continue
+        chain = hashing.object_digest("config", [chain, window.start, marks[window.start][0]])
+        if not fresh and known.get(window.start, ("",))[0] == chain:
+            state = msgspec.msgpack.decode(known[window.start][1], type=ConceptState)
+            continue
+        part = truths(model, joined.window(index, digest, model.signature, window.start))
+        state = concept.update(
+            state, model.basis.calibration, part.score, part.event, times=part.times
+        )
+        fresh.append((digest, window.start, chain, msgspec.msgpack.encode(state)))
+    with index.transaction():
+        index.db.execute(
+            "DELETE FROM detectors WHERE model = ? AND start < ?", (digest, closed[0].start)
+        )
+        index.db.executemany("INSERT OR REPLACE INTO detectors VALUES (?, ?, ?, ?)", fresh)
+    return state
+
+
+def _start(config: Config, model: Watched, closed: Sequence[Window]) -> ConceptState:
     monthly = max(_MONTH / duration(config.monitor.window), 1.0)
     mean = max(sum(one.rows for one in closed) / max(len(closed), 1), 1.0)
     limit = Budget(pages_per_month=config.monitor.false_pages_per_month, windows_per_month=monthly)
-    state = concept.start(
+    return concept.start(
         max(budgets.run_length(limit, monthly * mean), 2.0),
         streams=model.basis.streams,
         margin=_MARGIN,
         threshold=model.basis.threshold,
     )
-    for window in closed:
-        part = known.take(_inside(known.times, window))
-        state = concept.update(
-            state, model.basis.calibration, part.score, part.event, times=part.times
-        )
-    return state
 
 
-def confirm(model: Watched, known: Truths, failed: Window) -> Alarm | None:
-    """Whether errors in one window exceed what its inputs explain, by every feature, at 99 %."""
-    index = _inside(known.times, failed)
-    part, stream = known.take(index), model.basis.streams[0]
-    named = [one.feature for one in model.basis.strata.features]
-    if not len(index) or min(_excess(model, part, stream, one).lo for one in named) <= _MARGIN:
+def confirm(config: Config, model: Watched, index: Catalogue, failed: Window) -> Alarm | None:
+    """Whether errors in one window exceed what its inputs explain, by every feature, at 99 %.
+
+    Features that the log does not hold as they were explain nothing.
+    """
+    part, stream = _known(model, index, failed.start, failed.end), model.basis.streams[0]
+    named = [one.feature for one in model.basis.strata.features
+             if one.feature not in config.serve.pii]  # fmt: skip
+    rows = len(part.times)
+    if not rows or not named:
+        return None
+    if min(_excess(model, part, stream, one).lo for one in named) <= _MARGIN:
         return None
     seen, expected = bases.expected(model.basis, stream, part.score, part.event)
     return Alarm(
         stream=stream,
-        at=int(index[-1]) + 1,
-        since=int(index[0]),
+        at=rows,
+        since=0,
         at_time=int(part.times[-1]),
         since_time=failed.start,
-        rows=len(index),
+        rows=rows,
         seen=seen,
         expected=expected,
     )
+
+
+def _first(model: Watched, closed: Sequence[Window], index: Catalogue) -> int:
+    """The event time of the first labelled row that the detector saw."""
+    start = min(joined.marks(index, model.version.digest, closed[0].start))
+    found = joined.window(index, model.version.digest, model.signature, start)
+    return int(found.rows.times[0])
+
+
+def _known(model: Watched, index: Catalogue, since: int, until: int) -> Truths:
+    """Labelled rows of a time with their inputs."""
+    found = joined.with_columns(index, model.version.digest, model.signature, since, until)
+    return truths(model, found)
 
 
 def inputs_during(closed: Sequence[Window], since: int) -> list[Finding]:
@@ -165,7 +217,3 @@ def _excess(model: Watched, part: Truths, stream: concept.Stream, feature: str) 
         part.event,
         flip=bases.flip(model.basis, stream, part.score),
     )
-
-
-def _inside(times: NDArray[np.int64], window: Window) -> NDArray[np.intp]:
-    return np.flatnonzero((times >= window.start) & (times < window.end))

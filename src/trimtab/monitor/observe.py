@@ -1,13 +1,14 @@
 """What an endpoint's traffic shows: closed windows judged, late labels joined, causes named.
 
 Reads the prediction log once, from a cursor that moves in the same transaction as the windows it
-fed, so a pass that dies repeats nothing and loses nothing. It opens no incident: that is the
-controller's.
+fed, so a pass that dies repeats nothing and loses nothing, and a pass costs what is new. It opens
+no incident: that is the controller's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache, partial
 from typing import Any, Final
 
 import msgspec
@@ -16,19 +17,20 @@ import numpy as np
 from trimtab import ids
 from trimtab.config import Config, duration
 from trimtab.model import registry
-from trimtab.monitor import judge, quality, traffic
+from trimtab.monitor import catalogue, history, joined, judge, progress, quality, traffic
 from trimtab.monitor.budget import Budget
+from trimtab.monitor.catalogue import Catalogue
 from trimtab.monitor.findings import Finding
 from trimtab.monitor.watched import Watched, watched
 from trimtab.profile import profile as profiles
 from trimtab.profile.profile import Profile
+from trimtab.serve import log
 from trimtab.serve.frame import Frame
 from trimtab.store import operations, states
 from trimtab.store.records import Version, Window
 from trimtab.store.workspace import Workspace
 
 _MONTH: Final = 30 * 86_400_000_000
-_REMEMBERED: Final = 64
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +59,22 @@ def observe(
     ws: Workspace, config: Config, endpoint: str, champion: Version, *, now: int | None = None
 ) -> Seen:
     """Take in new traffic and labels of an endpoint and judge what closed since the last look."""
-    _ingest(ws, config, endpoint)
-    refused = quality.take_labels(ws, config)
+    with catalogue.open_catalogue(ws.root / "endpoints" / endpoint) as index:
+        ingest(ws, config, endpoint, index)
+        refused = quality.take_labels(ws, config)
+        joined.settle(index, ws, endpoint, config, cache(partial(registry.signature_of, ws)))
+        return _observe(ws, config, endpoint, champion, index, refused, now)
+
+
+def _observe(
+    ws: Workspace,
+    config: Config,
+    endpoint: str,
+    champion: Version,
+    index: Catalogue,
+    refused: list[str],
+    now: int | None,
+) -> Seen:
     moment = _moment(ws, config, endpoint, now)
     model = watched(ws, champion)
     if model is None:
@@ -66,7 +82,7 @@ def observe(
             now=moment, sentences=[f"{champion.label} has no reference profile to watch by"]
         )
     closed = _judged(ws, config, model, _closed(ws, config, endpoint, champion, moment))
-    seen = quality.look(ws, config, endpoint, model, closed)
+    seen = quality.look(ws, config, endpoint, model, closed, index)
     before = states.get(ws, _told(endpoint)) or 0
     alarms = [
         _alarm(finding, window)
@@ -91,28 +107,59 @@ def told(ws: Workspace, endpoint: str, seen: Seen) -> None:
         states.put(ws, _told(endpoint), seen.judged)
 
 
-def _ingest(ws: Workspace, config: Config, endpoint: str) -> None:
-    """Count new answers into the windows of their model and role."""
-    name = f"log:{endpoint}"
-    folder = ws.root / "endpoints" / endpoint / "log"
-    frames, cursor = traffic.read_all(folder, states.get(ws, name))
-    if not frames:
+def ingest(ws: Workspace, config: Config, endpoint: str, index: Catalogue) -> None:
+    """Take in what was logged since the last time, each frame once.
+
+    The catalogue and the windows each move a cursor of their own in the transaction that they fill,
+    so whichever a killed pass left behind catches up alone.
+    """
+    name = passed(endpoint)
+    counted: dict[str, int] = states.get(ws, name) or {}
+    known = history.ends(index)
+    names = [path.name for path in log.segments(index.log)]
+    if any(known.get(one, 0) != counted.get(one, 0) for one in names):
+        for group in history.fresh(index, known):
+            joined.take(index, ws, group)
+        for group in history.fresh(index, counted):
+            _count_in(ws, config, endpoint, group, counted)
         return
+    for group in history.fresh(index, counted):
+        joined.take(index, ws, group)
+        _count_in(ws, config, endpoint, group, counted)
+
+
+def passed(endpoint: str) -> str:
+    """The name of the state that says how far the windows have counted each segment."""
+    return f"log:{endpoint}"
+
+
+def _count_in(
+    ws: Workspace,
+    config: Config,
+    endpoint: str,
+    pieces: Iterable[history.Piece],
+    cursor: dict[str, int],
+) -> None:
+    frames = [frame for piece in pieces for frame in piece.frames]
     span = duration(config.monitor.window)
+    newest = max((max(frame.times()) for frame in frames if frame.ids), default=0)
+    altered = sorted(config.serve.pii)
     with ws.transaction():
         for (model, role), some in traffic.by_model(frames).items():
-            _count(ws, endpoint, model, role, some, span)
-        newest = (
-            max(max(frame.times()) for frame in frames if frame.ids)
-            if any(frame.ids for frame in frames)
-            else 0
-        )
+            _count(ws, endpoint, model, role, some, span, altered)
+        progress.add(ws, endpoint, frames)
         states.put(ws, f"newest:{endpoint}", max(newest, states.get(ws, f"newest:{endpoint}") or 0))
-        states.put(ws, name, cursor)
+        states.put(ws, passed(endpoint), cursor)
 
 
 def _count(
-    ws: Workspace, endpoint: str, model: str, role: str, frames: Sequence[Frame], span: int
+    ws: Workspace,
+    endpoint: str,
+    model: str,
+    role: str,
+    frames: Sequence[Frame],
+    span: int,
+    altered: Sequence[str],
 ) -> None:
     signed = registry.signature_of(ws, model)
     version = Version(kind="model", name="", number=0, digest=model)
@@ -142,10 +189,17 @@ def _count(
                 rows=part.rows + (old.rows if old else 0),
                 profile=digest,
                 findings=old.findings if old else [],
-                features=old.features if old else {},
+                features={**(old.features if old else {}), **_altered(old, altered)},
                 judged_at=old.judged_at if old else 0,
             ),
         )
+
+
+def _altered(old: Window | None, names: Sequence[str]) -> dict[str, list[str]]:
+    """Columns that the log does not hold as they were, in any part of a window."""
+    before = old.features.get("pii", []) if old else []
+    found = sorted({*before, *names})
+    return {"pii": found} if found else {}
 
 
 def _moment(ws: Workspace, config: Config, endpoint: str, now: int | None) -> int:
@@ -162,7 +216,7 @@ def _closed(
     late = duration(config.monitor.lateness)
     windows = operations.windows(ws, endpoint=endpoint, model=champion.digest)
     answered = [one for one in windows if one.role != "shadow" and one.end + late <= moment]
-    return _joined(ws, answered)[-_REMEMBERED:]
+    return _joined(ws, answered)[-joined.REMEMBERED :]
 
 
 def _joined(ws: Workspace, windows: list[Window]) -> list[Window]:
@@ -189,13 +243,16 @@ def _judged(ws: Workspace, config: Config, model: Watched, closed: list[Window])
     """
     found: list[Window] = []
     usable: list[Window] = []
-    counted: list[Profile] = []
+    counted: dict[str, Profile] = {}
     for window in closed:
         if window.profile:
             usable.append(window)
-            counted.append(_profile(ws, window))
             if not window.judged_at or window.features.get("judged_rows") != window.rows:
-                window = _judge(ws, config, model, usable, counted)
+                for one in usable:
+                    if one.profile not in counted:
+                        counted[one.profile] = _profile(ws, one)
+                profiles_so_far = [counted[one.profile] for one in usable]
+                window = _judge(ws, config, model, usable, profiles_so_far)
         found.append(window)
     return found
 
@@ -210,6 +267,7 @@ def _judge(
         counted,
         budget=budget(config),
         least_rows=config.monitor.min_rows,
+        altered={name for one in windows for name in one.features.get("pii", [])},
     )
     features = {
         "measures": [msgspec.to_builtins(one) for one in found.measures],

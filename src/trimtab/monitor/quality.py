@@ -1,7 +1,7 @@
 """Quality from late labels: joined by prediction id, held against the requirements by window.
 
-Every window is judged once for the labels that it has. Whether the meaning of the inputs changed is
-left to `meaning`.
+Every window is judged once for the labels that it has, and where nothing came nothing is done.
+Whether the meaning of the inputs changed is left to `meaning`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
-from trimtab import ids
+from trimtab import hashing, ids
 from trimtab.config import Config, Requirement
 from trimtab.data import outcomes
 from trimtab.evaluate import measure
 from trimtab.evaluate.judge import judge
 from trimtab.evaluate.scored import Scored
 from trimtab.model.signature import Signature
-from trimtab.monitor import meaning, spread, traffic
+from trimtab.monitor import catalogue, history, joined, meaning, spread, traffic
+from trimtab.monitor.catalogue import Catalogue
+from trimtab.monitor.joined import Joined
 from trimtab.monitor.traffic import Answers
 from trimtab.monitor.watched import Watched
 from trimtab.store import evidence, operations, states, verdicts
@@ -66,28 +67,75 @@ def take_labels(ws: Workspace, config: Config) -> list[str]:
         )
         for row in found.frame.to_dicts()
     ]
+    _announce(ws, labels)
     with ws.transaction():
         operations.add_labels(ws, labels)
         states.put(ws, "outcomes", found.cursor)
     return [f"label file {one.file} was refused: {one.error}" for one in found.problems]
 
 
+def _announce(ws: Workspace, labels: list[Label]) -> None:
+    """Have every endpoint look for the rows of these labels once they are stored.
+
+    First this, then the labels: a pass that dies in between looks for labels that are not there.
+    """
+    for path in sorted((ws.root / "endpoints").glob(f"*/{catalogue.FOLDER}/{catalogue.FILE}")):
+        with catalogue.open_catalogue(path.parents[1]) as index:
+            joined.queue(index, (one.prediction for one in labels))
+
+
 def look(
-    ws: Workspace, config: Config, endpoint: str, model: Watched, closed: list[Window]
+    ws: Workspace,
+    config: Config,
+    endpoint: str,
+    model: Watched,
+    closed: list[Window],
+    index: Catalogue,
 ) -> Quality:
     """Judge labelled windows of the champion and say whether the inputs' meaning changed.
 
-    `closed` carry the findings on their inputs.
+    `closed` carry the findings on their inputs. What was found before is found again, without
+    another look, where neither labels nor windows are new.
     """
     if not closed or not config.serve.labels:
         return Quality()
-    label = model.version.label
-    rows, labels, odd = _join(ws, endpoint, model.version, model.signature)
-    sentences = [_left_out(endpoint, label, odd)] if odd else []
-    if not rows.rows:
-        return Quality(sentences=[*sentences, f"{endpoint}: no labels have arrived for {label}"])
-    said, alarms, failed = _requirements(ws, config, endpoint, model, closed, rows, labels)
-    naming = meaning.judge(config, model, closed, meaning.truths(model, rows, labels), failed)
+    name, key = f"quality:{endpoint}", _key(config, model, closed, index)
+    before = states.get(ws, name)
+    if before and before["key"] == key:
+        return msgspec.convert(before["found"], Quality)
+    found = _look(ws, config, endpoint, model, closed, index)
+    states.put(ws, name, {"key": key, "found": msgspec.to_builtins(found)})
+    return found
+
+
+def _key(config: Config, model: Watched, closed: list[Window], index: Catalogue) -> str:
+    """Changes with everything that may change what a look finds."""
+    digest = model.version.digest
+    marks, last = joined.marks(index, digest, closed[0].start), joined.last_time(index, digest)
+    windows = [
+        (one.start, one.rows, one.judged_at, marks.get(one.start, (0,))[0], last >= one.end)
+        for one in closed
+    ]
+    told = [joined.orphans(index), joined.odd(index, digest)[0], last >= 0]
+    return hashing.object_digest("config", [config.digest, digest, windows, told])
+
+
+def _look(
+    ws: Workspace,
+    config: Config,
+    endpoint: str,
+    model: Watched,
+    closed: list[Window],
+    index: Catalogue,
+) -> Quality:
+    version = model.version
+    sentences = [*_left_out(endpoint, version, index), *_unknown(endpoint, index)]
+    if joined.last_time(index, version.digest) < 0:
+        return Quality(
+            sentences=[*sentences, f"{endpoint}: no labels have arrived for {version.label}"]
+        )
+    said, alarms, failed = _requirements(ws, config, endpoint, model, closed, index)
+    naming = meaning.judge(config, model, closed, index, failed)
     sentences += [*said, f"{endpoint}: {naming.reason}"]
     finding = naming.finding
     if finding is not None:
@@ -105,41 +153,33 @@ def look(
 
 
 def labelled(
-    ws: Workspace, endpoint: str, version: Version, signed: Signature
+    ws: Workspace, endpoint: str, version: Version, signed: Signature, *, since: int = 0
 ) -> tuple[Answers, list[Label]]:
-    """What a model answered to clients and got the truth of, in order of event time.
+    """What a model answered to clients from a moment on and got the truth of, with all columns.
 
-    Labels that cannot be a truth of the model are left out.
+    In order of event time; labels that cannot be a truth of the model are left out. It reads all
+    of that time's log: for jobs, not for every pass.
     """
-    rows, labels, _ = _join(ws, endpoint, version, signed)
-    return rows, labels
-
-
-def _join(
-    ws: Workspace, endpoint: str, version: Version, signed: Signature
-) -> tuple[Answers, list[Label], list[Label]]:
-    frames, _ = traffic.read_all(ws.root / "endpoints" / endpoint / "log")
-    grouped = traffic.by_model(frames)
-    mine = [
-        frame
-        for (model, role), some in grouped.items()
-        if model == version.digest and role != "shadow"
-        for frame in some
-    ]
-    rows = traffic.answers(mine, signed)
+    with catalogue.open_catalogue(ws.root / "endpoints" / endpoint) as index:
+        rows = history.read(index, signed, version.digest, since=since, tail=True)
     came = operations.labels_of(ws, rows.ids)
     good = {name: one for name, one in came.items() if traffic.usable(one.value, signed)}
     known, labels = traffic.with_labels(rows, good)
-    order = np.argsort(known.times, kind="stable").tolist()
-    odd = [one for name, one in came.items() if name not in good]
-    return known.take(order), [labels[index] for index in order], odd
+    order = known.times.argsort(kind="stable").tolist()
+    return known.take(order), [labels[index] for index in order]
 
 
-def _left_out(endpoint: str, label: str, odd: list[Label]) -> str:
-    return (
-        f"{endpoint}: {len(odd):,} labels cannot be truths of {label} and are left out, "
-        f"for example {odd[0].value!r} of prediction {odd[0].prediction}"
-    )
+def _left_out(endpoint: str, version: Version, index: Catalogue) -> list[str]:
+    count, prediction, value = joined.odd(index, version.digest)
+    if not count:
+        return []
+    said = f"{endpoint}: {count:,} labels cannot be truths of {version.label} and are left out"
+    return [f"{said}, for example {value!r} of prediction {prediction}"]
+
+
+def _unknown(endpoint: str, index: Catalogue) -> list[str]:
+    count = joined.orphans(index)
+    return [f"{endpoint}: {count:,} labels belong to no prediction in its log"] if count else []
 
 
 def table(config: Config, signed: Signature, rows: Answers, labels: list[Label]) -> Scored:
@@ -162,26 +202,30 @@ def _requirements(
     endpoint: str,
     model: Watched,
     closed: list[Window],
-    rows: Answers,
-    labels: list[Label],
+    index: Catalogue,
 ) -> tuple[list[str], list[dict[str, Any]], Window | None]:
     """Every requirement on every complete window once; evidence at levels that allow all looks.
 
     Returns sentences, and of the newest labelled window the alarm and the window, if it fails.
     """
-    last_labelled = int(rows.times.max())
+    digest, least = model.version.digest, config.monitor.min_rows
+    last_labelled = joined.last_time(index, digest)
+    marks = joined.marks(index, digest, closed[0].start)
     failed: list[dict[str, Any]] = []
     newest: Window | None = None
     for window in closed:
-        index = np.flatnonzero((rows.times >= window.start) & (rows.times < window.end)).tolist()
-        complete = len(index) >= _COMPLETE * window.rows or last_labelled >= window.end
-        if len(index) < config.monitor.min_rows or not complete:
+        mark, most = marks.get(window.start, (0, 0))
+        late = last_labelled >= window.end
+        if most < least or not (late or most >= _COMPLETE * window.rows):
             continue
-        came = max(labels[i].received_at for i in index)
         kept = window.features.get("quality", {})
-        if (kept.get("rows"), kept.get("came")) != (len(index), came):
-            part = table(config, model.signature, rows.take(index), [labels[i] for i in index])
-            kept = _judge_window(ws, config, endpoint, model.version, window, part, came)
+        if kept.get("part") != mark:
+            found = joined.window(index, digest, model.signature, window.start)
+            count = found.rows.rows
+            if count < least or not (late or count >= _COMPLETE * window.rows):
+                continue
+            if (kept.get("rows"), kept.get("came")) != (count, found.came):
+                kept = _judge_window(ws, config, endpoint, model, window, found, mark)
         newest, failed = window, [one for one in kept["verdicts"] if one["status"] == "fail"]
     if newest is None or not failed:
         return [], [], None
@@ -203,19 +247,21 @@ def _judge_window(
     ws: Workspace,
     config: Config,
     endpoint: str,
-    version: Version,
+    model: Watched,
     window: Window,
-    part: Scored,
-    came: int,
+    found: Joined,
+    mark: int,
 ) -> dict[str, Any]:
     """Measure and judge one window; labels that come later make another look at a level of its own."""
+    version = model.version
+    part = table(config, model.signature, found.rows, found.labels)
     subject, when = f"endpoint:{endpoint}", f"{ids.iso(window.start)}/{ids.iso(window.end)}"
     looks = f"looks:{endpoint}:{version.digest}"
     number = int(states.get(ws, looks) or 0) + 1
     wanted = [one for one in config.require if not one.better_than]
     spent = [_at_look(one, number) for one in wanted]
     measured = measure.measure(part, spent, subject=subject, window=when, level=_SHOWN_LEVEL)
-    found = [
+    looked = [
         msgspec.structs.replace(
             one,
             validity="anytime",
@@ -226,18 +272,19 @@ def _judge_window(
         if one.level != _SHOWN_LEVEL
     ]
     judged = [
-        judge(one, found, subject=subject, place="monitor", config=config.digest) for one in wanted
+        judge(one, looked, subject=subject, place="monitor", config=config.digest) for one in wanted
     ]
     judged = [one for one in judged if one.status != "missing"]
     kept = {
         "rows": part.rows,
-        "came": came,
+        "came": found.came,
+        "part": mark,
         "model": version.label,
         "values": {one.metric: _shown(one) for one in measured if _is_shown(one)},
         "verdicts": [msgspec.to_builtins(one) for one in judged],
     }
     with ws.transaction():
-        evidence.append(ws, found)
+        evidence.append(ws, looked)
         verdicts.append(ws, judged)
         states.put(ws, looks, number)
         stored = _stored(ws, window)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 
 from trimtab.evaluate.scored import Scored
 from trimtab.model.signature import Signature
-from trimtab.serve import log
 from trimtab.serve.frame import Frame
 from trimtab.store.records import Label
 
@@ -27,8 +25,8 @@ ANSWERED: Final = 200
 class Answers:
     """Rows that one model answered, in the order they were answered.
 
-    `times` are event times in microseconds, `latency_us` the time that the row's request took.
-    `columns` are inputs (float64, or object with None) and context.
+    `times` are event times and `received` times of arrival in microseconds, `latency_us` the time
+    that the row's request took. `columns` are inputs (float64, or object with None) and context.
     """
 
     ids: list[str]
@@ -38,6 +36,7 @@ class Answers:
     decision: list[Any]
     latency_us: NDArray[np.int64]
     columns: dict[str, NDArray[Any]]
+    received: NDArray[np.int64]
 
     @property
     def rows(self) -> int:
@@ -55,18 +54,8 @@ class Answers:
             decision=[self.decision[i] for i in index],
             latency_us=self.latency_us[places],
             columns={name: values[places] for name, values in self.columns.items()},
+            received=self.received[places],
         )
-
-
-def read_all(folder: Path, cursor: log.Cursor | None = None) -> tuple[list[Frame], dict[str, int]]:
-    """Every whole frame after `cursor`, and the cursor behind them."""
-    frames: list[Frame] = []
-    place = dict(cursor or {})
-    while True:
-        found, place = log.read(folder, place)
-        if not found:
-            return frames, place
-        frames += found
 
 
 def by_model(frames: Iterable[Frame]) -> dict[tuple[str, str], list[Frame]]:
@@ -78,9 +67,17 @@ def by_model(frames: Iterable[Frame]) -> dict[tuple[str, str], list[Frame]]:
     return found
 
 
-def answers(frames: Sequence[Frame], signature: Signature) -> Answers:
-    """The rows of one model's frames."""
-    names = [column.name for column in (*signature.inputs, *signature.context)]
+def answers(
+    frames: Sequence[Frame], signature: Signature, only: Collection[str] | None = None
+) -> Answers:
+    """The rows of one model's frames, with all columns or `only` some."""
+    names = [
+        column.name
+        for column in (*signature.inputs, *signature.context)
+        if only is None or column.name in only
+    ]
+    parts = [part for frame in frames for part in frame.requests()]
+    received = [part.received_at for part in parts for _ in range(part.rows)]
     return Answers(
         ids=list(chain.from_iterable(frame.ids for frame in frames)),
         times=np.array(
@@ -95,7 +92,35 @@ def answers(frames: Sequence[Frame], signature: Signature) -> Answers:
             list(chain.from_iterable(frame.latencies() for frame in frames)), dtype=np.int64
         ),
         columns={name: _column(frames, name) for name in names},
+        received=np.array(received, dtype=np.int64),
     )
+
+
+def together(parts: Sequence[Answers]) -> Answers:
+    """Rows of one model, read in several places, in their order; at least one part."""
+    full = [part for part in parts if part.rows] or list(parts[:1])
+    if len(full) == 1:
+        return full[0]
+    return Answers(
+        ids=list(chain.from_iterable(part.ids for part in full)),
+        times=np.concatenate([part.times for part in full]),
+        roles=list(chain.from_iterable(part.roles for part in full)),
+        score=np.concatenate([part.score for part in full]),
+        decision=list(chain.from_iterable(part.decision for part in full)),
+        latency_us=np.concatenate([part.latency_us for part in full]),
+        columns={
+            name: np.concatenate([_alike(part.columns[name], full, name) for part in full])
+            for name in full[0].columns
+        },
+        received=np.concatenate([part.received for part in full]),
+    )
+
+
+def _alike(values: NDArray[Any], parts: Sequence[Answers], name: str) -> NDArray[Any]:
+    """Floats among texts, or among columns that were not logged, become objects."""
+    if all(part.columns[name].dtype == values.dtype for part in parts):
+        return values
+    return values.astype(object)
 
 
 def profiled(rows: Answers, signature: Signature) -> dict[str, NDArray[Any]]:

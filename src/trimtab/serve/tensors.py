@@ -1,7 +1,7 @@
 """Tensors of the Open Inference Protocol: their datatypes, as JSON values and as raw bytes.
 
 Bytes are little-endian without padding, BOOL is one byte, BYTES is a 32-bit length before each
-element. Source: triton-inference-server/server, docs/protocol/extension_binary_data.md.
+element. Source: the binary tensor data extension of triton-inference-server/server.
 """
 
 from __future__ import annotations

@@ -137,12 +137,16 @@ class RunMetrics(Report, frozen=True, kw_only=True):
 
 
 class ModelShown(Report, frozen=True, kw_only=True):
-    """A packaged model: its version (none where the gate refused it), verdicts and evidence."""
+    """A packaged model: its version (none where the gate refused it), verdicts and evidence.
+
+    `attachments` are what is linked to it: name -> digest.
+    """
 
     digest: str
     version: Version | None
     aliases: list[str]
     artifact: Artifact
+    attachments: dict[str, str]
     verdicts: list[Verdict]
     evidence: list[Evidence]
 
@@ -172,6 +176,20 @@ class KeyShown(Report, frozen=True, kw_only=True):
     created_at: int
     expires_at: int
     rate: str
+
+
+class LogCompacted(Report, frozen=True, kw_only=True):
+    """What compaction did: `segments` became `files` of `rows` rows; `removed` files were too old.
+
+    Bytes are those of the segments before and of the files after.
+    """
+
+    segments: int = 0
+    rows: int = 0
+    files: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    removed: int = 0
 
 
 class Keys(Report, frozen=True, kw_only=True):

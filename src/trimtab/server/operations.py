@@ -257,6 +257,16 @@ ENDPOINTS_SHOW: Final = Operation(
     response=answers.EndpointShown,
     handler="endpoints:show",
 )
+ENDPOINTS_COMPACT: Final = Operation(
+    name="endpoints.compact",
+    method="POST",
+    path="/endpoints/{name}/compact",
+    summary="Turn closed segments of the prediction log into Parquet files.",
+    request=asked.Named,
+    response=answers.LogCompacted,
+    handler="endpoints:compact",
+    mutates=True,
+)
 KEYS_LS: Final = Operation(
     name="endpoints.keys.ls",
     method="GET",
@@ -356,6 +366,7 @@ TABLE: Final[tuple[Operation[Any, Any], ...]] = (
     MODELS_SHOW,
     ENDPOINTS_LS,
     ENDPOINTS_SHOW,
+    ENDPOINTS_COMPACT,
     KEYS_LS,
     KEYS_ADD,
     KEYS_RM,

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from trimtab import ids
+from trimtab.monitor import catalogue
 from trimtab.monitor import observe as observing
 from trimtab.profile import profile as profiles
 from trimtab.store import evidence, operations, states, verdicts
@@ -66,7 +67,8 @@ def test_since_is_right_where_the_first_windows_have_no_profile(site):
     place = site()
     for day in range(5):
         place.live(day, shift=0.0 if day < 4 else 2.0)
-    observing._ingest(place.ws, place.config, "goods")
+    with catalogue.open_catalogue(place.ws.root / "endpoints" / "goods") as index:
+        observing.ingest(place.ws, place.config, "goods", index)
     first = windows(place)[0]
     operations.save_window(place.ws, msgspec.structs.replace(first, profile=""))
     (alarm,) = place.look(5).alarms

@@ -3,12 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trimtab import ids
 from trimtab.model.signature import Column, Signature
 from trimtab.monitor import traffic
 from trimtab.serve import frame as bytes_of
 from trimtab.serve.frame import Frame
-from trimtab.serve.log import Log
 from trimtab.store.records import Label
 
 SIGNED = Signature(
@@ -75,17 +73,6 @@ def test_refusals_and_empty_frames_are_no_answers():
         ("blake3:m", "champion"): 1,
         ("blake3:m", "shadow"): 1,
     }
-
-
-def test_read_all_goes_on_from_its_cursor(tmp_path):
-    log = Log(tmp_path, "goods")
-    log.append([frame([ids.new_id()])])
-    first, cursor = traffic.read_all(tmp_path)
-    log.append([frame(["later"])])
-    log.close()
-    second, _ = traffic.read_all(tmp_path, cursor)
-    assert (len(first), [one.ids for one in second]) == (1, [("later",)])
-    assert traffic.read_all(tmp_path / "nowhere") == ([], {})
 
 
 def test_outputs_are_the_top_score_and_the_decision_as_text():

@@ -1,12 +1,15 @@
-"""Endpoints: list and show, each as it really is and not as its row remembers it."""
+"""Endpoints: list, show, each as it really is and not as its row remembers it; compact the log."""
 
 from __future__ import annotations
 
+import msgspec
+
 from trimtab.deploy import local
 from trimtab.errors import NotFoundError
+from trimtab.loop import compact as job
 from trimtab.loop.project import Project
 from trimtab.server import requests as asked
-from trimtab.server.answers import Endpoints, EndpointShown
+from trimtab.server.answers import Endpoints, EndpointShown, LogCompacted
 from trimtab.store import operations
 
 _WINDOWS = 50
@@ -33,3 +36,11 @@ def show(project: Project, request: asked.Named) -> EndpointShown:
         incidents=operations.incidents(ws, endpoint=name),
         windows=operations.windows(ws, endpoint=name)[-_WINDOWS:],
     )
+
+
+def compact(project: Project, request: asked.Named) -> LogCompacted:
+    """Compact what the controller has taken in; raises NotFoundError, ConflictError.
+
+    It happens in a child process: it needs more memory than a server should keep.
+    """
+    return msgspec.convert(msgspec.to_builtins(job.wait(project, request.name)), LogCompacted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trimtab import hashing
 from trimtab.loop.project import Project
+from trimtab.model import attachments
 from trimtab.server import requests as asked
 from trimtab.server.answers import ModelShown, Versions
 from trimtab.store import artifacts, evidence, verdicts, versions
@@ -38,6 +39,7 @@ def show(project: Project, request: asked.Reference) -> ModelShown:
         version=version,
         aliases=sorted(alias for alias, target in known.items() if target == digest),
         artifact=artifacts.get(ws, digest),
+        attachments=attachments.find(ws, digest),
         verdicts=verdicts.find(ws, subject=digest),
         evidence=evidence.find(ws, subject=digest),
     )

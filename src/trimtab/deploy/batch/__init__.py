@@ -1,0 +1,1 @@
+"""A table scored by a packaged model: read in chunks, written whole or not at all."""
