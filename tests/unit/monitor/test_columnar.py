@@ -12,7 +12,6 @@ from trimtab.errors import IntegrityError
 from trimtab.model.signature import Column, Signature
 from trimtab.monitor import columnar, traffic
 from trimtab.monitor.columnar import Wanted
-from trimtab.serve import frame as bytes_of
 from trimtab.serve.frame import Frame, Part
 
 SIGNED = Signature(
@@ -157,11 +156,11 @@ def test_rows_read_from_files_are_those_read_from_frames(tmp_path_factory, some)
 
 
 def frame(**fields) -> Frame:
-    base = dict(
-        ids=("p",), request="r", received_at=5, endpoint="e", role="champion", model="m",
-        label="goods@v1", contract="predict", decision=["yes"],
-        score=np.array([0.5], "<f4").tobytes(),
-    )  # fmt: skip
+    base = {
+        "ids": ("p",), "request": "r", "received_at": 5, "endpoint": "e", "role": "champion", "model": "m",
+        "label": "goods@v1", "contract": "predict", "decision": ["yes"],
+        "score": np.array([0.5], "<f4").tobytes(),
+    }  # fmt: skip
     return Frame(**{**base, **fields})
 
 
