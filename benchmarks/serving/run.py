@@ -36,6 +36,8 @@ BUILD = ROOT / "build" / "bench"
 MODEL = BUILD / "model"
 CONNECTIONS = (64, 8, 1)
 SKLEARN = "scikit-learn==1.9.1 pandas numpy joblib"
+MODES = {"plain": "", "batch": " batching", "noop": " no-op"}
+OIP = "trimtab, 25 tensors"
 MLSERVER = f"mlserver==1.7.1 uvloop==0.21.0 {SKLEARN}"
 
 
@@ -79,14 +81,21 @@ def peers(port: int) -> list[Peer]:
         ),
         *(
             Peer(
-                f"MLServer{' batching' if mode == 'batch' else ''}",
+                f"MLServer{MODES[mode]}",
                 MLSERVER,
                 ["-m", "mlserver.cli.main", "start", str(BUILD / f"mlserver-{mode}")],
                 path="/v2/models/loans/infer",
                 ready="/v2/models/loans/ready",
                 before=[settings, str(BUILD / f"mlserver-{mode}"), str(port), str(MODEL), mode],
             )
-            for mode in ("plain", "batch")
+            for mode in MODES
+        ),
+        Peer(
+            "KServe no-op",
+            "kserve==0.21.0",
+            [str(HERE / "peers" / "kserve_noop.py"), str(port)],
+            path="/v2/models/loans/infer",
+            ready="/v2/models/loans/ready",
         ),
         Peer(
             "BentoML batching",
@@ -126,8 +135,8 @@ def main() -> int:
             print(f"{peer.name}: {error}", file=sys.stderr)
             continue
         show(peer.name, results[peer.name])
-    for name, sklearn in (("trimtab", False), ("trimtab, scikit-learn", True)):
-        with own(sklearn=sklearn) as (peer, process, port):
+    for name in ("trimtab", OIP, "trimtab, scikit-learn"):
+        with own(name) as (peer, process, port):
             results[name] = [load(peer, process.pid, port, c, given.seconds) for c in CONNECTIONS]
         show(name, results[name])
     ratios(results)
@@ -192,11 +201,11 @@ def environment(peer: Peer) -> str:
 
 
 @contextlib.contextmanager
-def own(*, sklearn: bool) -> Iterator[tuple[Peer, subprocess.Popen[bytes], int]]:
-    """Our own endpoint with a key, metrics and the whole log."""
+def own(name: str) -> Iterator[tuple[Peer, subprocess.Popen[bytes], int]]:
+    """Our own endpoint with a key, metrics and the whole log, as one of three names."""
     folder = BUILD / "endpoint"
     shutil.rmtree(folder, ignore_errors=True)
-    package = MODEL / ("native" if sklearn else "package")
+    package = MODEL / ("native" if "scikit-learn" in name else "package")
     endpoint.write_settings(folder, endpoint.Settings(name="loans"))
     spec = RouteSpec(
         role="champion", model=folder_digest(package), label="loans@v1", folder=str(package)
@@ -212,10 +221,13 @@ def own(*, sklearn: bool) -> Iterator[tuple[Peer, subprocess.Popen[bytes], int]]
         state = endpoint.read_state(folder)
         assert state is not None
         yield (
-            Peer("trimtab", "", [], headers={"authorization": f"Bearer {key}"}),
+            Peer(
+                name, "", [], path="/v2/models/loans/infer" if name == OIP else "/predict",
+                headers={"authorization": f"Bearer {key}"},
+            ),
             process,
             state.port,
-        )
+        )  # fmt: skip
     finally:
         process.terminate()
         process.wait()
@@ -235,7 +247,18 @@ def load(peer: Peer, pid: int, port: int, connections: int, seconds: float) -> d
         + f"\nfunction done(s, l, r) {report} end\n"
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}{peer.path}"
-    wrk = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", "-s", str(script)]
+    wrk = [
+        "taskset",
+        "-c",
+        "1",
+        "wrk",
+        "-t1",
+        "--timeout",
+        "30s",
+        f"-c{connections}",
+        "-s",
+        str(script),
+    ]
     subprocess.run([*wrk, "-d1s", url], check=True, capture_output=True)
     before, begun = cpu(pid), time.perf_counter()
     done = subprocess.run(
@@ -259,7 +282,7 @@ def body_of(peer: Peer) -> object:
     row = json.loads((MODEL / "body.json").read_bytes())["row"]
     if peer.name == "MLflow":
         return {"dataframe_split": {"columns": list(row), "data": [list(row.values())]}}
-    if peer.name.startswith("MLServer"):
+    if peer.path.startswith("/v2"):
         kinds = {True: "BYTES", False: "FP64"}
         return {
             "parameters": {"content_type": "pd"},
@@ -349,6 +372,10 @@ def ratios(results: dict[str, list[dict[str, float]]]) -> None:
     """Our cost against everybody's, at 64, 8 and 1 connections."""
     ours, native = results["trimtab"], results["trimtab, scikit-learn"]
     for name, theirs in results.items():
+        if name.endswith("no-op"):
+            parts = [a["cpu_us"] / b["cpu_us"] for a, b in zip(results[OIP], theirs, strict=True)]
+            print(f"{OIP}, the model run: {' / '.join(f'{x:.2f}' for x in parts)} of {name}")
+            continue
         mine = native if "scikit-learn" in name or "batching" in name else ours
         for what, reference in (("", ours), (" (same scikit-learn model)", native)):
             if what and mine is ours:

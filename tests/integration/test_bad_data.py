@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -215,18 +216,18 @@ def test_a_full_disk_leaves_nothing_half_written(
     for name in ("a", "b"):
         (ws.project_dir / f"{name}.csv").write_text(GOOD.replace("A", name), encoding="utf-8")
     settings = parse({"project": {"name": "loans"}, "data": {"loans": {"source": "*.csv"}}})
-    rename, done = Path.rename, []
+    rename, done = os.rename, []
 
-    def full(self: Path, target: Path) -> Path:
-        if self.parent.name == "tmp":
+    def full(source: str | Path, target: str | Path) -> None:
+        if Path(source).parent.name == "tmp":
             if len(done) == after:
                 raise OSError(errno.ENOSPC, "No space left on device")
             done.append(target)
-        return rename(self, target)
+        rename(source, target)
 
     before = ledger.head(ws)
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "rename", full)
+        patched.setattr(os, "rename", full)
         with pytest.raises(StorageError, match="is full"):
             snapshot.add(ws, settings, "loans")
     assert versions.find(ws, "data") == []

@@ -18,6 +18,7 @@ from trimtab import ids
 from trimtab.config import duration
 from trimtab.deploy import local
 from trimtab.errors import ConflictError, NotFoundError, TrimtabError
+from trimtab.loop import children
 from trimtab.loop.project import Project, open_project
 from trimtab.model import registry
 from trimtab.model.signature import Signature
@@ -28,6 +29,7 @@ from trimtab.store import operations, states
 LEAST_BYTES: Final = 8 << 20
 """Closed segments of this size together are compacted; of less, when the oldest is an hour old."""
 _HOUR: Final = 3_600_000_000
+_FEW: Final = {"POLARS_MAX_THREADS": os.environ.get("POLARS_MAX_THREADS", "1")}
 
 
 def compact(project: Project, endpoint: str) -> Compacted:
@@ -73,15 +75,7 @@ def begin(project: Project, endpoint: str) -> bool:
     log = project.ws.root / "jobs" / f"compact-{endpoint}.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("wb") as output:
-        subprocess.Popen(
-            _command(project, endpoint),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            cwd=project.folder,
-            env=_environment(),
-        )
+        children.start(_command(project, endpoint), output=output, cwd=project.folder, env=_FEW)
     return True
 
 
@@ -93,7 +87,7 @@ def wait(project: Project, endpoint: str) -> Compacted:
         capture_output=True,
         check=False,
         cwd=project.folder,
-        env=_environment(),
+        env={**os.environ, **_FEW},
     )
     if done.returncode:
         kind = next(
@@ -118,10 +112,6 @@ def main(arguments: list[str]) -> int:
 
 def _command(project: Project, endpoint: str) -> list[str]:
     return [sys.executable, "-P", "-m", "trimtab.loop.compact", str(project.path), endpoint]
-
-
-def _environment() -> dict[str, str]:
-    return {"POLARS_MAX_THREADS": "1", **os.environ}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -16,7 +15,7 @@ from typing import Final
 from trimtab import ids
 from trimtab.config import duration
 from trimtab.errors import ConfigError
-from trimtab.loop import feedback, incidents, rollout
+from trimtab.loop import children, feedback, incidents, rollout
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
 from trimtab.store import operations, versions
@@ -142,16 +141,14 @@ def _launch(project: Project, action: Action) -> Action:
     log.parent.mkdir(exist_ok=True)
     with log.open("ab") as output, _lock_file(project, action).open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        subprocess.Popen(
+        children.start(
             [sys.executable, "-P", "-m", "trimtab.loop.job", str(project.path), action.id],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
+            output=output,
             cwd=project.folder,
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"},
+            env={"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+                 "PYTHONUNBUFFERED": "1"},
             pass_fds=(lock.fileno(),),
-        )
+        )  # fmt: skip
     with ws.transaction():
         # The job may have said already how it ended.
         now = next(one for one in operations.actions(ws, kind=KIND) if one.id == action.id)

@@ -24,6 +24,7 @@ from trimtab.loop import capacity, training
 from trimtab.loop import gate as gating
 from trimtab.loop.project import Project, apply
 from trimtab.loop.reports import Parity, Trained
+from trimtab.loop.turn import turn
 from trimtab.model import codec, registry
 from trimtab.model.equipment import equip
 from trimtab.model.load import LoadedModel, load
@@ -87,16 +88,16 @@ def train(
         code=code,
         on_event=on_event,
     )
-    subject, fresh = packaged(project, result, say)
+    # Two runs of the same flow end in the same candidate: the second finds what the first did.
+    with turn(ws, result.outputs["result"]):
+        subject, fresh = packaged(project, result, say)
+        known = gating.last(project, subject)
+        done = known is None or fresh
+        if known is None or fresh:
+            _measure(project, result, subject, say)
+            say("gate")
+            known = gating.gate(project, subject, run=result.run.id)
     parity = _parity(project, subject)
-    known = gating.last(project, subject)
-    if known is None or fresh:
-        _measure(project, result, subject, say)
-        say("gate")
-        known = gating.gate(project, subject, run=result.run.id)
-        done = True
-    else:
-        done = False
     return Trained(
         run=result.run,
         nothing_to_do=result.nothing_to_do and not done,

@@ -216,8 +216,12 @@ class Engine:
 
     def _take(self, job: Job, *, made: bool) -> None:
         """Read the rows: the short way where that is possible."""
-        if job.contract is self.contracts.typed and _is_plain(job.call.headers):
-            taken = job.route.fast.read(job.call.body)
+        if _is_plain(job.call.headers):
+            taken = None
+            if job.contract is self.contracts.typed:
+                taken = job.route.fast.read(job.call.body)
+            elif job.contract is self.contracts.oip:
+                taken, job.options = self.contracts.oip.short(job.call, job.route.fast)
             if taken is not None:
                 job.taken = taken
                 count = len(taken.rows)

@@ -1,4 +1,5 @@
-"""The short way there and back for what is sent most: `{"row": {...}}` or `{"rows": [...]}` in JSON.
+"""The short way there and back for what is sent most: `{"row": {...}}` or `{"rows": [...]}` in JSON,
+and a tensor per column.
 
 The row's type is made from the signature, so that decoding it checks names and types at once and
 rows of many requests become one matrix. What it does not take, for whatever reason, goes the
@@ -8,7 +9,7 @@ ordinary way (`typed`, `parse.Checker`), which answers the same or says exactly 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Protocol
 
 import msgspec
@@ -22,6 +23,7 @@ from trimtab.serve.reply import Response
 
 _TEXT: Final = Annotated[str, msgspec.Meta(max_length=parse.MAX_TEXT)]
 _KIND: Final[dict[str, Any]] = {"number": float, "boolean": bool, "text": _TEXT}
+_CELLS: Final[dict[str, set[type]]] = {"number": {int, float}, "boolean": {bool}, "text": {str}}
 _ODD: Final = re.compile(r'["\\\x00-\x1f]')  # what the decoder takes in no name
 _CONTEXT: Final = bool | int | float | _TEXT | None | msgspec.UnsetType
 
@@ -61,6 +63,7 @@ class Fast:
     def __init__(self, signature: Signature) -> None:
         numbers = [c for c in signature.inputs if c.kind != "text"]
         words = [c for c in signature.inputs if c.kind == "text"]
+        self.kinds = {c.name: c.kind for c in signature.inputs}
         self._numbers = len(numbers)
         self._words = tuple(c.name for c in words)
         self._context = tuple(c.name for c in signature.context)
@@ -69,6 +72,8 @@ class Fast:
             for place, c in enumerate(words, start=len(numbers))
             if c.categories
         )
+        self._cells = tuple((c.name, _CELLS[c.kind] | ({type(None)} if c.nullable else set()))
+                            for c in (*numbers, *words))  # fmt: skip
         # Field names are made up: a column's may be no name of Python.
         fields: list[Any] = [(f"c{i}", _type(c)) for i, c in enumerate([*numbers, *words])]
         fields += [
@@ -105,6 +110,21 @@ class Fast:
             return None
         return Taken(tuple(map(as_tuple, rows)), ids)
 
+    def lines(self, columns: Mapping[str, list[Any]]) -> Taken | None:
+        """Rows that came as one list per input, all equally long, or None where one needs a look."""
+        cells = []
+        for name, kinds in self._cells:
+            column = columns.get(name)
+            if column is None or not kinds.issuperset(map(type, column)):
+                return None
+            if str in kinds and any(text and len(text) > parse.MAX_TEXT for text in column):
+                return None
+            cells.append(column)
+        if len(columns) != len(cells) or not 0 < len(cells[0]) <= parse.MAX_ROWS:
+            return None
+        unset = (msgspec.UNSET,) * len(self._context)
+        return Taken(tuple([(*row, *unset) for row in zip(*cells, strict=True)]), None)
+
     def pack(self, taken: list[Taken]) -> Checked | None:
         """The rows of several requests in order, or None where one needs to be looked at alone."""
         rows = (
@@ -115,7 +135,10 @@ class Fast:
         count = len(rows)
         cells = list(zip(*rows, strict=True))
         split = self._numbers
-        matrix = np.array(cells[:split], dtype=np.float64)
+        try:
+            matrix = np.array(cells[:split], dtype=np.float64)
+        except OverflowError:  # an integer beyond 64-bit floats
+            return None
         if not split:
             matrix = matrix.reshape(0, count)
         if (np.abs(matrix) > parse.FLOAT32).any():  # False for NaN, which is how null arrives

@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from trimtab.errors import InputError, TrimtabError
 from trimtab.model.signature import Signature
 from trimtab.serve import cells, formats, parse, tensors
 from trimtab.serve.answer import Answer, Call
+from trimtab.serve.fast import Fast, Taken
 from trimtab.serve.parse import Rows
 from trimtab.serve.reply import Refusal, Response, encode, headers_of, status_of
 
@@ -31,8 +33,29 @@ FITS: Final = {
     "boolean": frozenset({"BOOL"}),
     "text": frozenset({"BYTES"}),
 }
+_FITS_JSON: Final = {kind: types - tensors.NO_JSON for kind, types in FITS.items()}
+_IDLE: Final = frozenset(
+    {"content_type"}
+)  # what other servers' clients add, and nothing follows from
 _PACKED: Final = {"numbers": "FP32", "words": "BYTES"}
 _MAX_DEPTH: Final = 8
+
+
+class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Any]
+    parameters: dict[str, Any] | None = None
+
+
+class _Request(msgspec.Struct, forbid_unknown_fields=True):
+    inputs: list[_Tensor]
+    id: str = ""
+    parameters: dict[str, Any] | None = None
+
+
+_decode: Final = msgspec.json.Decoder(_Request).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +74,9 @@ class Asked:
     id: str = ""
     outputs: tuple[Output, ...] = ()
     binary: bool = False
+
+
+_ALL: Final = Asked()
 
 
 class Oip:
@@ -75,6 +101,34 @@ class Oip:
             return _raw(memoryview(call.body), signature)
         request = parse.decode_json(call.body[:length])
         return rows(request, memoryview(call.body)[length:], signature)
+
+    def short(self, call: Call, fast: Fast) -> tuple[Taken | None, Asked]:
+        """The rows of a request in plain JSON, a tensor per column; None where it is anything more."""
+        nothing = (None, _ALL)
+        if LENGTH_HEADER in call.headers:
+            return nothing
+        try:
+            request = _decode(call.body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return nothing
+        if request.parameters is not None and not request.parameters.keys() <= _IDLE:
+            return nothing
+        columns: dict[str, list[Any]] = {}
+        rows = len(request.inputs[0].data) if request.inputs else 0
+        for tensor in request.inputs:
+            shape = tensor.shape
+            if (
+                len(tensor.data) != rows
+                or shape[:1] != [rows]
+                or (len(shape) != 1 and shape[1:] != [1])
+                or tensor.datatype not in _FITS_JSON.get(fast.kinds.get(tensor.name, ""), ())
+                or (tensor.parameters is not None and not tensor.parameters.keys() <= _IDLE)
+            ):
+                return nothing
+            columns[tensor.name] = tensor.data
+        if len(columns) != len(request.inputs) or len(request.id) > parse.MAX_ID:
+            return nothing
+        return fast.lines(columns), Asked(id=request.id) if request.id else _ALL
 
     def write(self, answer: Answer) -> Response:
         """Score, decision and prediction id as tensors, or those that were asked for."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.errors import TrimtabError
-from trimtab.serve import parse, typed
+from trimtab.serve import oip, parse, typed
 from trimtab.serve.answer import Call
 from trimtab.serve.fast import Fast
 from trimtab.serve.parse import Checker
@@ -76,6 +76,82 @@ def test_the_short_way_gives_what_the_ordinary_gives_or_nothing(request):
     assert packed.words == checked.words
     assert packed.context == checked.context
     assert packed.unseen == checked.unseen
+
+
+TENSORS = {
+    "income": "FP64",
+    "debt": "INT64",
+    "owner": "BOOL",
+    "purpose": "BYTES",
+    "region": "BYTES",
+}
+
+
+def tensors_of(listed):
+    return [
+        {"name": name, "datatype": kind, "shape": [len(listed)], "data": [x[name] for x in listed]}
+        for name, kind in TENSORS.items()
+    ]
+
+
+@st.composite
+def inferences(draw):
+    """Requests of a tensor per column, one thing in them changed or none."""
+    inputs = tensors_of(
+        [{**row, "debt": 5} for row in draw(st.lists(good, min_size=1, max_size=3))]
+    )
+    request = {"inputs": inputs}
+    key = draw(st.sampled_from(["", "data", "shape", "datatype", "name", "parameters", "id", "x"]))
+    if draw(st.booleans()):
+        request["parameters"] = draw(
+            st.sampled_from([None, {}, {"content_type": "pd"}, {"binary_data_output": True}, 5])
+        )
+    if key in ("id", "x"):
+        request[key] = draw(st.sampled_from(["a", "", 5, None, "x" * 300]))
+    elif key:
+        values = {
+            "data": st.lists(cells, max_size=3),
+            "shape": st.lists(st.integers(-1, 3) | st.floats(0, 3) | st.booleans(), max_size=3),
+            "datatype": st.sampled_from([*TENSORS.values(), "FP16", "UINT8", "x", None]),
+            "name": st.sampled_from([*TENSORS, "group", "x", "", None]),
+            "parameters": st.sampled_from(
+                [None, {}, {"content_type": "str"}, {"binary_data_size": 3}, 5, {"x": 1}]
+            ),
+        }
+        draw(st.sampled_from(inputs))[key] = draw(values[key])
+    return request
+
+
+@given(inferences())
+def test_tensors_the_short_way_are_what_they_are_the_ordinary_way(request):
+    call = Call("/v2/models/m/infer", {}, json.dumps(request).encode())
+    taken, asked = oip.Oip().short(call, FAST)
+    packed = None if taken is None else FAST.pack([taken])
+    if packed is None:
+        return
+    given_rows = oip.Oip().read(call, SIGNED)
+    checked = CHECKER.check(given_rows)
+    assert asked == given_rows.options
+    assert packed.count == checked.count
+    np.testing.assert_array_equal(packed.numbers, checked.numbers)
+    assert (packed.words, packed.context, packed.unseen) == (
+        checked.words,
+        checked.context,
+        checked.unseen,
+    )
+
+
+def test_plain_tensors_take_the_short_way():
+    listed = [{**ROW, "debt": 2.5}, {**ROW, "debt": 10**400}]
+    for number, few in enumerate((listed[:1], listed[:1] * 3, listed)):
+        inputs = tensors_of(few)
+        inputs[1]["datatype"] = "FP32"
+        inputs[0]["shape"] = [len(few), 1]
+        body = json.dumps({"inputs": inputs, "id": "a"}).encode()
+        taken, asked = oip.Oip().short(Call("", {}, body), FAST)
+        assert asked.id == "a"
+        assert len(taken.rows) == len(few)
+        assert (FAST.pack([taken]) is None) is (number == 2)
 
 
 @given(st.lists(good, min_size=1, max_size=5))
