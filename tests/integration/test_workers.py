@@ -133,7 +133,7 @@ def test_rotations_reloads_and_rollbacks_under_load_lose_no_request(endpoint, pa
         state = wait(endpoint, lambda state: state.ready)
         first = set(workers(endpoint))
         with Clients(state) as clients:
-            for version in range(2, 52):  # there and back again
+            for version in range(2, 99):  # there and back again
                 champion = route(packages[version % 2], f"loans@v{version % 2}")
                 file = RoutesFile(version=version, name="loans", routes=(champion,))
                 routes.write(endpoint, file)

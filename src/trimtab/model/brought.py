@@ -8,7 +8,8 @@ them.
 from __future__ import annotations
 
 import importlib
-import io
+import re
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,7 @@ from trimtab.tune.study import baseline
 
 _CHECKED: Final = 200
 _OPSET: Final = 18
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def onnx_model(
@@ -81,9 +83,11 @@ def torch_model(module: Any, signature: Signature, rows: pl.DataFrame) -> Candid
     """
     try:
         torch: Any = importlib.import_module("torch")
+        importlib.import_module("onnxscript")  # by which torch writes ONNX
     except ImportError as error:
         raise MissingExtraError(
-            "a PyTorch model needs torch to become ONNX", hint="pip install torch"
+            f"a PyTorch model needs torch and onnxscript to become ONNX: {error}",
+            hint="pip install 'trimtab[torch]'",
         ) from error
     signed = _completed(signature, rows, "onnx")
     if signed.words:
@@ -93,21 +97,26 @@ def torch_model(module: Any, signature: Signature, rows: pl.DataFrame) -> Candid
         )
     module = module.eval()
     given = torch.from_numpy(_frame(rows, signed).to_numpy().astype(np.float32))
-    data = io.BytesIO()
     try:
-        torch.onnx.export(
-            module,
-            (given[:2],),
-            data,
-            input_names=["numbers"],
-            output_names=[signed.output],
-            dynamic_axes={"numbers": {0: "rows"}, signed.output: {0: "rows"}},
-            opset_version=_OPSET,
-            dynamo=False,
-        )
-    except Exception as error:  # torch raises whatever the module does
-        raise ModelError(f"PyTorch cannot export the module: {error}") from error
-    candidate = onnx_model(data.getvalue(), signature, rows)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of what torch itself does while it exports
+            exported = torch.onnx.export(
+                module,
+                (given[:2],),
+                input_names=["numbers"],
+                output_names=[signed.output],
+                dynamic_shapes=({0: torch.export.Dim("rows")},),
+                opset_version=_OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # torch raises whatever the module does, at length and in colour
+        said = _COLOUR.sub("", str(error)).strip().partition("\n")[0]
+        raise ModelError(
+            f"PyTorch cannot export the module: {said or type(error).__name__}",
+            hint="torch.export.export(module, ...) says more; no branch may depend on a row's values",
+        ) from error
+    candidate = onnx_model(exported.model_proto.SerializeToString(), signature, rows)
     with torch.no_grad():
         expected = module(given).numpy().astype(np.float64)
     got = candidate.estimator.scores(_frame(rows, signed))

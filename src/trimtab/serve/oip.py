@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 
 from trimtab.errors import InputError, TrimtabError
 from trimtab.model.signature import Signature
-from trimtab.serve import cells, formats, parse, tensors
+from trimtab.serve import cells, columnwise, formats, parse, tensors
 from trimtab.serve.answer import Answer, Call
 from trimtab.serve.fast import Fast, Taken
 from trimtab.serve.parse import Rows
@@ -28,34 +27,8 @@ PREFIX: Final = "/v2"
 LENGTH_HEADER: Final = "inference-header-content-length"
 BINARY: Final = "application/octet-stream"
 DATATYPE: Final = {"number": "FP32", "boolean": "BOOL", "text": "BYTES"}
-FITS: Final = {
-    "number": tensors.INTEGERS | tensors.FLOATS,
-    "boolean": frozenset({"BOOL"}),
-    "text": frozenset({"BYTES"}),
-}
-_FITS_JSON: Final = {kind: types - tensors.NO_JSON for kind, types in FITS.items()}
-_IDLE: Final = frozenset(
-    {"content_type"}
-)  # what other servers' clients add, and nothing follows from
 _PACKED: Final = {"numbers": "FP32", "words": "BYTES"}
 _MAX_DEPTH: Final = 8
-
-
-class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
-    name: str
-    shape: list[int]
-    datatype: str
-    data: list[Any]
-    parameters: dict[str, Any] | None = None
-
-
-class _Request(msgspec.Struct, forbid_unknown_fields=True):
-    inputs: list[_Tensor]
-    id: str = ""
-    parameters: dict[str, Any] | None = None
-
-
-_decode: Final = msgspec.json.Decoder(_Request).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,31 +77,8 @@ class Oip:
 
     def short(self, call: Call, fast: Fast) -> tuple[Taken | None, Asked]:
         """The rows of a request in plain JSON, a tensor per column; None where it is anything more."""
-        nothing = (None, _ALL)
-        if LENGTH_HEADER in call.headers:
-            return nothing
-        try:
-            request = _decode(call.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return nothing
-        if request.parameters is not None and not request.parameters.keys() <= _IDLE:
-            return nothing
-        columns: dict[str, list[Any]] = {}
-        rows = len(request.inputs[0].data) if request.inputs else 0
-        for tensor in request.inputs:
-            shape = tensor.shape
-            if (
-                len(tensor.data) != rows
-                or shape[:1] != [rows]
-                or (len(shape) != 1 and shape[1:] != [1])
-                or tensor.datatype not in _FITS_JSON.get(fast.kinds.get(tensor.name, ""), ())
-                or (tensor.parameters is not None and not tensor.parameters.keys() <= _IDLE)
-            ):
-                return nothing
-            columns[tensor.name] = tensor.data
-        if len(columns) != len(request.inputs) or len(request.id) > parse.MAX_ID:
-            return nothing
-        return fast.lines(columns), Asked(id=request.id) if request.id else _ALL
+        plain = None if LENGTH_HEADER in call.headers else columnwise.read(call.body, fast)
+        return (plain[0], Asked(id=plain[1])) if plain is not None else (None, _ALL)
 
     def write(self, answer: Answer) -> Response:
         """Score, decision and prediction id as tensors, or those that were asked for."""
@@ -311,7 +261,7 @@ def _column(
     column = next((c for c in signature.inputs if c.name == name), None)
     if column is None:
         return values
-    if tensor["datatype"] not in FITS[column.kind]:
+    if tensor["datatype"] not in tensors.FITS[column.kind]:
         raise InputError(
             f"input {name!r} has datatype {tensor['datatype'][:20]!r}",
             hint=f"send {DATATYPE[column.kind]}",
@@ -331,7 +281,7 @@ def _unpack(
     """The columns of a packed tensor [N, k], in the order of the signature."""
     name = tensor["name"]
     columns = [c for c in signature.inputs if (c.kind == "text") == (name == "words")]
-    fits = FITS["text" if name == "words" else "number"]
+    fits = tensors.FITS["text" if name == "words" else "number"]
     if len(shape) != 2 or shape[1] != len(columns) or tensor["datatype"] not in fits:
         raise InputError(
             f"input {name!r} is not {_PACKED[name]} of shape [N, {len(columns)}]",

@@ -19,6 +19,12 @@ from trimtab.serve.reply import Refusal
 
 INTEGERS: Final = frozenset(f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64))
 FLOATS: Final = frozenset({"FP16", "BF16", "FP32", "FP64"})
+FITS: Final = {
+    "number": INTEGERS | FLOATS,
+    "boolean": frozenset({"BOOL"}),
+    "text": frozenset({"BYTES"}),
+}
+"""Which datatypes a column of a kind may come in."""
 _RAW: Final = {
     "BOOL": "u1",
     "FP16": "<f2",

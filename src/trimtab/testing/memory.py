@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,8 @@ class MemoryBlobs:
 
     def __init__(self) -> None:
         self._data: dict[str, bytes] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="trimtab-blobs-")
+        self._folder = Path(tempfile.mkdtemp(prefix="trimtab-blobs-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def put(self, data: bytes, *, kind: Kind = "blob") -> str:
         """Store bytes."""
@@ -43,7 +46,7 @@ class MemoryBlobs:
     def path(self, digest: str) -> Path:
         """A file with the blob's bytes, there until the port is closed."""
         data = self.read(digest)
-        file = Path(self._folder.name) / digest.removeprefix(hashing.PREFIX)
+        file = self._folder / digest.removeprefix(hashing.PREFIX)
         if not file.exists():
             file.write_bytes(data)
             file.chmod(0o444)
@@ -72,4 +75,4 @@ class MemoryBlobs:
 
     def close(self) -> None:
         """Remove the files that were made."""
-        self._folder.cleanup()
+        self._remove()

@@ -23,6 +23,7 @@ ROWS = pl.DataFrame(
 
 def test_a_module_of_torch_becomes_onnx(tmp_path):
     torch = pytest.importorskip("torch", reason="torch is an extra and is not installed")
+    pytest.importorskip("onnxscript", reason="onnxscript is of the extra torch")
     torch.manual_seed(0)
     module = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Sigmoid())
     made = package(torch_model(module, SIGNED, ROWS), out=tmp_path / "m")
