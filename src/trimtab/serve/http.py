@@ -32,6 +32,7 @@ MAX_KNOWN_HEAD: Final = 4 << 10
 _UNIQUE: Final = frozenset(
     {"x-request-id", "traceparent", "expect", "transfer-encoding", "x-event-time", "cookie"}
 )
+_END: Final = b"\r\n\r\n"
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -112,7 +113,7 @@ class Connection(asyncio.Protocol):
             return
         if not self._in_body:
             if not self._head:
-                end = data.find(b"\r\n\r\n") + 4
+                end = data.find(_END) + len(_END)
                 known = self._all.heads.get(data[:end])
                 if known is not None and len(data) - end == known.length:
                     self._deadline = self._loop.time() + IDLE_SECONDS
@@ -129,6 +130,7 @@ class Connection(asyncio.Protocol):
         else:
             if not self._in_body and self._head > self._limits.header_bytes and not self._is_over:
                 self._refuse(_refusal(self._limits.check_head, 0, self._head))
+        self._whole = b""  # what is not whole by now did not come in one piece
 
     def eof_received(self) -> bool:
         """The client sends no more; it still gets its answers."""
@@ -237,7 +239,8 @@ class Connection(asyncio.Protocol):
         end = len(whole) - head.length
         heads = self._all.heads
         if (
-            whole.find(b"\r\n\r\n") + 4 == end <= MAX_KNOWN_HEAD
+            whole.endswith(_END, 0, end)
+            and whole.find(_END) + len(_END) == end <= MAX_KNOWN_HEAD
             and head.keeps
             and head.headers.keys().isdisjoint(_UNIQUE)
         ):

@@ -86,6 +86,31 @@ def test_every_split_of_a_request_is_the_same_request(engine):
         assert [json.loads(x[2])["predictions"][0]["score"] for x in found] == expected
 
 
+@pytest.mark.parametrize("first", [b"GET", b"GE", b"\r\n\r\n", b"\r\n", b"\n\n", b""])
+def test_no_client_gets_the_answer_to_what_another_sent(engine, first):
+    """Heads are remembered: a piece of one, or what stands before it, must not pass for a whole."""
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        connections = Connections(engine, Batcher(engine, loop))
+        server = await loop.create_server(connections, "127.0.0.1", 0)
+        found = []
+        for path in ("/ping", "/no/such/path", "/ping"):
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            whole = first + request(b"", path, "GET")[len(first) if first[:1] == b"G" else 0 :]
+            for piece in (whole[: len(first)], whole[len(first) :]):
+                writer.write(piece)
+                await asyncio.sleep(0.01)
+            writer.write_eof()
+            found.append(await asyncio.wait_for(reader.read(), 20))
+            writer.close()
+        server.close()
+        return found
+
+    statuses = [[status for status, _, _ in answers(one)] for one in asyncio.run(run())]
+    assert statuses == [[200], [404], [200]]
+
+
 def test_pipelined_requests_are_answered_in_their_order(engine):
     mixed = b"".join(
         request(x_request_id=f"r{i}") if i % 3 else request(b"", "/v2/health/live", "GET")
