@@ -81,6 +81,7 @@ class ServeConfig(_Section, frozen=True, kw_only=True):
     auth: AuthConfig = AuthConfig()
     limits: LimitsConfig = LimitsConfig()
     pii: dict[str, Literal["drop", "hash", "mask"]] = {}
+    invalid: dict[str, Literal["reject", "impute", "flag"]] = {}
     sample: dict[str, float] = {}
     disk_full: Literal["refuse", "drop"] = "refuse"
     sticky: str = ""

@@ -163,6 +163,7 @@ def _launch(ws: Workspace, name: str, place: Path, serve: ServeConfig, port: int
         port=port,
         event_time=serve.event_time,
         pii=serve.pii,
+        invalid=serve.invalid,
         sample=serve.sample,
         disk_full=serve.disk_full,
         sticky=serve.sticky,

@@ -14,6 +14,7 @@ from trimtab.loop.gate import CHAMPION
 from trimtab.loop.project import Project
 from trimtab.model.digest import check_digest
 from trimtab.model.load import load
+from trimtab.serve.policy import Policies
 from trimtab.store import runs, versions
 from trimtab.store.records import Run
 
@@ -43,10 +44,13 @@ def score(
     place = local.package_folder(ws, version.digest)
     check_digest(place, version.digest)
     begun = ids.now()
+    serve = project.config.serve
+    model = load(place, allow_python=serve.allow_python)
     job = Job(
         source=source,
         output=output.absolute(),
-        model=load(place, allow_python=project.config.serve.allow_python),
+        model=Policies.compile(serve.invalid, model.signature).govern(model),
+        invalid=serve.invalid,
         digest=version.digest,
         label=version.label,
         keep=keep,

@@ -49,7 +49,7 @@ BENCH: Final = "bench"
 _BENCH_ROWS: Final = 64
 _LEVELS: Final = (1, 4, 16, 64)
 _LEVEL_SECONDS: Final = 1.0
-_PACKAGE_FORMAT: Final = "1"
+_PACKAGE_FORMAT: Final = "2"
 """Part of the key under which a package is remembered; a change here packages anew."""
 
 

@@ -68,7 +68,8 @@ def rehearse(
 
 def settings(project: Project) -> Settings:
     """What a throwaway endpoint is allowed: what the real one is."""
-    return Settings(name="bench", allow_python=project.config.serve.allow_python)
+    serve = project.config.serve
+    return Settings(name="bench", invalid=serve.invalid, allow_python=serve.allow_python)
 
 
 def _original(candidate: Candidate, model: LoadedModel) -> asked.Ask:

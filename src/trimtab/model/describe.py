@@ -24,14 +24,18 @@ def column(name: str, kind: Kind, values: pl.Series) -> Column:
     if kind == "text":
         seen = values.drop_nulls().cast(pl.String).unique().sort().to_list()
         known = tuple(seen) if len(seen) <= MAX_CATEGORIES else ()
-        return Column(name=name, kind=kind, nullable=nullable, categories=known)
+        return Column(
+            name=name, kind=kind, nullable=nullable, categories=known, fill=_commonest(values)
+        )
     numbers = values.cast(pl.Float64)
     nullable = nullable or bool(numbers.is_nan().any())
     finite = numbers.drop_nulls().drop_nans()
     if kind == "boolean" or finite.is_empty():
-        return Column(name=name, kind=kind, nullable=nullable)
-    lo, hi = finite.min(), finite.max()
-    return Column(name=name, kind=kind, nullable=nullable, lo=_float(lo), hi=_float(hi))
+        return Column(name=name, kind=kind, nullable=nullable, fill=_commonest(values))
+    lo, hi, middle = finite.min(), finite.max(), finite.quantile(0.5, "nearest")
+    return Column(
+        name=name, kind=kind, nullable=nullable, lo=_float(lo), hi=_float(hi), fill=_float(middle)
+    )
 
 
 def context(names: Sequence[str], train: pl.DataFrame) -> tuple[Column, ...]:
@@ -119,6 +123,15 @@ def _kind(dtype: pl.DataType) -> Kind:
     if dtype == pl.Boolean:
         return "boolean"
     return "number" if dtype.is_numeric() else "text"
+
+
+def _commonest(values: pl.Series) -> str | bool | None:
+    """The most frequent value; of equals the least. None where all are null."""
+    counted = values.drop_nulls().value_counts(name="rows")
+    if counted.is_empty():
+        return None
+    top = counted.sort(["rows", values.name], descending=[True, False])[values.name][0]
+    return top if isinstance(top, bool) else str(top)
 
 
 def _float(value: Any) -> float:

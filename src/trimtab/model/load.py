@@ -63,13 +63,16 @@ class LoadedModel:
 
         The columns are in the order of the signature; null is NaN and None.
         """
-        packed = self.run_packed
-        if packed is not None:
-            return self._outputs(lambda: packed(numbers, words))
+        return self._outputs(lambda: self.scores(numbers, words))
+
+    def scores(self, numbers: NDArray[np.float64], words: Words) -> NDArray[np.float32]:
+        """The bare scores of packed inputs, unchecked; raises what the model raises."""
+        if self.run_packed is not None:
+            return self.run_packed(numbers, words)
         columns: dict[str, NDArray[Any]] = dict(zip(self.signature.numbers, numbers, strict=True))
         for name, values in zip(self.signature.words, words, strict=True):
             columns[name] = np.array([value or "" for value in values], dtype=object)
-        return self.predict(columns)
+        return self.run(columns)
 
     def _outputs(self, run: Callable[[], NDArray[np.float32]]) -> Outputs:
         try:

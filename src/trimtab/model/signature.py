@@ -29,7 +29,8 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     `nullable`: training saw nulls here, so serving accepts them. `categories` are the texts that
     training saw (empty where there were more than 1,000); an unseen one is accepted and counted
     unless `closed`, which says that the estimator itself refuses it. `lo` and `hi` are the least
-    and greatest training value, for people and monitors; they bound nothing.
+    and greatest training value, for people and monitors; they bound nothing. `fill` is what training
+    saw most: the median of numbers, the most frequent text or boolean.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     closed: bool = False
     lo: float | None = None
     hi: float | None = None
+    fill: float | str | bool | None = None
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True, dict=True):

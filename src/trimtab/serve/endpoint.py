@@ -82,7 +82,9 @@ def run(folder: Path) -> None:
 
 def _alone(folder: Path, settings: Settings, listener: socket.socket, state: State) -> None:
     """Answer in this very process."""
-    router = Router(folder, settings.pii, allow_python=settings.allow_python)
+    router = Router(
+        folder, settings.pii, invalid=settings.invalid, allow_python=settings.allow_python
+    )
     router.reload()
 
     def tell(engine: Engine, is_alive: bool) -> None:

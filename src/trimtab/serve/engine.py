@@ -16,7 +16,7 @@ import msgspec
 from trimtab import ids
 from trimtab.errors import InputError, TrimtabError
 from trimtab.model.load import Outputs
-from trimtab.serve import contracts, fast, lookups, parse, typed
+from trimtab.serve import contracts, fast, lookups, parse, policy, typed
 from trimtab.serve.answer import Answer, Call, Contract
 from trimtab.serve.auth import HEALTH, Gate, scope_of
 from trimtab.serve.contracts import Found
@@ -259,6 +259,7 @@ class Engine:
             written = fast.replies(self.name, label, signature, one.outputs, one.jobs)
         else:
             written = [contract.write(answer) for answer in _answers(self.name, one)]
+        self._tell_invalid(one, written)
         now, responses = time.perf_counter(), []
         for job, response in zip(one.jobs, written, strict=True):
             headers = response.headers
@@ -271,6 +272,22 @@ class Engine:
             self.metrics.answered(contract.name, 200, now - job.begun)
             responses.append(response)
         return responses
+
+    def _tell_invalid(self, one: Scored, responses: Sequence[Response]) -> None:
+        """Say which cells were let through by a policy, to the client and in the metrics."""
+        route, start = one.jobs[0].route, 0
+        if route.policies is None:
+            return
+        for job, response in zip(one.jobs, responses, strict=True):
+            found = route.policies.told(one.checked, start, start + job.count)
+            start += job.count
+            if found:
+                response.headers[policy.HEADER] = policy.header(found)
+            for cell in found:
+                self.metrics.add(
+                    "invalid_cells_total", cell.cells, model=route.label, column=cell.column,
+                    reason=cell.reason, policy=cell.policy,
+                )  # fmt: skip
 
     def _failed(
         self, contract: Contract, error: TrimtabError, request: str, begun: float

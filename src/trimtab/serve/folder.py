@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log: str = "log"
     workers: int = 1
     pii: dict[str, Literal["drop", "hash", "mask"]] = {}
+    invalid: dict[str, Literal["reject", "impute", "flag"]] = {}
     sample: dict[str, float] = {}
     disk_full: Literal["refuse", "drop"] = "refuse"
     sticky: str = ""

@@ -27,6 +27,7 @@ _HELP: Final = {
     "queue_seconds_total": "Seconds that requests waited for a run, by role and model.",
     "compute_seconds_total": "Seconds in runs, by role and model.",
     "unseen_categories_total": "Texts that training did not see, by model and column.",
+    "invalid_cells_total": "Nulls and texts that training did not see, let through by a policy.",
     "shadow_errors_total": "Shadow answers that failed, by model and error.",
     "shadow_dropped_total": "Rows that no shadow scored, because it could not keep up.",
     "unlogged_frames_total": "Refusals and shadow answers that the disk did not take.",

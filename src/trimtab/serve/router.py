@@ -22,6 +22,7 @@ from trimtab.model.load import LoadedModel, load
 from trimtab.serve import routes as routes_in
 from trimtab.serve.fast import Fast
 from trimtab.serve.parse import Checker
+from trimtab.serve.policy import Policies, Policy
 from trimtab.serve.privacy import Rule, Rules, read_key
 from trimtab.serve.routes import FILE, Role, RouteSpec
 
@@ -38,7 +39,8 @@ class Route:
 
     `most` rows are scored in one run of the model; more than `inline` rows together, and those of a
     `slow` model, run in a thread of their own. These are as the model's calibration says, where
-    there is one. `rules` say what of a row may be logged.
+    there is one. `rules` say what of a row may be logged, `policies`
+    what becomes of cells that training knew nothing like.
     """
 
     role: Role
@@ -52,6 +54,7 @@ class Route:
     slow: bool = False
     inline: int = INLINE
     rules: Rules = field(default_factory=Rules)
+    policies: Policies | None = None
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,12 @@ class Router:
         folder: Path,
         pii: Mapping[str, Rule] | None = None,
         *,
+        invalid: Mapping[str, Policy] | None = None,
         allow_python: bool = False,
     ) -> None:
         self.folder = folder
         self._pii = dict(pii or {})
+        self._invalid = dict(invalid or {})
         self._allow_python = allow_python
         self.table: Table | None = None
         self.previous: Table | None = None
@@ -111,7 +116,13 @@ class Router:
             return False
         try:
             known = _loaded(self.table, self.previous)
-            table = build(self.folder, known, self._pii, allow_python=self._allow_python)
+            table = build(
+                self.folder,
+                known,
+                self._pii,
+                invalid=self._invalid,
+                allow_python=self._allow_python,
+            )
         except (TrimtabError, OSError) as error:
             self.error = str(error) or type(error).__name__
             return False
@@ -132,6 +143,7 @@ def build(
     loaded: Mapping[str, Route],
     pii: Mapping[str, Rule] | None = None,
     *,
+    invalid: Mapping[str, Policy] | None = None,
     allow_python: bool = False,
 ) -> Table:
     """Read `routes.json` and load every model that `loaded` (by digest) does not hold.
@@ -147,7 +159,9 @@ def build(
     ready = dict(loaded)
     for spec in (*file.routes, *file.shadow):
         if spec.model not in ready:
-            ready[spec.model] = _load(folder, spec, pii or {}, allow_python=allow_python)
+            ready[spec.model] = _load(
+                folder, spec, pii or {}, invalid or {}, allow_python=allow_python
+            )
     routes, upto = [], 0.0
     for spec in file.routes:
         upto += spec.weight / total
@@ -163,10 +177,19 @@ def build(
     )
 
 
-def _load(folder: Path, spec: RouteSpec, pii: Mapping[str, Rule], *, allow_python: bool) -> Route:
+def _load(
+    folder: Path,
+    spec: RouteSpec,
+    pii: Mapping[str, Rule],
+    invalid: Mapping[str, Policy],
+    *,
+    allow_python: bool,
+) -> Route:
     place = folder / spec.folder  # an absolute path stays as it is
     check_digest(place, spec.model)
     model = load(place, allow_python=allow_python)
+    policies = Policies.compile(invalid, model.signature)
+    model = policies.govern(model)
     cost = _calibration(place, spec)
     return Route(
         role=spec.role,
@@ -178,6 +201,7 @@ def _load(folder: Path, spec: RouteSpec, pii: Mapping[str, Rule], *, allow_pytho
         most=cost.most if cost else MOST,
         slow=cost.slow if cost else model.signature.engine != "onnx",
         inline=_inline(cost),
+        policies=policies if policies.by_column else None,
         rules=Rules.compile(
             pii, model.signature, read_key(folder) if "hash" in pii.values() else b""
         ),

@@ -56,7 +56,9 @@ class Supervisor:
         self._listener = listener
         self._tell = tell
         self._state = state
-        self._router = Router(folder, settings.pii, allow_python=settings.allow_python)
+        self._router = Router(
+            folder, settings.pii, invalid=settings.invalid, allow_python=settings.allow_python
+        )
         self._slots: dict[int, tuple[int, float]] = {}  # slot -> pid, when it was started
         self._leaving: dict[int, float] = {}  # pid -> when it was told to go
         self._rests: dict[int, float] = {}  # slot -> when it may be filled again

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -62,7 +62,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Job:
-    """What to score, with what, to where.
+    """What to score, with what, to where; `invalid` are the policies that the model is under.
 
     `keep` are columns that go to the output; without any, it has those of `prefer` that are in every
     file, and where none is, the row's number. `strict` refuses a table with a row that cannot be
@@ -74,6 +74,7 @@ class Job:
     model: LoadedModel
     digest: str
     label: str
+    invalid: Mapping[str, str] = field(default_factory=dict)
     keep: tuple[str, ...] = ()
     prefer: tuple[str, ...] = ()
     strict: bool = False
@@ -109,7 +110,14 @@ def _run(job: Job, form: str, manifest: Manifest) -> Report:
     found = _open(job.source, manifest.folder)
     wanted = _wanted(job, found)
     manifest.resume(
-        Header(input=found.digest, model=job.digest, label=job.label, form=form, keep=wanted.keep)
+        Header(
+            input=found.digest,
+            model=job.digest,
+            label=job.label,
+            form=form,
+            keep=wanted.keep,
+            invalid=dict(job.invalid),
+        )
     )
     resumed = sum(one.rows for one in manifest.done)
     checker = Checker(job.model.signature)

@@ -32,6 +32,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     form: str
     keep: tuple[str, ...]
+    invalid: dict[str, str] = {}
     format: int = FORMAT
 
 
