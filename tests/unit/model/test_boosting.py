@@ -12,7 +12,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier
+from xgboost import XGBClassifier, XGBRegressor
 
 from trimtab.errors import ModelError
 from trimtab.model import boosting, native
@@ -53,7 +53,15 @@ MODELS = {
     "lightgbm": LGBMClassifier(**QUIET),
     "lightgbm dart": LGBMClassifier(boosting_type="dart", **QUIET),
     "xgboost": XGBClassifier(**SMALL),
-    "xgboost forest": XGBRFClassifier(**SMALL),
+    "xgboost forest": XGBClassifier(
+        num_parallel_tree=15,
+        n_estimators=1,
+        learning_rate=1.0,
+        subsample=0.8,
+        colsample_bynode=0.8,
+        random_state=0,
+        n_jobs=1,
+    ),
 }
 
 
