@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
-from trimtab.errors import ModelError, RefusedError
+from trimtab.errors import IntegrityError, ModelError, RefusedError
 from trimtab.model import convert, describe, golden, load, native, signature, thresholds
 from trimtab.model import estimator as asked
 from trimtab.model import function as functions
@@ -91,7 +91,7 @@ def _fitted(out: Path, candidate: Candidate, estimator: Any, context: Sequence[s
             positive_index=signed.positive_index if signed.task == "binary" else 1,
         )
         return _write_onnx(out, witness, estimator, signed, graph)
-    except ModelError as error:
+    except (ModelError, IntegrityError) as error:  # no graph, or none that ONNX Runtime takes
         return _write_skops(out, witness, estimator, signed, error.message)
 
 
@@ -203,7 +203,7 @@ def _write_onnx(
                 break
         path.write_bytes(best_data)
         return _accepted(out, signed, best)
-    except ModelError:
+    except (ModelError, IntegrityError):
         path.unlink(missing_ok=True)
         raise
 

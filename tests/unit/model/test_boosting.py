@@ -53,16 +53,19 @@ MODELS = {
     "lightgbm": LGBMClassifier(**QUIET),
     "lightgbm dart": LGBMClassifier(boosting_type="dart", **QUIET),
     "xgboost": XGBClassifier(**SMALL),
-    "xgboost forest": XGBClassifier(
-        num_parallel_tree=15,
-        n_estimators=1,
-        learning_rate=1.0,
-        subsample=0.8,
-        colsample_bynode=0.8,
-        random_state=0,
-        n_jobs=1,
-    ),
 }
+
+
+def test_a_forest_whose_graph_no_runtime_takes_is_served_by_itself(fit, numbered, tmp_path):
+    forest = XGBClassifier(
+        num_parallel_tree=15, n_estimators=1, subsample=0.8, random_state=0, n_jobs=1
+    )
+    candidate = candidate_of(fit, forest, numbered, features=PLAIN)
+    made = package(candidate, out=tmp_path / "model")
+    assert made.signature.engine == "skops"
+    assert "model.onnx cannot be loaded" in made.signature.reason
+    assert not (tmp_path / "model" / "model.onnx").exists()
+    assert made.parity.flips == 0
 
 
 @pytest.mark.parametrize("name", MODELS)
