@@ -6,7 +6,6 @@ by the gate, the rollout and the monitor alike; `Requirement.digest` is cited by
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from pathlib import Path
@@ -15,12 +14,14 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
-from trimtab import hashing
+from trimtab import hashing, schedule
 from trimtab.access import AuthConfig, JwtConfig, LimitsConfig, check_limits
+from trimtab.bounds import Requirement as Requirement  # noqa: PLC0414 - it is a part of Config
+from trimtab.bounds import readable, requirement, unknown
 from trimtab.errors import ConfigError, NotFoundError
+from trimtab.schedule import RetrainConfig, TriggerConfig
 
 FILE: Final = "trimtab.toml"
-_QUANTILE = re.compile(r"p\d{1,2}(\.\d+)?\Z")
 _STAGE = re.compile(r"(shadow|\d{1,3}(\.\d+)?%)\Z")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -99,90 +100,10 @@ class MonitorConfig(_Section, frozen=True, kw_only=True):
     min_rows: int = 50
 
 
-class RetrainConfig(_Section, frozen=True, kw_only=True):
-    """`[retrain]`: what proposes a new model, and the brakes on it."""
-
-    on: tuple[str, ...] = ()
-    at_most: str = "1/day"
-    code: Literal["champion", "applied"] = "champion"
-    min_rows: int = 500
-
-
 class StoreConfig(_Section, frozen=True, kw_only=True):
     """`[store]`: where the workspace lives; empty is `.trimtab/` beside the project file."""
 
     url: str = ""
-
-
-class Requirement(_Section, frozen=True, kw_only=True):
-    """A bound on a metric, with its scope. Exactly one bound form is set.
-
-    `min`/`max` bound the value; `quantile` + `max` (written `p99 = 20`) bound a quantile;
-    `ratio`/`gap` + `across` bound the disparity between slices (smallest over largest, largest
-    minus smallest); `by` asks every slice of a column; `better_than = "baseline"` asks for a gain.
-    """
-
-    metric: str
-    min: float | None = None
-    max: float | None = None
-    quantile: str = ""
-    ratio: float | None = None
-    gap: float | None = None
-    across: str = ""
-    by: str = ""
-    better_than: str = ""
-    strict: bool = False
-    level: float = 0.95
-
-    @property
-    def statistic(self) -> str:
-        """What of the metric is bounded: "", "p99", "ratio:group", "gap:group" or "gain:baseline"."""
-        if self.quantile:
-            return self.quantile
-        if self.ratio is not None:
-            return f"ratio:{self.across}"
-        if self.gap is not None:
-            return f"gap:{self.across}"
-        return f"gain:{self.better_than}" if self.better_than else ""
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The closed interval that a satisfying value lies in."""
-        if self.ratio is not None:
-            return self.ratio, float("inf")
-        if self.gap is not None:
-            return float("-inf"), self.gap
-        if self.better_than:
-            return 0.0, float("inf")
-        return (
-            float("-inf") if self.min is None else self.min,
-            float("inf") if self.max is None else self.max,
-        )
-
-    @property
-    def is_fairness(self) -> bool:
-        """Whether this bounds a disparity; such a requirement is always strict."""
-        return self.ratio is not None or self.gap is not None
-
-    @property
-    def text(self) -> str:
-        """The requirement as a person reads it: `roc_auc >= 0.76`."""
-        name = self.metric + (f" by {self.by}" if self.by else "")
-        if self.ratio is not None:
-            return f"{name} ratio across {self.across} >= {self.ratio:g}"
-        if self.gap is not None:
-            return f"{name} gap across {self.across} <= {self.gap:g}"
-        if self.better_than:
-            return f"{name} better than {self.better_than}"
-        name += f" {self.quantile}" if self.quantile else ""
-        if self.min is not None and self.max is not None:
-            return f"{self.min:g} <= {name} <= {self.max:g}"
-        return f"{name} >= {self.min:g}" if self.min is not None else f"{name} <= {self.max:g}"
-
-    @property
-    def digest(self) -> str:
-        """The digest of the requirement's canonical text."""
-        return hashing.object_digest("config", self)
 
 
 class Config(_Section, frozen=True, kw_only=True):
@@ -195,6 +116,7 @@ class Config(_Section, frozen=True, kw_only=True):
     serve: ServeConfig = ServeConfig()
     monitor: MonitorConfig = MonitorConfig()
     retrain: RetrainConfig = RetrainConfig()
+    trigger: dict[str, TriggerConfig] = {}
     store: StoreConfig = StoreConfig()
 
     @property
@@ -218,6 +140,7 @@ class _File(_Section, frozen=True, kw_only=True):
     serve: ServeConfig = ServeConfig()
     monitor: MonitorConfig = MonitorConfig()
     retrain: RetrainConfig = RetrainConfig()
+    trigger: dict[str, TriggerConfig] = {}
     store: StoreConfig = StoreConfig()
 
 
@@ -253,9 +176,9 @@ def parse(raw: dict[str, Any], *, name: str = FILE) -> Config:
     try:
         file = msgspec.convert(raw, _File)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {_readable(str(error))}") from error
+        raise ConfigError(f"{name}: {readable(str(error))}") from error
     requirements = tuple(
-        _requirement(metric, bound, name)
+        requirement(metric, bound, name)
         for metric, bounds in file.require.items()
         for bound in (bounds if isinstance(bounds, list) else [bounds])
     )
@@ -267,6 +190,7 @@ def parse(raw: dict[str, Any], *, name: str = FILE) -> Config:
         serve=file.serve,
         monitor=file.monitor,
         retrain=file.retrain,
+        trigger=file.trigger,
         store=file.store,
     )
     _check(config, name)
@@ -279,46 +203,6 @@ def schema() -> dict[str, Any]:
     document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     document["title"] = FILE
     return document
-
-
-def _requirement(metric: str, bound: dict[str, Any], name: str) -> Requirement:
-    where = f"{name}: [require] {metric}"
-    if not isinstance(bound, dict):
-        raise ConfigError(f"{where} must be a table such as {{ min = 0.8 }}")
-    fields = dict(bound)
-    quantiles = [key for key in fields if _QUANTILE.match(key)]
-    if quantiles:
-        if len(quantiles) > 1 or "max" in fields:
-            raise ConfigError(
-                f"{where} bounds more than one quantile", hint="write a list of bounds"
-            )
-        fields["quantile"] = quantiles[0]
-        fields["max"] = fields.pop(quantiles[0])
-    known = [f for f in Requirement.__struct_fields__ if f not in ("metric", "quantile")]
-    for key in fields:
-        if key not in known and key != "quantile":
-            raise _unknown(key, [*known, "p99"], where)
-    try:
-        requirement = msgspec.convert({"metric": metric, **fields}, Requirement)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {_readable(str(error))}") from error
-    forms = [
-        requirement.min is not None or requirement.max is not None,
-        requirement.ratio is not None,
-        requirement.gap is not None,
-        bool(requirement.better_than),
-    ]
-    if sum(forms) != 1:
-        raise ConfigError(
-            f"{where} needs exactly one of min/max, a quantile such as p99, ratio, gap or better_than"
-        )
-    if requirement.is_fairness != bool(requirement.across):
-        raise ConfigError(f"{where}: ratio and gap go with across = COLUMN, and only they do")
-    if requirement.better_than not in ("", "baseline", "champion"):
-        raise ConfigError(f"{where}: better_than is 'baseline' or 'champion'")
-    if not 0.5 < requirement.level < 1:
-        raise ConfigError(f"{where}: level must lie between 0.5 and 1")
-    return requirement
 
 
 def _check(config: Config, name: str) -> None:
@@ -336,12 +220,28 @@ def _check(config: Config, name: str) -> None:
     _check_log(config.serve, f"{name}: [serve]")
     if config.serve.auth.jwt is not None:
         _check_jwt(config.serve.auth.jwt, f"{name}: [serve.auth.jwt]")
+    _check_triggers(config, name)
     check_limits(config.serve.limits, f"{name}: [serve.limits]")
     for column in (r.across or r.by for r in config.require if r.across or r.by):
         if not config.data:
             raise ConfigError(
                 f"{name}: [require] names column {column!r} but there is no [data.NAME]"
             )
+
+
+def _check_triggers(config: Config, name: str) -> None:
+    triggers: list[tuple[str, RetrainConfig | TriggerConfig]] = [("[retrain]", config.retrain)]
+    triggers += [(f"[trigger.{key}]", one) for key, one in config.trigger.items()]
+    for label, one in triggers:
+        schedule.check(one, f"{name}: {label}")
+        for text in (one.cooldown, one.catch_up):
+            duration(text)
+        for word in one.on:
+            flow = word.partition(":")[2]
+            if word.startswith("after:") and flow not in {*config.trigger, "retrain"}:
+                raise ConfigError(f"{name}: {label} on = {word!r}: there is no [trigger.{flow}]")
+    if "retrain" in config.trigger:
+        raise ConfigError(f"{name}: [trigger.retrain] is called like [retrain]")
 
 
 def _check_log(serve: ServeConfig, where: str) -> None:
@@ -368,29 +268,21 @@ def duration(text: str) -> int:
     return int(float(match[1]) * _SECONDS[match[2]] * 1_000_000)
 
 
+_NAMED: Final[dict[str, type[msgspec.Struct]]] = {"data": DataConfig, "trigger": TriggerConfig}
+
+
 def _refuse_unknown(struct: type[msgspec.Struct], raw: Any, where: str) -> None:
     if not isinstance(raw, dict):
         return
     known = {field.encode_name: field for field in msgspec.structs.fields(struct)}
     for key, value in raw.items():
         if key not in known:
-            raise _unknown(key, list(known), where)
+            raise unknown(key, list(known), where)
         inner = known[key].type
         for one in get_args(inner) if isinstance(inner, UnionType) else (inner,):
             if isinstance(one, type) and issubclass(one, msgspec.Struct):
                 _refuse_unknown(one, value, f"{where}: [{key}]")
-        if key == "data" and isinstance(value, dict):
-            for dataset, body in value.items():
-                _refuse_unknown(DataConfig, body, f"{where}: [data.{dataset}]")
-
-
-def _unknown(key: str, known: list[str], where: str) -> ConfigError:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return ConfigError(
-        f"{where}: unknown key {key!r}" + (f", did you mean {near[0]!r}?" if near else ""),
-        hint=f"known keys: {', '.join(known)}",
-    )
-
-
-def _readable(message: str) -> str:
-    return message.replace("`$.", "`").replace("Object", "The table")
+        named: type[msgspec.Struct] | None = _NAMED.get(key)
+        if named is not None and isinstance(value, dict):
+            for one_of, body in value.items():
+                _refuse_unknown(named, body, f"{where}: [{key}.{one_of}]")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from trimtab.loop import doctor, incidents, retrain
+from trimtab.loop import doctor, incidents, jobs, retrain
 from trimtab.loop.project import apply, open_project
 from trimtab.loop.tick import tick
 from trimtab.store import ledger, operations, runs, versions
@@ -329,7 +329,7 @@ def test_the_job_that_was_killed_is_started_again_and_repeats_no_finished_step(w
     project, seen = world
     (job,) = operations.actions(project.ws, kind=retrain.KIND)
     # A pass that dies right after it started the job has not counted it.
-    assert 2 <= job.result["attempts"] <= retrain.MAX_ATTEMPTS
+    assert 2 <= job.result["attempts"] <= jobs.MAX_ATTEMPTS
     assert len(seen["kept"]) == 2
     for told, calls in seen["kept"]:
         assert not set(told) & set(seen["calls"][calls:])
@@ -357,7 +357,7 @@ def test_a_job_that_dies_at_every_start_is_handed_to_a_person_once(tmp_path, nee
     )
     left = subprocess.run([sys.executable, "-c", BEGUN, str(tmp_path)], check=True)
     assert left.returncode == 0
-    for number in range(1, retrain.MAX_ATTEMPTS + 1):
+    for number in range(1, jobs.MAX_ATTEMPTS + 1):
         tick(project)
         (action,) = operations.actions(ws, kind=retrain.KIND)
         assert (action.state, action.result["attempts"]) == ("running", number)
@@ -368,7 +368,7 @@ def test_a_job_that_dies_at_every_start_is_handed_to_a_person_once(tmp_path, nee
     for _ in range(3):
         tick(project)
     (action,) = operations.actions(ws, kind=retrain.KIND)
-    assert (action.state, action.result["attempts"]) == ("failed", retrain.MAX_ATTEMPTS)
+    assert (action.state, action.result["attempts"]) == ("failed", jobs.MAX_ATTEMPTS)
     (incident,) = operations.incidents(ws)
     assert (incident.kind, incident.state) == (incidents.REFUSED, "open")
     assert not runs.find(ws, status="running")

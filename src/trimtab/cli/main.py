@@ -34,6 +34,8 @@ SECTIONS: Final = {
         "rollback": "rollback:rollback",
         "apply": "apply:apply",
         "tick": "tick:tick",
+        "pause": "pause:pause",
+        "resume": "pause:resume",
         "up": "up:up",
         "down": "down:down",
     },
@@ -49,6 +51,7 @@ SECTIONS: Final = {
         "models": "models:models",
         "endpoints": "endpoints:endpoints",
         "incidents": "incidents:incidents",
+        "triggers": "triggers:triggers",
         "config": "config:config",
     },
 }

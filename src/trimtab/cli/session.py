@@ -13,7 +13,7 @@ import msgspec
 
 if TYPE_CHECKING:  # the project brings the database with it
     from trimtab.loop.project import Project
-    from trimtab.server.operations import A, Operation, Q
+    from trimtab.server.operation import A, Operation, Q
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""The retraining job: `python -m trimtab.loop.job PROJECT_FILE ACTION_ID`.
+"""What the controller has done in another process: `python -m trimtab.loop.job PROJECT_FILE ACTION_ID`.
+
+A retrain on what production taught, or the flow of a trigger that fired.
 
 Everything it needs is in the action's row; everything it finds goes back there. Killed and started
 again, it goes on: the data version is known by its bytes, finished steps and trials are cached.
@@ -13,8 +15,9 @@ from pathlib import Path
 
 from trimtab import ids
 from trimtab.errors import TrimtabError
-from trimtab.loop import feedback, gate, train
+from trimtab.loop import feedback, gate, train, triggers
 from trimtab.loop.project import Project, open_project
+from trimtab.pipeline import driver
 from trimtab.serve.process import started
 from trimtab.store import operations, runs, versions
 from trimtab.store.records import Action, Version
@@ -28,7 +31,10 @@ def main(arguments: list[str]) -> int:
     pid = os.getpid()
     operations.update_action(project.ws, action.id, "running", pid=pid, pid_started=started(pid))
     try:
-        retrain(project, action)
+        if action.kind == triggers.KIND and "since" not in action.cause:
+            fired(project, action)
+        else:
+            retrain(project, action)
     except TrimtabError as error:
         operations.update_action(
             project.ws, action.id, "failed", reason=error.message, hint=error.hint
@@ -62,6 +68,31 @@ def retrain(project: Project, action: Action) -> None:
         operations.update_action(ws, action.id, "done", version=decision.version.label, **facts)
     else:
         operations.update_action(ws, action.id, "failed", reason=gate.refusal(decision), **facts)
+
+
+def fired(project: Project, action: Action) -> None:
+    """Run a trigger's flow; the model's is packaged, measured and gated as well."""
+    ws, cause = project.ws, {**action.cause, "action": action.id}
+    flow = action.cause.get("flow", "")
+    if flow and flow != project.config.model.flow:
+        done = driver.run(ws, project.config, flow, cause=cause)
+        operations.update_action(ws, action.id, "done", run=done.run.id)
+        return
+    code = champion_code(project) if _of_champion(project, action) else ""
+    trained = train.train(project, cause=cause, code=code)
+    decision = trained.decision
+    facts = {"run": trained.run.id, "subject": trained.subject}
+    if decision.allowed and decision.version is not None:
+        operations.update_action(ws, action.id, "done", version=decision.version.label, **facts)
+    else:
+        operations.update_action(ws, action.id, "failed", reason=gate.refusal(decision), **facts)
+
+
+def _of_champion(project: Project, action: Action) -> bool:
+    """Whether the champion's own code is to run; before there is a champion it is the project's."""
+    if action.cause["trigger"] != triggers.RETRAIN or project.config.retrain.code != "champion":
+        return False
+    return gate.CHAMPION in versions.aliases(project.ws, "model", project.config.model_name)
 
 
 def _published(project: Project, action: Action) -> Version | None:

@@ -6,26 +6,18 @@ labels as a data version and runs the champion's own code on it.
 
 from __future__ import annotations
 
-import fcntl
-import os
-import sys
-from pathlib import Path
 from typing import Final
 
-from trimtab import ids
+from trimtab import ids, schedule
 from trimtab.config import duration
-from trimtab.errors import ConfigError
-from trimtab.loop import children, feedback, incidents, rollout
+from trimtab.loop import feedback, incidents, jobs, rollout
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
 from trimtab.store import operations, versions
 from trimtab.store.records import Action, Incident
 
 KIND: Final = "retrain"
-MAX_ATTEMPTS: Final = 3
-"""How often a job whose process died is started before a person is asked."""
 _LOSES_QUALITY: Final = (incidents.CONCEPT, incidents.REQUIREMENT)
-_PERIODS: Final = {"hour": "1h", "day": "1d", "week": "1w"}
 
 
 def propose(project: Project, incident: Incident) -> Action | str:
@@ -73,7 +65,7 @@ def propose(project: Project, incident: Incident) -> Action | str:
         updated_at=now,
     )  # fmt: skip
     operations.plan_action(ws, action)
-    return _launch(project, action)
+    return jobs.launch(project, action)
 
 
 def advance(project: Project, notes: Notes) -> int:
@@ -84,14 +76,14 @@ def advance(project: Project, notes: Notes) -> int:
     ws, at_work = project.ws, 0
     for action in operations.actions(ws, kind=KIND):
         if action.state in ("planned", "running"):
-            if _at_work(project, action):
+            if jobs.at_work(project, action):
                 at_work += 1
                 notes.waiting.append(f"retraining since {ids.iso(action.updated_at)}")
-            elif action.result.get("attempts", 0) >= MAX_ATTEMPTS:
-                operations.update_action(ws, action.id, "failed", reason=_died(project, action))
+            elif action.result.get("attempts", 0) >= jobs.MAX_ATTEMPTS:
+                operations.update_action(ws, action.id, "failed", reason=jobs.died(project, action))
             else:
                 at_work += 1
-                notes.acted.append(_launch(project, action))
+                notes.acted.append(jobs.launch(project, action))
         elif action.state == "done" and not action.result.get("handled"):
             _open_rollout(project, action, notes)
         elif action.state == "failed" and not action.result.get("handled"):
@@ -130,71 +122,12 @@ def _open_rollout(project: Project, action: Action, notes: Notes) -> None:
     notes.acted.append(action)
 
 
-def _launch(project: Project, action: Action) -> Action:
-    """Start the job's process; its arguments are all that it is told.
-
-    It inherits a lock on a file of its own: whether it lives is known even where the pass that
-    started it died before it could say so.
-    """
-    ws = project.ws
-    log = ws.root / "jobs" / f"{action.id}.log"
-    log.parent.mkdir(exist_ok=True)
-    with log.open("ab") as output, _lock_file(project, action).open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        children.start(
-            [sys.executable, "-P", "-m", "trimtab.loop.job", str(project.path), action.id],
-            output=output,
-            cwd=project.folder,
-            env={"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
-                 "PYTHONUNBUFFERED": "1"},
-            pass_fds=(lock.fileno(),),
-        )  # fmt: skip
-    with ws.transaction():
-        # The job may have said already how it ended.
-        now = next(one for one in operations.actions(ws, kind=KIND) if one.id == action.id)
-        operations.update_action(
-            ws,
-            action.id,
-            "running" if now.state == "planned" else now.state,
-            attempts=now.result.get("attempts", 0) + 1,
-            log=str(log.relative_to(project.folder)),
-        )
-    return action
-
-
-def _at_work(project: Project, action: Action) -> bool:
-    """Whether a process of the job lives."""
-    path = _lock_file(project, action)
-    if not path.exists():
-        return False
-    with path.open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def _lock_file(project: Project, action: Action) -> Path:
-    return project.ws.root / "jobs" / f"{action.id}.lock"
-
-
-def _died(project: Project, action: Action) -> str:
-    log = project.folder / action.result.get("log", "")
-    lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
-    said = f": {lines[-1]}" if lines else ""
-    return f"the job died {action.result['attempts']} times{said}"
-
-
 def _too_many(project: Project) -> str:
-    count, _, period = project.config.retrain.at_most.partition("/")
-    if period not in _PERIODS or not count.isdigit():
-        raise ConfigError(
-            f"[retrain] at_most = {project.config.retrain.at_most!r} cannot be read",
-            hint='write it as "1/day", "3/week" or "2/hour"',
-        )
-    since = ids.now() - duration(_PERIODS[period])
+    most, period = schedule.limit(project.config.retrain.at_most, "[retrain]")
+    if not most:
+        return ""
+    since = ids.now() - duration(f"1{period[0]}")
     recent = [one for one in operations.actions(project.ws, kind=KIND) if one.created_at >= since]
-    if len(recent) >= int(count):
-        return f"no new retrain: {len(recent)} in the last {period}, at most {count} are allowed"
+    if len(recent) >= most:
+        return f"no new retrain: {len(recent)} in the last {period}, at most {most} are allowed"
     return ""

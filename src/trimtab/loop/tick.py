@@ -18,7 +18,7 @@ import msgspec
 
 from trimtab import ids
 from trimtab.deploy import local
-from trimtab.loop import compact, incidents, release, retrain, rollout
+from trimtab.loop import compact, firings, incidents, pause, release, retrain, rollout
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Pass
@@ -68,14 +68,24 @@ def _alone(ws: Workspace) -> Iterator[bool]:
 def _pass(project: Project, now: int | None) -> Pass:
     notes = Notes()
     process.reap(project.ws)
-    jobs = retrain.advance(project, notes)
+    present = ids.now() if now is None else now
+    rests = pause.paused(project.ws)
+    if rests is None:
+        jobs = retrain.advance(project, notes) + firings.advance(project, notes)
+        firings.fire(project, notes, present)
+    else:
+        jobs = 0
+        why = f": {rests.reason}" if rests.reason else ""
+        notes.waiting.append(f"paused since {ids.iso(rests.since)}{why}; `trimtab resume` ends it")
     for endpoint in local.every(project.ws):
-        _endpoint(project, endpoint, notes, now)
+        _endpoint(project, endpoint, notes, now, rests=rests is not None)
     settled = not notes.acted and not jobs
     return Pass(observed=notes.observed, acted=notes.acted, waiting=notes.waiting, settled=settled)
 
 
-def _endpoint(project: Project, endpoint: Endpoint, notes: Notes, now: int | None) -> None:
+def _endpoint(
+    project: Project, endpoint: Endpoint, notes: Notes, now: int | None, *, rests: bool
+) -> None:
     ws, name = project.ws, endpoint.name
     if endpoint.state == "lost" and endpoint.routes:
         config = project.config
@@ -90,6 +100,8 @@ def _endpoint(project: Project, endpoint: Endpoint, notes: Notes, now: int | Non
     notes.observed += seen.sentences
     notes.acted += incidents.compare(project, name, champion, seen)
     compact.begin(project, name)
+    if rests:
+        return
     for one in operations.rollouts(ws, endpoint=name, state="open"):
         _rollout(project, one, notes, seen.now)
     _retrain(project, name, notes)

@@ -8,6 +8,7 @@ from trimtab.access import Scope
 from trimtab.config import Config
 from trimtab.loop.reports import Report
 from trimtab.store.records import (
+    Action,
     Artifact,
     Endpoint,
     Evidence,
@@ -27,6 +28,45 @@ class Submitted(Report, frozen=True, kw_only=True):
 
     pid: int
     log: str
+
+
+class TriggerState(Report, frozen=True, kw_only=True):
+    """A trigger: on what it starts, its next moments, open firings, and the newest of all."""
+
+    name: str
+    flow: str
+    on: list[str]
+    overlap: str
+    next: list[int]
+    open: int
+    last: Action | None = None
+
+
+class Triggers(Report, frozen=True, kw_only=True):
+    """The triggers of the configuration in force."""
+
+    triggers: list[TriggerState]
+
+
+class TriggerShown(Report, frozen=True, kw_only=True):
+    """A trigger and its firings, newest first."""
+
+    trigger: TriggerState
+    firings: list[Action]
+
+
+class Fired(Report, frozen=True, kw_only=True):
+    """Firings that were written down; the next pass of the controller begins their jobs."""
+
+    actions: list[Action]
+
+
+class Paused(Report, frozen=True, kw_only=True):
+    """Whether the controller rests, why, and since when."""
+
+    paused: bool
+    reason: str = ""
+    since: int = 0
 
 
 class PlannedStep(Report, frozen=True, kw_only=True):

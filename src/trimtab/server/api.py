@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from trimtab.errors import TrimtabError, UsageError
-from trimtab.server import operations
+from trimtab.server import operations, webhooks
 from trimtab.server.failure import JSON, failed, unexpected
 from trimtab.server.openapi import document
 from trimtab.server.opened import Opened
@@ -28,7 +28,8 @@ def routes(opened: Opened) -> list[Route]:
         Route(one.url, _endpoint(one, opened), methods=[one.method], name=one.name)
         for one in operations.TABLE
     ]
-    return [*found, Route(f"{operations.PREFIX}/openapi.json", _openapi, methods=["GET"])]
+    described = Route(f"{operations.PREFIX}/openapi.json", _openapi, methods=["GET"])
+    return [*found, webhooks.route(opened), described]
 
 
 async def _openapi(_request: Request) -> Response:

@@ -7,57 +7,16 @@ child process.
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast
-
-import msgspec
+from typing import Any, Final
 
 from trimtab.errors import NotFoundError
 from trimtab.loop import reports
-from trimtab.server import answers
+from trimtab.server import answers, steering
 from trimtab.server import requests as asked
+from trimtab.server.operation import PREFIX, Operation
 from trimtab.store.records import Incident
 
-if TYPE_CHECKING:  # the project brings the database with it
-    from trimtab.loop.project import Project
-
-PREFIX: Final = "/api/v1"
-Q = TypeVar("Q", bound=asked.Request)
-A = TypeVar("A", bound=msgspec.Struct)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Operation(Generic[Q, A]):
-    """One thing that can be asked of a project.
-
-    `handler` is `module:function` below `trimtab.server.handlers`, taking the project and the
-    request. A path's `{fields}` and, for GET, the query are fields of the request; for POST the
-    rest of them is the JSON body. `mutates` says whether anything may be different afterwards.
-    """
-
-    name: str
-    method: Literal["GET", "POST"]
-    path: str
-    summary: str
-    request: type[Q]
-    response: type[A]
-    handler: str
-    mutates: bool = False
-    status: int = 200
-
-    @property
-    def url(self) -> str:
-        """The path below the server's root."""
-        return PREFIX + self.path
-
-    def call(self, project: Project, request: Q) -> A:
-        """Do it in this process; raises the errors of `trimtab.errors`."""
-        module, _, function = self.handler.partition(":")
-        found = importlib.import_module(f"trimtab.server.handlers.{module}")
-        return cast("A", getattr(found, function)(project, request))
-
-
+__all__ = ["PREFIX", "TABLE", "Operation", "get"]
 OVERVIEW: Final = Operation(
     name="overview",
     method="GET",
@@ -373,6 +332,7 @@ TABLE: Final[tuple[Operation[Any, Any], ...]] = (
     INCIDENTS_LS,
     INCIDENTS_SHOW,
     INCIDENTS_RESOLVE,
+    *steering.TABLE,
     CONFIG_SHOW,
     CONFIG_SCHEMA,
 )

@@ -122,6 +122,27 @@ class StateFilter(Request, frozen=True, kw_only=True):
     state: str = ""
 
 
+class Firing(Request, frozen=True, kw_only=True):
+    """A trigger to fire; under the same `key` once only."""
+
+    name: str
+    key: str = ""
+
+
+class Backfill(Request, frozen=True, kw_only=True):
+    """A trigger and a range of moments, [start, end)."""
+
+    name: str
+    start: str
+    end: str
+
+
+class Reason(Request, frozen=True, kw_only=True):
+    """Why something is asked for."""
+
+    reason: str = ""
+
+
 class Resolution(Request, frozen=True, kw_only=True):
     """An incident to close, and why."""
 

@@ -131,6 +131,60 @@ def actions(ws: Workspace, *, kind: str | None = None, state: str | None = None)
     return _find(ws, Action, table, order=table.c.id.desc(), kind=kind, state=state)
 
 
+def actions_under(ws: Workspace, prefix: str, since: int) -> list[Action]:
+    """Actions whose key begins with `prefix`, oldest first: open ones, and those since a moment."""
+    table = tables.actions
+    query = (
+        sa.select(table)
+        .where(
+            table.c.project == ws.project,
+            table.c.key >= prefix,
+            table.c.key < prefix + "\U0010ffff",
+            (table.c.created_at >= since) | table.c.state.in_(("planned", "running")),
+        )
+        .order_by(table.c.id)
+    )
+    with ws.reading() as db:
+        return [from_row(Action, row) for row in db.execute(query)]
+
+
+def unhandled(ws: Workspace, kind: str) -> list[Action]:
+    """Actions that are planned, at work, or whose end nobody has `handled` yet; oldest first."""
+    table = tables.actions
+    told = sa.type_coerce(table.c.result, sa.Text)
+    query = (
+        sa.select(table)
+        .where(
+            table.c.project == ws.project,
+            table.c.kind == kind,
+            table.c.state != "skipped",
+            table.c.state.in_(("planned", "running")) | ~told.contains('"handled":true'),
+        )
+        .order_by(table.c.id)
+    )
+    with ws.reading() as db:
+        return [from_row(Action, row) for row in db.execute(query)]
+
+
+def action_of(ws: Workspace, key: str) -> Action | None:
+    """The action of a key, or None."""
+    found = _find(ws, Action, tables.actions, order=tables.actions.c.id, key=key)
+    return found[0] if found else None
+
+
+def keys_of(ws: Workspace, keys: Iterable[str]) -> set[str]:
+    """Which of these keys an action has."""
+    table, wanted, found = tables.actions, list(keys), set[str]()
+    with ws.reading() as db:
+        for begin in range(0, len(wanted), _LABELS_AT_ONCE):
+            some = wanted[begin : begin + _LABELS_AT_ONCE]
+            query = sa.select(table.c.key).where(
+                table.c.project == ws.project, table.c.key.in_(some)
+            )
+            found.update(db.execute(query).scalars())
+    return found
+
+
 def save_window(ws: Workspace, window: Window) -> None:
     """Insert or replace a window: rows that come late make it anew."""
     table = tables.windows
