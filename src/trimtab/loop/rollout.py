@@ -96,7 +96,9 @@ def look(project: Project, rollout: Rollout, now: int) -> Step:
             judged = _judge(project, rollout, seen, index)
             told = [msgspec.to_builtins(one) for one in judged]
             states.put(ws, f"rollout:{rollout.id}", {"key": key, "verdicts": told})
-    decision, reason = decide(config, rollout, judged, seen.answered, now)
+    is_shadow = rollout.stages[rollout.stage] == "shadow"
+    answered = int(seen.counts.sum()) if is_shadow else seen.answered
+    decision, reason = decide(config, rollout, judged, answered, now)
     if decision == "promote":
         decision, reason = _last_look(project, rollout, reason)
     return Step(decision=decision, reason=reason, verdicts=judged)
@@ -149,14 +151,14 @@ def _last_look(project: Project, rollout: Rollout, reason: str) -> tuple[str, st
 def decide(
     config: Config, rollout: Rollout, judged: Sequence[Verdict], answered: int, now: int
 ) -> tuple[str, str]:
-    """What to do, from verdicts and the rows answered at this stage; pure."""
+    """What to do, from verdicts and what was answered at this stage (rows; requests of a shadow)."""
     failed = [one for one in judged if one.status == "fail"]
     if failed:
         return "roll back", f"{failed[0].text} failed: {failed[0].reason}"
     stage = rollout.stages[rollout.stage]
     guards = [one for one in judged if is_guard(one.metric)]
     waiting = [one for one in judged if one not in guards and one.status != "pass"]
-    too_few = stage != "shadow" and answered < MIN_STAGE_ROWS
+    too_few = answered < MIN_STAGE_ROWS
     if waiting or too_few:
         if now - rollout.staged_at > config.serve.max_hold_hours * _HOUR:
             what = waiting[0].reason if waiting else f"only {answered} rows were answered"
@@ -168,7 +170,8 @@ def decide(
             return "hold", f"{waiting[0].text}: no answer of the candidate has its label yet"
         if waiting:
             return "hold", f"{waiting[0].text} is {waiting[0].status}: {waiting[0].reason}"
-        return "hold", f"{answered} of {MIN_STAGE_ROWS} rows answered at {stage}"
+        what = "requests shadowed" if stage == "shadow" else f"rows answered at {stage}"
+        return "hold", f"{answered} of {MIN_STAGE_ROWS} {what}"
     passed = "; ".join(one.reason for one in judged if one not in guards) or (
         "no requirement can be measured without labels: its quality is not known"
     )
