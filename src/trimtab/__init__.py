@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from trimtab.errors import TrimtabError
     from trimtab.model.brought import function_model, onnx_model, torch_model
     from trimtab.model.signature import Column, Signature
+    from trimtab.monitor.embedded import Monitor
     from trimtab.pipeline.flow import flow
     from trimtab.pipeline.handle import Dataset
     from trimtab.pipeline.step import step
@@ -24,6 +25,7 @@ __all__ = [
     "Candidate",
     "Column",
     "Dataset",
+    "Monitor",
     "Signature",
     "TrimtabError",
     "__version__",
@@ -40,6 +42,7 @@ _WHERE = {
     "Candidate": "trimtab.tune.candidate",
     "Column": "trimtab.model.signature",
     "Dataset": "trimtab.pipeline.handle",
+    "Monitor": "trimtab.monitor.embedded",
     "Signature": "trimtab.model.signature",
     "TrimtabError": "trimtab.errors",
     "flow": "trimtab.pipeline.flow",

@@ -16,6 +16,7 @@ import msgspec
 
 from trimtab import hashing, schedule
 from trimtab.access import AuthConfig, JwtConfig, LimitsConfig, check_limits
+from trimtab.alerting import AlertsConfig
 from trimtab.bounds import Requirement as Requirement  # noqa: PLC0414 - it is a part of Config
 from trimtab.bounds import readable, requirement, unknown
 from trimtab.errors import ConfigError, NotFoundError
@@ -98,6 +99,8 @@ class MonitorConfig(_Section, frozen=True, kw_only=True):
     lateness: str = "0s"
     false_pages_per_month: float = 0.1
     min_rows: int = 50
+    season: Literal["auto", "none", "day", "week"] = "auto"
+    entity: str = ""
 
 
 class StoreConfig(_Section, frozen=True, kw_only=True):
@@ -116,6 +119,7 @@ class Config(_Section, frozen=True, kw_only=True):
     serve: ServeConfig = ServeConfig()
     monitor: MonitorConfig = MonitorConfig()
     retrain: RetrainConfig = RetrainConfig()
+    alerts: AlertsConfig = AlertsConfig()
     trigger: dict[str, TriggerConfig] = {}
     store: StoreConfig = StoreConfig()
 
@@ -140,6 +144,7 @@ class _File(_Section, frozen=True, kw_only=True):
     serve: ServeConfig = ServeConfig()
     monitor: MonitorConfig = MonitorConfig()
     retrain: RetrainConfig = RetrainConfig()
+    alerts: AlertsConfig = AlertsConfig()
     trigger: dict[str, TriggerConfig] = {}
     store: StoreConfig = StoreConfig()
 
@@ -190,6 +195,7 @@ def parse(raw: dict[str, Any], *, name: str = FILE) -> Config:
         serve=file.serve,
         monitor=file.monitor,
         retrain=file.retrain,
+        alerts=file.alerts,
         trigger=file.trigger,
         store=file.store,
     )
@@ -212,10 +218,8 @@ def _check(config: Config, name: str) -> None:
         )
     for stage in config.serve.rollout:
         if not _STAGE.match(stage):
-            raise ConfigError(
-                f"{name}: [serve] rollout stage {stage!r} must be 'shadow' or a percentage"
-            )
-    for text in (config.monitor.window, config.monitor.lateness):
+            raise ConfigError(f"{name}: [serve] stage {stage!r} must be 'shadow' or a percentage")
+    for text in (config.monitor.window, config.monitor.lateness, *config.alerts.spans):
         duration(text)
     _check_log(config.serve, f"{name}: [serve]")
     if config.serve.auth.jwt is not None:

@@ -17,6 +17,8 @@ pytestmark = pytest.mark.browser
 def address(cancer):
     """`trimtab up` over the live project."""
     cancer("predict", "cancer", "cancer.csv", "--limit", "200", "--json")
+    cancer("monitor", "cancer.csv", "--against", "cancer@v1", "--record", "--json")
+    subprocess.run([sys.executable, "-c", DRIFTED], cwd=cancer.folder, check=True)
     command = [sys.executable, "-m", "trimtab", "up", "--port", "0", "--every", "1", "--json"]
     with subprocess.Popen(command, cwd=cancer.folder, stdout=subprocess.PIPE, text=True) as child:
         try:
@@ -118,7 +120,7 @@ def test_it_fits_any_width_and_both_schemes(browser, address, width, scheme):
         base_url=address, viewport={"width": width, "height": 800}, color_scheme=scheme
     )
     page = context.new_page()
-    for path in ("/", "/runs", "/why?what=cancer@v1"):
+    for path in ("/", "/runs", "/why?what=cancer@v1", "/monitor"):
         page.goto(path)
         wide = page.evaluate(
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -127,6 +129,31 @@ def test_it_fits_any_width_and_both_schemes(browser, address, width, scheme):
         for text, paper in page.evaluate(COLOURS):
             assert contrast(text, paper) >= 4.5, (path, text, paper)
     context.close()
+
+
+def test_the_monitor_shows_where_inputs_moved_and_lets_a_person_take_it_in_hand(page, tmp_path):
+    page.goto("/monitor")
+    page.get_by_text("data drift at cancer-embedded").first.wait_for(timeout=60_000)
+    assert page.get_by_role("heading", name="file:cancer.csv against cancer@v1").is_visible()
+    alarmed = page.locator("svg.heat .cell.alarm")
+    assert alarmed.count() > 5
+    page.screenshot(path=tmp_path / "monitor.png", full_page=True)
+    first = page.locator("svg.heat").first.locator("a").first
+    first.focus()
+    page.keyboard.press("ArrowDown")
+    name = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert name != first.get_attribute("aria-label")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/monitor?**#detail")
+    assert page.locator("tr.chosen").is_visible()
+    incident = page.locator("article.incident", has_text="data drift at cancer-embedded").first
+    incident.get_by_label("Your name").fill("maria")
+    incident.get_by_role("button", name="Acknowledge").click()
+    page.get_by_text("in hand of maria").wait_for()
+    incident = page.locator("article.incident", has_text="in hand of maria")
+    incident.get_by_label("What was done").fill("a new scanner")
+    incident.get_by_role("button", name="Resolve").click()
+    page.get_by_role("cell", name="a new scanner").wait_for()
 
 
 def test_it_keeps_itself_up_to_date_and_what_was_opened_stays_open(page):
@@ -143,6 +170,15 @@ def test_the_style_and_the_script_are_ours_alone(page):
     assert Path(page.evaluate("document.styleSheets[0].href")).name == "style.css"
 
 
+DRIFTED = """
+import csv, trimtab
+with open("cancer.csv", newline="") as stream:
+    rows = list(csv.DictReader(stream))
+with trimtab.Monitor("cancer@v1", window="1s") as monitor:
+    for row in rows:
+        row.pop("diagnosis")
+        monitor.log({name: 1.5 * float(value) for name, value in row.items()}, 0.9)
+"""
 COLOURS = """() => {
   const solid = colour => !/rgba\\(.*, 0\\)|transparent/.test(colour);
   const found = new Map();

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "trimtab"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PUBLIC = {"Candidate", "Dataset", "TrimtabError", "flow", "search", "start_run", "step"}
-PUBLIC |= {"Column", "Signature", "function_model", "onnx_model", "torch_model"}
+PUBLIC |= {"Column", "Monitor", "Signature", "function_model", "onnx_model", "torch_model"}
 
 MODELLING = {"onnx", "optuna", "skl2onnx", "sklearn", "skops"}
 HEAVY = MODELLING | {"alembic", "jinja2", "numpy", "onnxruntime", "orjson", "pandas", "polars"}
@@ -78,6 +78,11 @@ def test_monitor_controller_and_server_load_no_modelling_library() -> None:
     absent = MODELLING | {"onnxruntime", "pandas"}
     modules = [*modules_below("monitor"), *modules_below("server"), "trimtab.loop.tick"]
     assert loaded_by(modules, without=absent) & absent == set()
+
+
+def test_a_monitor_inside_another_server_loads_numpy_alone() -> None:
+    absent = HEAVY - {"numpy"}
+    assert loaded_by(["trimtab.monitor.embedded"], without=absent) & absent == set()
 
 
 def test_the_public_names_are_these() -> None:

@@ -1,14 +1,16 @@
-"""`trimtab incidents`: ls, show, resolve."""
+"""`trimtab incidents`: ls, show, ack, resolve."""
 
 from __future__ import annotations
+
+import getpass
 
 import click
 
 from trimtab.cli.session import Session
 from trimtab.cli.verb import noun, verb
 from trimtab.server import operations
-from trimtab.server.answers import Incidents
-from trimtab.server.requests import Identified, Resolution, StateFilter
+from trimtab.server.answers import Incidents, IncidentShown
+from trimtab.server.requests import Acknowledgement, Identified, Resolution, StateFilter
 from trimtab.store.records import Incident
 
 incidents = noun("incidents", "What drifted off course, one for each cause.")
@@ -24,8 +26,17 @@ def ls(session: Session, state: str) -> None:
 @verb("show", "trimtab incidents show 01983f0c5a7b7c00", of=incidents)
 @click.argument("incident")
 def show(session: Session, incident: str) -> None:
-    """Show one incident, by its id or the beginning of it."""
-    session.answer(session.call(operations.INCIDENTS_SHOW, Identified(id=incident)), _render)
+    """Show one incident and what was told of it, by its id."""
+    session.answer(session.call(operations.INCIDENTS_SHOW, Identified(id=incident)), _render_shown)
+
+
+@verb("ack", "trimtab incidents ack 01983f0c5a7b7c00 --by maria", of=incidents)
+@click.argument("incident")
+@click.option("--by", default="", help="Who has it in hand (default: your user name).")
+def ack(session: Session, incident: str, by: str) -> None:
+    """Say that somebody has an incident in hand."""
+    request = Acknowledgement(id=incident, by=by or _user())
+    session.answer(session.call(operations.INCIDENTS_ACK, request), _render)
 
 
 @verb(
@@ -41,6 +52,13 @@ def resolve(session: Session, incident: str, note: str) -> None:
     session.answer(session.call(operations.INCIDENTS_RESOLVE, request), _render)
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a process without a name, as in a bare container
+        return ""
+
+
 def _render_list(found: Incidents) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
     from trimtab.server import words
@@ -49,34 +67,67 @@ def _render_list(found: Incidents) -> None:
         paper.say("no incidents")
         return
     paper.table(
-        ["incident", "state", "kind", "endpoint", "since", "what"],
+        ["incident", "state", "severity", "kind", "endpoint", "since", "seen", "owner", "what"],
         [
             (
                 words.short(one.id),
-                one.state,
+                words.stage(one),
+                one.severity,
                 one.kind,
                 one.endpoint,
                 words.moment(one.since or one.opened_at),
+                str(found.occurrences.get(one.id, 1)),
+                str(one.detail.get("owner", "")),
                 one.title,
             )
             for one in found.incidents
         ],
+        right=["seen"],
     )
+
+
+def _render_shown(shown: IncidentShown) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    _render(shown)
+    times = "once" if shown.occurrences == 1 else f"in {shown.occurrences:,} windows"
+    paper.facts({"seen": f"{times}, last {words.moment(shown.seen_at)}"})
+    if shown.alerts:
+        paper.table(
+            ["told", "to", "state", "attempts", "when", "answer"],
+            [
+                (
+                    one.event,
+                    one.channel,
+                    one.state,
+                    str(one.attempts),
+                    words.moment(one.sent_at or one.next_at),
+                    one.error or one.receipt,
+                )
+                for one in shown.alerts
+            ],
+            right=["attempts"],
+        )
 
 
 def _render(one: Incident) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
     from trimtab.server import words
 
+    taken = f"{words.moment(one.acknowledged_at)} by {one.acknowledged_by}"
     paper.facts(
         {
             "incident": one.id,
             "what": one.title,
             "kind": one.kind,
-            "state": one.state,
+            "state": words.stage(one),
+            "severity level": one.severity,
             "endpoint": one.endpoint,
             "since": words.moment(one.since or one.opened_at),
             "opened": words.moment(one.opened_at),
+            "reopened": f"{one.reopened} times" if one.reopened else "",
+            "acknowledged": taken if one.acknowledged_at else "",
             "resolved": words.moment(one.resolved_at) if one.resolved_at else "",
             "resolution": one.resolution,
             **{name: words.cell(value) for name, value in one.detail.items()},

@@ -41,6 +41,7 @@ SECTIONS: Final = {
     },
     "Ask": {
         "status": "status:status",
+        "monitor": "monitor:monitor",
         "why": "why:why",
         "diff": "diff:diff",
         "doctor": "doctor:doctor",
@@ -51,6 +52,7 @@ SECTIONS: Final = {
         "models": "models:models",
         "endpoints": "endpoints:endpoints",
         "incidents": "incidents:incidents",
+        "labels": "labels:labels",
         "triggers": "triggers:triggers",
         "config": "config:config",
     },

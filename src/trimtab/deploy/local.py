@@ -139,6 +139,8 @@ def stop(ws: Workspace, name: str) -> Endpoint:
     row = find(ws, name)
     if row is None:
         raise NotFoundError(f"there is no endpoint {name!r}", hint="see `trimtab endpoints ls`")
+    if row.target != TARGET:  # watched from inside another server: nothing here to stop
+        return row
     if row.pid:
         _end(row.pid, row.pid_started)
     return _save(ws, name, state="stopped", pid=0)

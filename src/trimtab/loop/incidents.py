@@ -1,53 +1,127 @@
-"""Incidents: one per endpoint and cause, opened by what the monitor saw, closed by what mended it."""
+"""Incidents: one per endpoint and cause, opened by what the monitor saw, closed by what mended it.
+
+A cause that lasts is one incident, counted and not told again; one that comes back within its
+cooldown is the same incident, opened again. Every change of state is chained, every message about
+one is a row in the same transaction.
+"""
 
 from __future__ import annotations
+
+from typing import Final
 
 import msgspec
 
 from trimtab import ids
+from trimtab.config import duration
+from trimtab.errors import ConflictError, NotFoundError
+from trimtab.loop import notify, severity
 from trimtab.loop.project import Project
 from trimtab.monitor import observe
-from trimtab.monitor.observe import Seen
-from trimtab.store import operations
+from trimtab.monitor.observe import Alarm, Seen
+from trimtab.store import alerts, operations
 from trimtab.store.records import Action, Incident, Version
 
 REQUIREMENT = "requirement"
 CONCEPT = "concept drift"
 REFUSED = "retrain refused"
 _MENDED = ("data drift", CONCEPT, REQUIREMENT, REFUSED)
+_OUTPUTS: Final = ("__score__", "__decision__")
 
 
 def compare(project: Project, endpoint: str, champion: Version, seen: Seen) -> list[Action]:
     """Open an incident for each cause that is seen and has none; a cause has one at a time.
 
-    A failed requirement is an incident of its own only where no concept drift explains it.
+    A failed requirement is an incident of its own only where no concept drift explains it, answers
+    that moved only where no broken input does.
     """
-    opened: list[Action] = []
+    acted: list[Action] = []
+    ws = project.ws
+    importance = severity.importance_of(ws, champion) if seen.alarms else severity.Importance()
+    loss = severity.loss_of(ws, endpoint, champion.digest, seen.alarms) if seen.alarms else None
+    told = any(one.kind in (REQUIREMENT, CONCEPT) for one in seen.alarms)
     for alarm in seen.alarms:
-        incident = Incident(
-            id=ids.new_id(),
-            kind=alarm.kind,
-            key=f"{endpoint}:{alarm.kind}",
-            endpoint=endpoint,
-            title=alarm.title,
-            severity=alarm.severity,
-            detail={
-                **alarm.detail,
-                "model": champion.digest,
-                "version": champion.label,
-                "owner": project.config.project.owner,
-                "runbook": _RUNBOOK.get(alarm.kind, ""),
-            },
-            opened_at=seen.now,
-            since=alarm.since,
-        )
+        weight = severity.weigh(alarm, importance, loss, told=told)
+        incident = _incident(project, endpoint, champion, seen, alarm, weight)
         if alarm.kind == REQUIREMENT and _explained(project, endpoint, seen):
+            continue
+        if _follows(alarm, seen):
             continue
         if _handled(project, incident, champion):
             continue
-        opened += _named(project, incident) or _open(project, incident)
-    observe.told(project.ws, endpoint, seen)
-    return opened
+        acted += (
+            _named(project, incident) or _open(project, incident) or _again(project, incident, seen)
+        )
+    observe.told(ws, endpoint, seen)
+    return acted
+
+
+def _incident(
+    project: Project,
+    endpoint: str,
+    champion: Version,
+    seen: Seen,
+    alarm: Alarm,
+    weight: severity.Weight,
+) -> Incident:
+    return Incident(
+        id=ids.new_id(),
+        kind=alarm.kind,
+        key=f"{endpoint}:{alarm.kind}",
+        endpoint=endpoint,
+        title=alarm.title,
+        severity=weight.severity,
+        detail={
+            **alarm.detail,
+            "model": champion.digest,
+            "version": champion.label,
+            "owner": project.config.project.owner,
+            "runbook": _RUNBOOK.get(alarm.kind, ""),
+            "severity": msgspec.to_builtins(weight),
+        },
+        opened_at=seen.now,
+        since=alarm.since,
+    )
+
+
+def find(project: Project, incident: str) -> Incident:
+    """An incident by its id or an unambiguous beginning of it; raises NotFoundError."""
+    found = [one for one in operations.incidents(project.ws) if one.id.startswith(incident)]
+    if len(found) != 1 or not incident:
+        raise NotFoundError(
+            f"there is no single incident {incident!r}", hint="see `trimtab incidents ls`"
+        )
+    return found[0]
+
+
+def acknowledge(project: Project, incident: str, by: str = "") -> Incident:
+    """Say that somebody has it in hand; raises NotFoundError, ConflictError where it is closed.
+
+    It stays open, and nothing more is told of it unless it becomes a page.
+    """
+    known = find(project, incident)
+    if known.state != "open":
+        raise ConflictError(f"incident {known.id} is {known.state} already")
+    if known.acknowledged_at:
+        return known
+    taken = msgspec.structs.replace(
+        known, acknowledged_at=ids.now(), acknowledged_by=by or "a person"
+    )
+    operations.update_incident(project.ws, taken)
+    return taken
+
+
+def resolve(project: Project, incident: str, note: str = "") -> Incident:
+    """Close an incident by hand; raises NotFoundError, ConflictError where it is closed."""
+    known = find(project, incident)
+    if known.state != "open":
+        raise ConflictError(f"incident {incident} is {known.state} already")
+    closed = msgspec.structs.replace(
+        known, state="resolved", resolved_at=ids.now(), resolution=note or "by a person"
+    )
+    with project.ws.transaction():
+        operations.update_incident(project.ws, closed)
+        notify.tell(project, closed, "resolved")
+    return closed
 
 
 def resolve_by(
@@ -66,7 +140,9 @@ def resolve_by(
             resolved_at=max(now, incident.opened_at),
             resolution=f"{version.label} was promoted",
         )
-        operations.update_incident(project.ws, done)
+        with project.ws.transaction():
+            operations.update_incident(project.ws, done)
+            notify.tell(project, done, "resolved")
         closed.append(done)
     return closed
 
@@ -108,6 +184,12 @@ def _named(project: Project, incident: Incident) -> list[Action]:
         opened_at=known.opened_at,
         detail={**incident.detail, "seen_first_as": known.title},
     )
+    named = msgspec.structs.replace(
+        named,
+        acknowledged_at=known.acknowledged_at,
+        acknowledged_by=known.acknowledged_by,
+        reopened=known.reopened,
+    )
     action = _noted(known.id, f"incident:{known.id}:named", f"named: {named.title}")
     with ws.transaction():
         operations.update_incident(ws, named)
@@ -117,12 +199,99 @@ def _named(project: Project, incident: Incident) -> list[Action]:
 
 def _open(project: Project, incident: Incident) -> list[Action]:
     ws = project.ws
+    before = _cooling(project, incident)
     with ws.transaction():
+        if before is not None:
+            return _reopen(project, before, incident)
         if not operations.open_incident(ws, incident):
             return []
+        alerts.see(ws, incident.id, incident.opened_at)
+        notify.tell(project, incident, "opened")
         action = _noted(incident.id, f"incident:{incident.id}", f"opened: {incident.title}")
         operations.plan_action(ws, action)
     return [action]
+
+
+def _cooling(project: Project, incident: Incident) -> Incident | None:
+    """The same cause of the same model where it was resolved less than the cooldown ago."""
+    ws, span = project.ws, duration(project.config.alerts.cooldown)
+    if "model" not in incident.detail or any(
+        one.key == incident.key
+        for one in operations.incidents(ws, state="open", endpoint=incident.endpoint)
+    ):
+        return None
+    closed = operations.incidents(ws, state="resolved", endpoint=incident.endpoint)
+    return next(
+        (
+            one
+            for one in closed
+            if one.key == incident.key
+            and one.detail.get("model") == incident.detail.get("model")
+            and incident.opened_at - one.resolved_at < span
+        ),
+        None,
+    )
+
+
+def _reopen(project: Project, before: Incident, incident: Incident) -> list[Action]:
+    """Open a resolved incident again; told only where the last word on it is a cooldown old."""
+    ws = project.ws
+    again = msgspec.structs.replace(
+        incident,
+        id=before.id,
+        opened_at=before.opened_at,
+        since=min(before.since, incident.since),
+        detail={
+            **incident.detail,
+            "resolved_before": before.resolution,
+            "reopened_at": incident.opened_at,
+        },
+        reopened=before.reopened + 1,
+    )
+    operations.update_incident(ws, again)
+    alerts.see(ws, again.id, incident.opened_at)
+    span = duration(project.config.alerts.cooldown)
+    told = [one.created_at for one in alerts.of_incident(ws, again.id) if one.event != "resolved"]
+    if not told or ids.now() - max(told) >= span:
+        notify.tell(project, again, "reopened")
+    key = f"incident:{again.id}:reopened:{again.reopened}"
+    action = _noted(again.id, key, f"opened again: {again.title}")
+    operations.plan_action(ws, action)
+    return [action]
+
+
+def _again(project: Project, incident: Incident, seen: Seen) -> list[Action]:
+    """Count an open incident's cause as seen once more; tell of it only where it grew to a page."""
+    ws = project.ws
+    open_now = operations.incidents(ws, state="open", endpoint=incident.endpoint)
+    known = next((one for one in open_now if one.key == incident.key), None)
+    if known is None:
+        return []
+    with ws.transaction():
+        alerts.see(ws, known.id, seen.judged or seen.now)
+        if not severity.louder(incident.severity, known.severity):
+            return []
+        grown = msgspec.structs.replace(
+            known,
+            severity=incident.severity,
+            title=incident.title,
+            detail={**known.detail, **incident.detail},
+        )
+        operations.update_incident(ws, grown)
+        notify.tell(project, grown, "escalated")
+        key = f"incident:{grown.id}:{grown.severity}"
+        action = _noted(grown.id, key, f"now a {grown.severity}: {grown.title}")
+        operations.plan_action(ws, action)
+    return [action]
+
+
+def _follows(alarm: Alarm, seen: Seen) -> bool:
+    """Whether it is only the answers that moved, while an input is broken: one cause, one incident."""
+    features = alarm.detail.get("features", [])
+    names = {str(one.get("feature", "")) for one in features if isinstance(one, dict)}
+    if alarm.kind != "data drift" or not names or not names <= set(_OUTPUTS):
+        return False
+    return any(other.kind in severity.BROKEN for other in seen.alarms)
 
 
 def _noted(incident: str, key: str, said: str) -> Action:
@@ -156,7 +325,7 @@ def _handled(project: Project, incident: Incident, champion: Version) -> bool:
     return any(
         one.kind == incident.kind
         and one.detail.get("model") == champion.digest
-        and incident.since <= one.opened_at
+        and incident.since <= max(one.opened_at, one.detail.get("reopened_at", 0))
         for one in closed
     )
 
@@ -170,6 +339,10 @@ _RUNBOOK: dict[str, str] = {
     "broken join": "Columns no longer belong together although each looks well. Check the join upstream.",
     CONCEPT: "The same inputs now lead to other outcomes. Retraining on labelled rows since the "
     "change is proposed once there are enough of them.",
+    "traffic change": "Far more or fewer rows come than usual. Ask the client: an outage, a retry loop, "
+    "or a change of what is sent?",
+    "latency change": "Answers take longer than usual. Look at the endpoint's machine and at what is "
+    "asked; `trimtab bench` measures what it can do.",
     REQUIREMENT: "A requirement no longer holds in production. Retraining is proposed where "
     "[retrain] says so; else a person decides.",
 }

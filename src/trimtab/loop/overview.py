@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from trimtab import ids
-from trimtab.config import Config
 from trimtab.deploy import local
 from trimtab.errors import NotFoundError
 from trimtab.loop.project import Project, applied
 from trimtab.loop.reports import Node, Overview, RequirementState
+from trimtab.monitor import knowledge
 from trimtab.store import operations, runs, verdicts, versions
 from trimtab.store.records import Action, Endpoint, Incident, Rollout, Run, Verdict, Version
 
@@ -44,7 +44,7 @@ def overview(project: Project) -> Overview:
     return Overview(
         project=config.project.name,
         purpose=config.project.purpose,
-        sentence=_sentence(config, champion, endpoints, open_rollouts, is_open, actions),
+        sentence=_sentence(project, champion, endpoints, open_rollouts, is_open, actions),
         nodes=nodes,
         requirements=judged,
         versions=models,
@@ -136,25 +136,36 @@ def _monitor(project: Project, endpoints: Sequence[Endpoint], is_open: Sequence[
         kinds = ", ".join(dict.fromkeys(one.kind for one in is_open))
         paged = any(one.severity == "page" for one in is_open)
         return Node(name="monitor", state="bad" if paged else "unknown", title=kinds,
-                    detail=f"{len(is_open)} open")  # fmt: skip
+                    detail=f"{len(is_open)} open", link="/monitor")  # fmt: skip
     windows = [one for e in endpoints for one in operations.windows(project.ws, endpoint=e.name)]
     if not windows:
         return Node(name="monitor", state="idle", title="no traffic yet")
     judged = [one for one in windows if one.judged_at]
     if not judged:
         return Node(name="monitor", state="idle", title="no window has closed yet")
-    return Node(name="monitor", state="good", title="calm", detail=f"{len(judged)} windows judged")
+    detail = f"{len(judged)} windows judged"
+    if any(_unknown(project, one) for one in endpoints):
+        return Node(
+            name="monitor", state="unknown", title="cannot know", detail=detail, link="/monitor"
+        )
+    return Node(name="monitor", state="good", title="calm", detail=detail, link="/monitor")
+
+
+def _unknown(project: Project, endpoint: Endpoint) -> bool:
+    """Whether nothing tells if an endpoint's model is right."""
+    known = knowledge.of(project.ws, endpoint.name)
+    return known is not None and known.state == "cannot know" and bool(known.sentence)
 
 
 def _sentence(
-    config: Config,
+    project: Project,
     champion: Version | None,
     endpoints: Sequence[Endpoint],
     rollouts: Sequence[Rollout],
     is_open: Sequence[Incident],
     actions: Sequence[Action],
 ) -> str:
-    name = config.project.name
+    name = project.config.project.name
     if champion is None:
         return f"{name} has no model that passed its requirements yet."
     ready = [one for one in endpoints if one.state == "ready"]
@@ -167,7 +178,12 @@ def _sentence(
         )
     said += "".join(f" Open: {one.title}" for one in is_open)
     if not is_open and ready:
-        said += " Nothing is off course."
+        blind = any(_unknown(project, one) for one in ready)
+        said += (
+            " Whether it is right cannot be known: labels are missing."
+            if blind
+            else (" Nothing is off course.")
+        )
     jobs = [one for one in actions if one.kind == "retrain" and one.state in ("planned", "running")]
     if jobs:
         said += " A retrain is at work."

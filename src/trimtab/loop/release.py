@@ -1,4 +1,4 @@
-"""What a person may do to an endpoint: deploy, roll back, stop, start; and to an incident: resolve.
+"""What a person may do to an endpoint: deploy, roll back, stop, start.
 
 The first deployment starts the endpoint with the model alone. A later one opens a rollout, which
 `tick` carries through its stages by evidence, unless it is asked to switch at once.
@@ -18,7 +18,7 @@ from trimtab.loop.reports import Deployed
 from trimtab.model import registry
 from trimtab.serve.routes import RoutesFile
 from trimtab.store import ledger, operations, versions
-from trimtab.store.records import Endpoint, Incident, Version
+from trimtab.store.records import Endpoint, Version
 
 PREVIOUS = "previous"
 
@@ -116,7 +116,8 @@ def champion_of(project: Project, name: str) -> Version | None:
 
 def stop(project: Project, name: str | None = None) -> list[Endpoint]:
     """Stop one endpoint, or all."""
-    names = [name] if name else [one.name for one in operations.endpoints(project.ws)]
+    served = [one.name for one in operations.endpoints(project.ws) if one.target == local.TARGET]
+    names = [name] if name else served
     return [local.stop(project.ws, one) for one in names]
 
 
@@ -131,22 +132,6 @@ def start(project: Project) -> list[Endpoint]:
         else one
         for one in found
     ]
-
-
-def resolve_incident(project: Project, incident: str, note: str = "") -> Incident:
-    """Close an incident by hand; raises NotFoundError, ConflictError where it is closed."""
-    matching = [one for one in operations.incidents(project.ws) if one.id.startswith(incident)]
-    if len(matching) != 1 or not incident:
-        raise NotFoundError(
-            f"there is no single incident {incident!r}", hint="see `trimtab incidents ls`"
-        )
-    if matching[0].state != "open":
-        raise ConflictError(f"incident {incident} is {matching[0].state} already")
-    closed = msgspec.structs.replace(
-        matching[0], state="resolved", resolved_at=ids.now(), resolution=note or "by a person"
-    )
-    operations.update_incident(project.ws, closed)
-    return closed
 
 
 def _version(project: Project, reference: str) -> Version:

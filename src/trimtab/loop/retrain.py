@@ -37,7 +37,8 @@ def propose(project: Project, incident: Incident) -> Action | str:
     ]
     if blocked:
         return f"no new retrain: {blocked[0].title}"
-    key = f"{KIND}:{incident.id}"
+    again = f":{incident.reopened}" if incident.reopened else ""
+    key = f"{KIND}:{incident.id}{again}"
     if any(one.key == key for one in operations.actions(ws, kind=KIND)):
         return ""
     too_many = _too_many(project)

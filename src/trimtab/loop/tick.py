@@ -18,11 +18,11 @@ import msgspec
 
 from trimtab import ids
 from trimtab.deploy import local
-from trimtab.loop import compact, firings, incidents, pause, release, retrain, rollout
+from trimtab.loop import compact, firings, incidents, notify, pause, release, retrain, rollout
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Pass
-from trimtab.monitor import observe
+from trimtab.monitor import observe, spool
 from trimtab.store import leases, operations, versions
 from trimtab.store.records import Action, Endpoint, Rollout, Version
 from trimtab.store.workspace import Workspace
@@ -79,6 +79,7 @@ def _pass(project: Project, now: int | None) -> Pass:
         notes.waiting.append(f"paused since {ids.iso(rests.since)}{why}; `trimtab resume` ends it")
     for endpoint in local.every(project.ws):
         _endpoint(project, endpoint, notes, now, rests=rests is not None)
+    notes.observed += notify.deliver(project)
     settled = not notes.acted and not jobs
     return Pass(observed=notes.observed, acted=notes.acted, waiting=notes.waiting, settled=settled)
 
@@ -96,9 +97,14 @@ def _endpoint(
     champion = release.champion_of(project, name)
     if champion is None:
         return
+    embedded = endpoint.target == spool.TARGET
+    if embedded:
+        notes.observed += spool.take(ws, name)
     seen = observe.observe(ws, project.config, name, champion, now=now)
     notes.observed += seen.sentences
     notes.acted += incidents.compare(project, name, champion, seen)
+    if embedded:  # what another server answers with is not ours to retrain or to roll out
+        return
     compact.begin(project, name)
     if rests:
         return

@@ -7,7 +7,7 @@ and evidence is taken once for each packaged model and configuration.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from trimtab.errors import DataError
 from trimtab.evaluate import latency, measure
 from trimtab.evaluate.requirements import check_requirements
 from trimtab.evaluate.scored import Scored
-from trimtab.loop import capacity, training
+from trimtab.loop import capacity, importance, teaching, training, watching
 from trimtab.loop import gate as gating
 from trimtab.loop.project import Project, apply
 from trimtab.loop.reports import Parity, Trained
@@ -114,7 +114,9 @@ def train(
 def packaged(project: Project, result: FlowResult, say: Say) -> tuple[str, bool]:
     """The digest of the candidate's package, and whether it was made just now."""
     ws = project.ws
-    key = hashing.object_digest("key", ["package", _PACKAGE_FORMAT, result.outputs["result"]])
+    watch = project.config.monitor
+    wanted = [_PACKAGE_FORMAT, watch.window, watch.season, watch.entity]
+    key = hashing.object_digest("key", ["package", *wanted, result.outputs["result"]])
     known = cache.get(ws, key)
     if known is not None:
         _equip(project, known.outputs[0], None)
@@ -167,13 +169,16 @@ def write_package(project: Project, candidate: Candidate, out: Path) -> Packaged
     found = package(
         candidate,
         out=out,
-        profile=lambda model: _profile(candidate, model),
+        profile=lambda model: watching.reference(
+            project.config, candidate, model, lambda rows: _outputs(candidate, model, rows)
+        ),
         context=_context(project, candidate),
         allow_python=allowed,
     )
-    if len(_known(candidate)):
+    if len(rows := _known(candidate)):
         model = load(out, verify=False, allow_python=allowed)
-        (out / bases.FILE).write_bytes(_basis(candidate, model, out))
+        (out / bases.FILE).write_bytes(_basis(candidate, model, out, project.config.serve.pii))
+        importance.write(out, model, _columns(model, candidate, rows), rows[candidate.target])
     return found
 
 
@@ -281,36 +286,24 @@ def _benched(
     return found
 
 
-def _profile(candidate: Candidate, model: LoadedModel) -> bytes:
-    """The reference: withheld inputs, which no fit has seen, and the model's answers to them."""
-    rows = candidate.withheld
-    columns = _columns(model, candidate, rows)
-    answer = model.predict(columns)
-    table = _profiled(rows, model) | traffic.outputs(answer.score, answer.decision, model.signature)
-    return references.encode(references.fit_reference(table, kinds=_kinds(model)))
+def _outputs(candidate: Candidate, model: LoadedModel, rows: pl.DataFrame) -> dict[str, Any]:
+    """Rows as a window counts them: inputs, and the model's answers to them."""
+    answer = model.predict(_columns(model, candidate, rows))
+    return _profiled(rows, model) | traffic.watched(answer.score, answer.decision, model.signature)
 
 
-def _basis(candidate: Candidate, model: LoadedModel, place: Path) -> bytes:
+def _basis(
+    candidate: Candidate, model: LoadedModel, place: Path, private: Collection[str]
+) -> bytes:
     rows = _known(candidate)
     answer = model.predict(_columns(model, candidate, rows))
     table = _profiled(rows, model) | traffic.outputs(answer.score, answer.decision, model.signature)
     reference = references.decode((place / PROFILE).read_bytes())
     found = bases.fit(
         model.signature, reference, table, answer.score, answer.decision,
-        rows[candidate.target].to_list(),
+        rows[candidate.target].to_list(), private=private, teach=teaching.trees,
     )  # fmt: skip
     return bases.encode(found)
-
-
-def _kinds(model: LoadedModel) -> dict[str, Any]:
-    kinds: dict[str, Any] = {
-        column.name: "category" if column.kind == "text" else "number"
-        for column in model.signature.inputs
-    }
-    kinds[traffic.SCORE] = "number"
-    if model.signature.task != "regression":
-        kinds[traffic.DECISION] = "category"
-    return kinds
 
 
 def _profiled(rows: pl.DataFrame, model: LoadedModel) -> dict[str, Any]:

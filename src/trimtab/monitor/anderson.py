@@ -6,23 +6,24 @@ Near the best power against shifts, sensitive to scale and tails, and deaf to on
 from __future__ import annotations
 
 import math
-from typing import Final
 
 from trimtab.monitor.overdispersion import squared_normal_sf
-from trimtab.profile.distance import anderson_darling
+from trimtab.profile.distance import CONTINUOUS, anderson_darling
 
 __all__ = ["anderson_darling", "p_value"]
 
-_ROOT_THREE: Final = math.sqrt(3)
 
-
-def p_value(a2: float, phi: float = 1.0, chunks: int = 0) -> float:
+def p_value(
+    a2: float, phi: float = 1.0, chunks: int = 0, law: tuple[float, float] = CONTINUOUS
+) -> float:
     """P(A2 this large | equal distributions) = sqrt(3) * erfc(sqrt(A2)), at most 1.
 
     The leading term of Zolotarev's tail expansion (1961) for sum_j chi2_1/(j(j+1)): the product of
     (1 - 2/(j(j+1)))^(-1/2) over j >= 2 telescopes to sqrt(3). With `phi` from `chunks` chunks the
-    squared normal 2*A2/phi becomes F(1, chunks).
+    squared normal 2*A2/phi becomes F(1, chunks). `law` (scale, factor) takes the place of 1/2 and
+    sqrt(3) where many rows share a value (`anderson_law`).
     """
     if math.isnan(a2):
         return 1.0
-    return min(1.0, _ROOT_THREE * squared_normal_sf(2 * a2, phi, chunks))
+    scale, factor = law
+    return min(1.0, factor * squared_normal_sf(a2 / scale, phi, chunks))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -12,14 +13,28 @@ from trimtab.monitor.effect import Effect
 from trimtab.monitor.findings import Kind, Test
 from trimtab.monitor.overdispersion import factor
 from trimtab.profile.cells import Cells
+from trimtab.profile.distance import CONTINUOUS
+
+
+class Spread(NamedTuple):
+    """Variance factors of a statistic: between chunks, and between groups of whole entities."""
+
+    chunks: float = 1.0
+    clusters: float = 1.0
+
+
+ALONE: Final = Spread()
+"""Of independent rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
     """`windows` (sums x codes) are sums over the newest 1, 2, ... blocks, `rows` their rows.
 
-    `scales` are the sums to judge, `alpha` the feature's level at each. `shape`, `single` and
-    `rates` are variance factors measured at `chunks` chunks of `chunk_rows` rows.
+    `reference` has `total` rows; `bases` and `totals` are those that each sum is compared with: the
+    same, or the reference in the sum's seasons. `scales` are the sums to judge, `alpha` the
+    feature's level at each. `shape`, `single` and `rates` are variance factors with `chunks`
+    degrees of freedom, measured at chunks of `chunk_rows` rows; `law` is that of Anderson-Darling.
     """
 
     cells: Cells
@@ -27,18 +42,27 @@ class Case:
     reference: NDArray[Any]
     rows: NDArray[Any]
     total: int
+    bases: NDArray[Any]
+    totals: NDArray[Any]
     scales: tuple[int, ...]
     alpha: float
     margins: Margins
     chunks: int = 0
     chunk_rows: float = 0.0
-    shape: float = 1.0
-    single: float = 1.0
-    rates: dict[str, float] | None = None
+    shape: Spread = ALONE
+    single: Spread = ALONE
+    rates: dict[str, Spread] | None = None
+    law: tuple[float, float] = CONTINUOUS
 
-    def at(self, phi: float, entry: int) -> float:
+    def at(self, spread: Spread, entry: int) -> float:
         """A variance factor at the mean size of the windows in sum `entry`."""
-        return factor(phi, self.chunk_rows, float(self.rows[entry]) / (entry + 1))
+        mean = float(self.rows[entry]) / (entry + 1)
+        return factor(spread.chunks, self.chunk_rows, mean, spread.clusters)
+
+    def base(self, entry: int, codes: Sequence[int]) -> int:
+        """The reference's rows in some codes; a mixture of seasons is rounded, but never to 0."""
+        found = float(self.bases[entry][list(codes)].sum())
+        return 1 if 0 < found < 1 else round(found)
 
 
 @dataclass(frozen=True)

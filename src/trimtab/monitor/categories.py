@@ -10,12 +10,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.monitor.overdispersion import corrected
-from trimtab.monitor.tails import chi2_sf
+from trimtab.monitor.tails import chi2_sf, f_sf
 from trimtab.profile.cells import CategoryCells
 from trimtab.profile.distance import pearson, pool
 
-LEAST_EXPECTED: Final = 10.0
+LEAST_EXPECTED: Final = 20.0
 
 
 class ChiSquare(NamedTuple):
@@ -71,7 +70,11 @@ def grouped(window: NDArray[Any], reference: NDArray[Any]) -> tuple[NDArray[Any]
 def chi_square(
     window: NDArray[Any], reference: NDArray[Any], phi: float = 1.0, chunks: int = 0
 ) -> ChiSquare:
-    """The test of equal level shares; p = 1 where a single cell is left."""
+    """The test of equal level shares; p = 1 where a single cell is left.
+
+    With `phi` from `chunks` chunks the statistic over freedom and phi is F(freedom, chunks) (Rao and
+    Scott 1981).
+    """
     if window.sum() == 0 or reference.sum() == 0:
         return ChiSquare(0.0, 0, 1.0)
     a, b = grouped(window, reference)
@@ -79,4 +82,6 @@ def chi_square(
     if freedom < 1:
         return ChiSquare(0.0, 0, 1.0)
     statistic = float(pearson(a, b)[0])
-    return ChiSquare(statistic, freedom, corrected(chi2_sf(statistic, freedom), phi, chunks))
+    if chunks == 0:
+        return ChiSquare(statistic, freedom, chi2_sf(statistic, freedom))
+    return ChiSquare(statistic, freedom, f_sf(statistic / (freedom * phi), freedom, chunks))

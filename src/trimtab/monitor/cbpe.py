@@ -1,31 +1,40 @@
 """Quality without labels: what the model's own calibrated probabilities expect of these rows.
 
-Confidence-based performance estimation (NannyML; Kivimaki et al., arXiv 2505.05295, for the
-intervals). It follows a change of the inputs; it is blind to a change of what the inputs mean, and
-every estimate says so.
+Confidence-based performance estimation: the closed forms of NannyML, with intervals from the slopes
+of each metric (Kivimaki et al., arXiv 2505.05295, take the same two sources of error: labels and
+calibration). It follows a change of the inputs; it is blind to a change of what the inputs mean,
+and every estimate says so.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.errors import DataError
-from trimtab.monitor.calibration import Calibration, cell_of, chance, variances
+from trimtab.monitor import curve as curves
+from trimtab.monitor import expected
+from trimtab.monitor.calibration import Calibration, cell_of, variances
+from trimtab.monitor.curve import Curve
+from trimtab.monitor.expected import BINARY, MULTICLASS, Classes, Rows, Soft
 from trimtab.monitor.tails import normal_isf
 
 Floats = NDArray[np.float64]
-Metric = Literal["accuracy", "roc_auc"]
 
 BLIND_SPOT: Final = "assumes that inputs mean what they meant in training: blind to concept drift"
-_DRAWS: Final = 400
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """An expected metric on `n` rows with its interval at `level`; valid for a single look."""
+    """An expected metric on `n` rows with its interval at `level`; valid for a single look.
+
+    The interval covers what labels of these very rows will show. `spread` is the part of its
+    standard error that the labels' own chance makes, which more rows shrink. `untrusted` says why
+    the estimate is not to be relied on, where that is so.
+    """
 
     metric: str
     value: float
@@ -35,79 +44,131 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     level: float
     method: str = "cbpe"
     note: str = BLIND_SPOT
+    untrusted: str = ""
+    spread: float = 0.0
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What withheld rows teach of one class: its curve, and how sure each score cell's chance is."""
+
+    curve: Curve
+    calibration: Calibration
+    variance: tuple[float, ...] = ()
+
+    @property
+    def variances(self) -> Floats:
+        """The variance of each cell's chance; weights widen it."""
+        return np.array(self.variance) if self.variance else variances(self.calibration)
+
+
+def plain(calibration: Calibration) -> Known:
+    """The same knowledge from a calibration alone."""
+    points = Curve(scores=calibration.scores, chances=calibration.chances)
+    return Known(curve=points, calibration=calibration)
+
+
+def binary(
+    known: Known,
+    scores: NDArray[Any],
+    decided: NDArray[Any],
+    metrics: Iterable[str] = tuple(BINARY),
+    *,
+    level: float = 0.95,
+    method: str = "cbpe",
+) -> list[Estimate]:
+    """Expected metrics of a binary model on rows with these scores; `decided` is True for positive.
+
+    A metric that has no value on these rows (a class that is not expected at all) is left out.
+    Raises DataError on no rows or on scores that are not finite.
+    """
+    score = _finite(scores)
+    chance = curves.chance(known.curve, score)
+    rows = Rows(score, np.asarray(decided, dtype=np.bool_), chance, np.ones(len(score)))
+    cells, cell_variance = cell_of(known.calibration, score), known.variances
+    found = []
+    for name in metrics:
+        soft = BINARY[name](rows)
+        label = float(soft.slope**2 @ (chance * (1 - chance)))
+        pull = np.bincount(cells, soft.slope, len(cell_variance))
+        found.append(
+            _estimate(name, soft, label, float(pull**2 @ cell_variance), len(score), level, method)
+        )
+    return [one for one in found if np.isfinite(one.value)]
+
+
+def multiclass(
+    known: Sequence[Known],
+    scores: NDArray[Any],
+    decided: NDArray[Any],
+    metrics: Iterable[str] = tuple(MULTICLASS),
+    *,
+    level: float = 0.95,
+    method: str = "cbpe",
+) -> list[Estimate]:
+    """Expected metrics of a model with classes 0..k-1: scores (n, k), decided class (n,).
+
+    Classes are calibrated one against the rest and made to sum to 1; metrics of class against rest
+    are averaged, as in NannyML.
+    """
+    score = _finite(scores)
+    chance = curves.of_classes(tuple(one.curve for one in known), score)
+    rows = Classes(score, np.asarray(decided, dtype=np.int64), chance, np.ones(len(score)))
+    found = []
+    for name in metrics:
+        soft = MULTICLASS[name](rows)
+        mean = (chance * soft.slope).sum(axis=1)
+        label = float(((chance * soft.slope**2).sum(axis=1) - mean**2).sum())
+        fit = 0.0
+        for c, one in enumerate(known):
+            cells = cell_of(one.calibration, score[:, c])
+            pull = np.bincount(cells, soft.slope[:, c], len(one.variances))
+            fit += float(pull**2 @ one.variances)
+        found.append(_estimate(name, soft, label, fit, len(score), level, method))
+    return [one for one in found if np.isfinite(one.value)]
 
 
 def accuracy(
     calibration: Calibration, scores: NDArray[Any], *, threshold: float = 0.5, level: float = 0.95
 ) -> Estimate:
-    """The expected share of right decisions "score >= threshold".
-
-    The interval covers the accuracy that late labels will show: it adds the variance of the labels
-    (Poisson-binomial) and that of the calibration on this mix of scores.
-    """
-    p, decided = _probabilities(calibration, scores), scores >= threshold
-    right = np.where(decided, p, 1 - p)
-    n = len(right)
-    # within a cell calibration errors move right answers up where decided and down elsewhere
-    cells = cell_of(calibration, scores)
-    pull = np.bincount(cells, weights=np.where(decided, 1.0, -1.0), minlength=len(calibration.rows))
-    variance = float((right * (1 - right)).sum()) / n**2
-    variance += float((pull / n) ** 2 @ variances(calibration))
-    half = normal_isf((1 - level) / 2) * variance**0.5
-    value = float(right.mean())
-    return Estimate(
-        metric="accuracy",
-        value=value,
-        lo=max(0.0, value - half),
-        hi=min(1.0, value + half),
-        n=n,
-        level=level,
-    )
+    """The expected share of right decisions "score >= threshold"."""
+    known = plain(calibration)
+    (found,) = binary(known, scores, np.asarray(scores) >= threshold, ["accuracy"], level=level)
+    return found
 
 
-def roc_auc(
-    calibration: Calibration, scores: NDArray[Any], *, level: float = 0.95, seed: int = 0
-) -> Estimate:
-    """The expected area under the ROC curve.
-
-    The value weighs every pair of scores by the probability that they rank a hit above a miss; the
-    interval comes from 400 draws of calibration and labels. NaN where one class is not expected.
-    """
-    p = _probabilities(calibration, scores)
-    order = np.argsort(scores, kind="stable")
-    ranked, p = np.asarray(scores, dtype=np.float64)[order], p[order]
-    value = weighted_auc(ranked, p)
-    noise = np.random.default_rng(seed)
-    cells = cell_of(calibration, ranked)
-    spread = np.sqrt(variances(calibration))
-    drawn = []
-    for _ in range(_DRAWS):
-        shift = noise.normal(size=len(spread)) * spread
-        labels = noise.random(len(p)) < np.clip(p + shift[cells], 0, 1)
-        drawn.append(weighted_auc(ranked, labels.astype(np.float64)))
-    known = np.array(drawn)[np.isfinite(drawn)]
-    lo, hi = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]) if known.size else (0.0, 1.0)
-    return Estimate(
-        metric="roc_auc", value=value, lo=float(lo), hi=float(hi), n=len(p), level=level
-    )
+def roc_auc(calibration: Calibration, scores: NDArray[Any], *, level: float = 0.95) -> Estimate:
+    """The expected area under the ROC curve: every pair weighed by the chance to be ranked right."""
+    known = plain(calibration)
+    (found,) = binary(known, scores, np.zeros(len(scores), np.bool_), ["roc_auc"], level=level)
+    return found
 
 
 def weighted_auc(scores: Floats, hit: Floats) -> float:
-    """The area under the ROC curve of ascending `scores` whose rows are hits with weight `hit`.
-
-    Mann-Whitney's form, ties counting half; with 0/1 weights it is the usual area.
-    """
-    start = np.concatenate([[True], scores[1:] != scores[:-1]])
-    tie = np.cumsum(start) - 1
-    hits, misses = np.bincount(tie, weights=hit), np.bincount(tie, weights=1 - hit)
-    below = np.cumsum(misses) - misses / 2
-    pairs = float(hits.sum() * misses.sum())
-    return float(hits @ below) / pairs if pairs > 0 else float("nan")
+    """The area under the ROC curve of `scores` whose rows are hits with probability `hit`."""
+    rows = Rows(scores, np.zeros(len(scores), np.bool_), hit, np.ones(len(scores)))
+    return expected.roc_auc(rows).value
 
 
-def _probabilities(calibration: Calibration, scores: NDArray[Any]) -> Floats:
+def _estimate(
+    name: str, soft: Soft, label: float, fit: float, n: int, level: float, method: str
+) -> Estimate:
+    half = normal_isf((1 - level) / 2) * (max(label, 0.0) + fit) ** 0.5
+    return Estimate(
+        metric=name,
+        value=soft.value,
+        lo=max(0.0, soft.value - half),
+        hi=min(1.0, soft.value + half),
+        n=n,
+        level=level,
+        method=method,
+        spread=max(label, 0.0) ** 0.5,
+    )
+
+
+def _finite(scores: NDArray[Any]) -> Floats:
     if len(scores) == 0:
         raise DataError("there is no score to estimate from", hint="wait for predictions")
-    if not np.isfinite(scores).all():
+    score = np.asarray(scores, dtype=np.float64)
+    if not np.isfinite(score).all():
         raise DataError("a score is not a finite number", hint="leave failed predictions out")
-    return chance(calibration, scores)
+    return score

@@ -21,7 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.errors import DataError, UsageError
+from trimtab.monitor import adwin
+from trimtab.monitor.adwin import Adwin
 from trimtab.monitor.calibration import Calibration, cell_of, chance, checked, variances
+from trimtab.monitor.tails import normal_isf
 
 Floats = NDArray[np.float64]
 Stream = Literal["errors", "more", "fewer"]
@@ -29,6 +32,7 @@ Stream = Literal["errors", "more", "fewer"]
 TILTS: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
 _BORROWED: Final = 200.0
 _BLOCK: Final = 8_192
+_REMEMBERED: Final = 64
 
 
 class Track(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,12 +70,32 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     expected: float
 
 
+class Stretch(NamedTuple):
+    """A batch that was fed: the time of its first row (or that row), its rows, and per stream how
+    many outcomes it had, were expected, and their variance.
+    """
+
+    start: int
+    rows: int
+    seen: tuple[float, ...]
+    expected: tuple[float, ...]
+    variance: tuple[float, ...]
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """An alarm whose cause was gone from the batch that began at `until` on."""
+
+    alarm: Alarm
+    until: int
+
+
 class ConceptState(msgspec.Struct, frozen=True, kw_only=True):
     """The detector between two batches of labels; encode it with msgspec.
 
     `run_length` is the mean number of rows between false alarms that is kept. `margin` is the
     excess of errors (a share of rows) that is tolerated, `caution` the standard errors of the
-    withheld sample that are granted to the model.
+    withheld sample that are granted to the model. `course` holds the last 64 batches, `ended` the
+    alarms that were over, `second` another view of the first stream's outcomes.
     """
 
     run_length: float
@@ -83,6 +107,9 @@ class ConceptState(msgspec.Struct, frozen=True, kw_only=True):
     seen: tuple[float, ...] = ()
     expected: tuple[float, ...] = ()
     alarm: Alarm | None = None
+    course: tuple[Stretch, ...] = ()
+    ended: tuple[Ended, ...] = ()
+    second: Adwin = Adwin()
 
 
 class _Outcomes(NamedTuple):
@@ -159,10 +186,58 @@ def update(
     streams = {
         stream: _outcomes(state, calibration, score, event, stream) for stream in _streams(state)
     }
+    first_row = state.rows if times is None else int(times[0])
+    known = list(streams.values())
+    batch = Stretch(
+        start=first_row,
+        rows=len(score),
+        seen=tuple(float(one.outcome.sum()) for one in known),
+        expected=tuple(float(one.chance.sum()) for one in known),
+        variance=tuple(float((one.chance * (1 - one.chance)).sum()) for one in known),
+    )
     for first in range(0, len(score), _BLOCK):
         block = slice(first, first + _BLOCK)
         state = _advance(state, streams, block, None if times is None else times[block])
-    return state
+    return msgspec.structs.replace(
+        state,
+        course=(*state.course, batch)[-_REMEMBERED:],
+        second=adwin.update(state.second, known[0].outcome.tolist()),
+    )
+
+
+def over(state: ConceptState) -> ConceptState:
+    """The state with its alarm ended, where the last two batches show that its cause is gone.
+
+    Their excess of outcomes lies, at 99 %, under half of what gave the alarm. The detector then
+    begins afresh, and what comes next is an alarm of its own.
+    """
+    alarm, last = state.alarm, state.course[-2:]
+    if alarm is None or len(last) < 2:
+        return state
+    if last[0].start <= (alarm.at if alarm.at_time is None else alarm.at_time):
+        return state
+    place = _streams(state).index(alarm.stream)
+    rows = sum(one.rows for one in last)
+    excess = sum(one.seen[place] - one.expected[place] for one in last) / rows
+    spread = sum(one.variance[place] for one in last) ** 0.5 / rows
+    had = (alarm.seen - alarm.expected) / max(alarm.rows, 1)
+    if excess + normal_isf(0.01) * spread >= had / 2:
+        return state
+    fresh = start(
+        state.run_length,
+        streams=_streams(state),
+        margin=state.margin,
+        caution=state.caution,
+        threshold=state.threshold,
+    )
+    return msgspec.structs.replace(
+        fresh,
+        rows=state.rows,
+        tracks=tuple(msgspec.structs.replace(one, row=state.rows) for one in fresh.tracks),
+        course=state.course,
+        ended=(*state.ended, Ended(alarm=alarm, until=last[0].start))[-_REMEMBERED:],
+        second=state.second,
+    )
 
 
 def progress(state: ConceptState) -> float:

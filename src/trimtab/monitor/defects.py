@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.monitor import budget, rates
-from trimtab.monitor.case import Case, Signal, stronger, sure
+from trimtab.monitor.case import ALONE, Case, Signal, stronger, sure
 from trimtab.monitor.categories import comparable
 from trimtab.monitor.findings import Kind, Test
 from trimtab.monitor.overdispersion import corrected
@@ -36,15 +36,28 @@ def broken(case: Case) -> list[Signal]:
     groups = _groups(case)
     level = case.alpha * budget.RATES / len(groups)
     found = []
-    for name, (codes, hits, total) in groups.items():
+    for name, codes in groups.items():
         best: Signal | None = None
         for entry in case.scales:
-            signal = _defect(case, name, codes, hits, total, entry, level)
+            signal = _defect(case, name, codes, entry, level)
             if signal is not None:
                 best = stronger(best, signal)
         if best is not None:
             found.append(best)
     return found
+
+
+def surest_defect(case: Case) -> float:
+    """The smallest p of the newest window's defects, corrected for their number."""
+    groups = _groups(case)
+    n = int(case.rows[0])
+    best = 1.0
+    for name, codes in groups.items():
+        k = int(case.windows[0][list(codes)].sum())
+        hits, total = _expected(case, name, codes, 0)
+        if total and rates.far_from(k, n, hits, total):
+            best = min(best, _p(case, name, k, n, hits, total, 0))
+    return min(1.0, best * len(groups))
 
 
 def spike(case: Case) -> Signal | None:
@@ -55,22 +68,22 @@ def spike(case: Case) -> Signal | None:
     """
     cells = case.cells
     valued = slice(0, cells.ordered.stop + isinstance(cells, CategoryCells))
-    total = int(case.reference[valued].sum())
     best: Signal | None = None
     for entry in case.scales:
         codes = _single_cells(case, entry)
         window, n = case.windows[entry][codes], int(case.windows[entry][valued].sum())
-        reference = case.reference[codes]
+        reference, total = case.bases[entry][codes], round(case.bases[entry][valued].sum())
         if n < LEAST_ROWS or total == 0 or len(codes) == 0:
             continue
         pooled = (window + reference) / (n + total)
         noise = np.sqrt(np.maximum(pooled * (1 - pooled) * (1 / n + 1 / total), 1e-300))
         most = int((np.abs(window / n - reference / total) / noise).argmax())
-        code, k, base = int(codes[most]), int(window[most]), int(reference[most])
+        code, k = int(codes[most]), int(window[most])
+        base = case.base(entry, (code,))
         if not rates.far_from(k, n, base, total):
             continue
-        p = len(window) * rates.two_sided(k, n, base, total)
-        p = corrected(min(p, 1.0), case.at(case.single, entry), case.chunks)
+        p = corrected(rates.two_sided(k, n, base, total), case.at(case.single, entry), case.chunks)
+        p = min(1.0, len(window) * p)
         effect = rates.difference(k, n, base, total)
         if p >= case.alpha * budget.SPIKE or sure(effect) <= case.margins.share:
             continue
@@ -101,21 +114,25 @@ def _spike_kind(case: Case, code: int) -> Kind:
     return "broken input" if thin and not known else "data drift"
 
 
-def _groups(case: Case) -> dict[str, tuple[tuple[int, ...], int, int]]:
-    """Per defect its codes, and hits and rows of the reference to compare with."""
-    cells, total = case.cells, case.total
-    groups = {
-        name: (codes, int(case.reference[list(codes)].sum()), total)
-        for name, codes in cells.groups().items()
-    }
-    if isinstance(cells, CategoryCells):
-        groups["unseen"] = (groups["unseen"][0], *_unseen_levels(cells, total))
-        return groups
-    first = NumberCells.FIRST
-    gaps = np.flatnonzero(case.reference[first : first + cells.inner] == 0) + first
-    # each gap may have been missed by a hair: one row each is granted to the reference
-    groups["unseen"] = (tuple(gaps.tolist()), len(gaps), total)
+def _groups(case: Case) -> dict[str, tuple[int, ...]]:
+    """The codes of each defect; unseen are the cells that the whole reference left empty."""
+    cells = case.cells
+    groups = cells.groups()
+    if isinstance(cells, NumberCells):
+        first = NumberCells.FIRST
+        gaps = np.flatnonzero(case.reference[first : first + cells.inner] == 0) + first
+        groups["unseen"] = tuple(gaps.tolist())
     return groups
+
+
+def _expected(case: Case, name: str, codes: tuple[int, ...], entry: int) -> tuple[int, int]:
+    """Hits and rows of the reference to compare a defect with."""
+    if name != "unseen":
+        return case.base(entry, codes), round(case.totals[entry])
+    if isinstance(case.cells, CategoryCells):
+        return _unseen_levels(case.cells, case.total)
+    # each gap may have been missed by a hair: one row each is granted to the reference
+    return len(codes), case.total
 
 
 def _unseen_levels(cells: CategoryCells, total: int) -> tuple[int, int]:
@@ -135,25 +152,28 @@ def _defect(
     case: Case,
     name: str,
     codes: tuple[int, ...],
-    hits: int,
-    total: int,
     entry: int,
     level: float,
 ) -> Signal | None:
     n = int(case.rows[entry])
+    hits, total = _expected(case, name, codes, entry)
     k = int(case.windows[entry][list(codes)].sum())
     fell = name == "missing" and k * total < hits * n
     if total == 0 or not rates.far_from(k, n, hits, total) or (k * total < hits * n and not fell):
         return None
-    p = rates.two_sided(k, n, hits, total)
-    p = corrected(p, case.at((case.rates or {}).get(name, 1.0), entry), case.chunks)
+    p = _p(case, name, k, n, hits, total, entry)
     effect = rates.difference(k, n, hits, total)
     if p >= level or sure(effect) <= case.margins.rate:
         return None
     kind = "data drift" if fell else _KINDS.get(name, "broken input")
     test: Test = name  # type: ignore[assignment]
-    note = f"{_percent(k / n)} {_words(case, name)}, was {_percent(_before(case, codes))}"
+    note = f"{_percent(k / n)} {_words(case, name)}, was {_percent(_before(case, codes, entry))}"
     return Signal(case.cells.name, test, kind, p, effect, "share", note, entry, codes)
+
+
+def _p(case: Case, name: str, k: int, n: int, hits: int, total: int, entry: int) -> float:
+    spread = (case.rates or {}).get(name, ALONE)
+    return corrected(rates.two_sided(k, n, hits, total), case.at(spread, entry), case.chunks)
 
 
 def _words(case: Case, name: str) -> str:
@@ -165,8 +185,8 @@ def _words(case: Case, name: str) -> str:
     return _WORDS[name]
 
 
-def _before(case: Case, codes: tuple[int, ...]) -> float:
-    return float(case.reference[list(codes)].sum()) / max(case.total, 1)
+def _before(case: Case, codes: tuple[int, ...], entry: int) -> float:
+    return float(case.bases[entry][list(codes)].sum()) / max(float(case.totals[entry]), 1.0)
 
 
 def _percent(share: float) -> str:

@@ -24,7 +24,7 @@ def p_value(z: float, pairs: int, phi: float = 1.0, chunks: int = 0) -> float:
 
 
 def difference(
-    window: float, rows: int, reference: float, total: int, variance: float, level: float = 0.95
+    window: float, rows: int, reference: float, total: float, variance: float, level: float = 0.95
 ) -> Effect:
     """The window's correlation less the reference's, Zou's interval from both Fisher intervals
     (2007).

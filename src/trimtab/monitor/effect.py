@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab.monitor import stack
 from trimtab.monitor.tails import normal_isf
 from trimtab.profile.cells import NumberCells
 
@@ -77,34 +78,15 @@ def grid(cells: NumberCells, reference: Counts) -> Grid | None:
 
 
 def wasserstein(line: Grid, window: Counts, reference: Counts, level: float = 0.95) -> Effect:
-    """The distance W1 between two clipped distributions, in reference sd.
-
-    W1 is the integral of |F-G|, F and G taken linear within a cell. By Kantorovich duality every
-    1-Lipschitz f gives W1 >= |E f(X) - E f(Y)|: the lower bound is the best of three, the shift of
-    the mean, of the spread around the median, and W1 itself less its bias under equality, each at
-    (1 - level)/3.
-    """
-    n, total = float(window.sum()), float(reference.sum())
-    if n == 0 or total == 0:
+    """The distance W1 between two clipped distributions, in reference sd (`stack.wasserstein`)."""
+    if not window.sum() or not reference.sum():
         return Effect(0.0, 0.0, math.inf)
-    f, g = window / n, reference / total
-    cumulative = np.cumsum(np.stack([f, g]), axis=1)[:, 2:-3]
-    gap = cumulative[0] - cumulative[1]
     width = np.diff(line.bounds) / line.sd
-    between = (np.abs(gap[:-1]) + np.abs(gap[1:])) / 2
-    value = float(width @ between)
-    pooled = (n * cumulative[0] + total * cumulative[1]) / (n + total)
-    noise = np.sqrt(np.maximum(pooled * (1 - pooled), 0) * (1 / n + 1 / total))
-    bias = _FOLDED * float(width @ (noise[:-1] + noise[1:])) / 2
-    z = normal_isf((1 - level) / 6)
     place = (line.middle - line.centre) / line.sd
-    potential = _potential(width, gap)
-    spread = _spread(potential, f, n, g, total)
-    lower = value - bias - z * spread
-    for witness in (place, np.abs(place)):
-        step = abs(float(f @ witness - g @ witness))
-        lower = max(lower, step - z * _spread(witness, f, n, g, total))
-    return Effect(value, max(0.0, lower), value + normal_isf((1 - level) / 2) * spread)
+    found = stack.wasserstein(
+        width[None], place[None], window[None], np.asarray(reference)[None], level
+    )
+    return Effect(*(float(one[0]) for one in found))
 
 
 def total_variation(window: Counts, reference: Counts, level: float = 0.95) -> Effect:
@@ -138,34 +120,11 @@ def total_variation(window: Counts, reference: Counts, level: float = 0.95) -> E
 
 
 def jensen_shannon(window: Counts, reference: Counts, level: float = 0.95) -> Effect:
-    """The Jensen-Shannon divergence in bits (0 to 1), less its expectation under equality.
-
-    Under equality the plug-in has mean (cells - 1)(1/n + 1/N)/8 nats; the interval is the delta
-    method's around the corrected value.
-    """
-    n, total = float(window.sum()), float(reference.sum())
-    if n == 0 or total == 0:
+    """The Jensen-Shannon divergence in bits (`stack.jensen_shannon`)."""
+    if not window.sum() or not reference.sum():
         return Effect(0.0, 0.0, 1.0)
-    f, g = window / n, reference / total
-    half = (f + g) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        left = np.where(f > 0, np.log2(f / half), 0.0)
-        right = np.where(g > 0, np.log2(g / half), 0.0)
-    value = float(f @ left + g @ right) / 2
-    cells = int(((window + reference) > 0).sum())
-    bias = max(cells - 1, 0) * (1 / n + 1 / total) / 8 / math.log(2)
-    variance = _variance(left, f) / n / 4 + _variance(right, g) / total / 4
-    z = normal_isf((1 - level) / 2) * math.sqrt(variance)
-    middle = max(0.0, value - bias)
-    return Effect(middle, max(0.0, middle - z), min(1.0, middle + z))
-
-
-def _potential(width: Floats, gap: Floats) -> Floats:
-    """The Kantorovich potential at every ordered code: slope -sign(F-G) within each cell."""
-    slope = -np.sign(gap[:-1] + gap[1:]) * width
-    ends = np.concatenate([[0.0], np.cumsum(slope)])
-    inside = (ends[:-1] + ends[1:]) / 2
-    return np.concatenate([np.full(3, ends[0]), inside, np.full(3, ends[-1])])
+    found = stack.jensen_shannon(np.asarray(window)[None], np.asarray(reference)[None], level)
+    return Effect(*(float(one[0]) for one in found))
 
 
 def _spread(value: Floats, f: Floats, n: float, g: Floats, total: float) -> float:

@@ -9,7 +9,26 @@ from typing import Literal
 
 import msgspec
 
-Kind = Literal["data drift", "broken input", "skew", "broken join", "concept drift"]
+Kind = Literal[
+    "data drift",
+    "broken input",
+    "skew",
+    "broken join",
+    "concept drift",
+    "traffic change",
+    "latency change",
+]
+Form = Literal[
+    "",
+    "sudden",
+    "gradual",
+    "recurring",
+    "null burst",
+    "type",
+    "range",
+    "stuck value",
+    "stale source",
+]
 Severity = Literal["notice", "alarm"]
 Test = Literal[
     "anderson_darling",
@@ -23,6 +42,9 @@ Test = Literal[
     "unseen",
     "correlation",
     "errors",
+    "volume",
+    "latency",
+    "stale",
 ]
 
 
@@ -48,8 +70,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of trouble, its features worst first.
 
     `since` is the index, in the windows judged, of the first one that is affected (for concept
-    drift the row or time at which errors rose, as fed to the detector). `detail` holds numbers for
-    machines, `text` one sentence for people.
+    drift the row or time at which errors rose, as fed to the detector). `form` says how it came, or
+    how the input broke; "" where that cannot be told yet. `share` is the share of rows concerned, as
+    far as it can be told, `slices` where it shows (`column=value`; none: everywhere or unknown).
+    `detail` holds numbers for machines, `text` one sentence for people.
     """
 
     kind: Kind
@@ -58,12 +82,18 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     since: int | None
     text: str
     detail: dict[str, float] = {}
+    form: Form = ""
+    share: float | None = None
+    slices: tuple[str, ...] = ()
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
     """How far one feature of the newest window lies from the reference, alarming or not.
 
-    `p` is for this test alone, uncorrected for the number of tests. For charts and heat maps.
+    `p` is for this test alone, uncorrected for the number of tests. `js` is the Jensen-Shannon
+    divergence in bits and `ks` the largest difference of cumulative shares (numbers only), each
+    with its interval; `psi` the population stability index over tenths of the reference (levels),
+    `psi_usual` its mean at these sizes where nothing changed. For charts and heat maps.
     """
 
     feature: str
@@ -74,21 +104,52 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     lo: float
     hi: float
     unit: Literal["sd", "share"]
+    js: float = 0.0
+    js_lo: float = 0.0
+    js_hi: float = 0.0
+    ks: float = 0.0
+    ks_lo: float = 0.0
+    ks_hi: float = 0.0
+    psi: float = 0.0
+    psi_usual: float = 0.0
+
+
+class SliceMeasure(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the scores of one slice of the newest window lie from the reference's.
+
+    `share` of the window's rows are in it, `was` of the reference's. `effect`, with its interval, is
+    the share of its rows whose score sits in another twentieth now; `p` is for this test alone.
+    """
+
+    column: str
+    value: str
+    rows: int
+    share: float
+    was: float
+    p: float
+    effect: float
+    lo: float
+    hi: float
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
-    """A judgement: at most one finding per kind, and a measure per feature.
+    """A judgement: at most one finding per kind, a measure per feature and per watched slice.
 
     `rows` and `windows` were judged; `alpha` was the level of one feature at one scale. `reason`
-    says why nothing was judged, where that is so.
+    says why nothing was judged, where that is so. `drifted` lists the features of the newest window
+    that differ from the reference, surest first, of which a share of `false_discoveries` may be
+    chance; a list to look at under the alarms, which are far stricter.
     """
 
     findings: tuple[Finding, ...] = ()
     measures: tuple[Measure, ...] = ()
+    slices: tuple[SliceMeasure, ...] = ()
     rows: int = 0
     windows: int = 0
     alpha: float = 0.0
     reason: str = ""
+    drifted: tuple[str, ...] = ()
+    false_discoveries: float = 0.05
 
     def kind(self, kind: Kind) -> Finding | None:
         """The finding of a kind, or None."""

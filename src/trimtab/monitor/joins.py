@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +14,10 @@ from trimtab.monitor.case import Signal, sure
 from trimtab.monitor.findings import Kind
 from trimtab.monitor.overdispersion import factor
 from trimtab.monitor.windows import Suffixes
+from trimtab.profile.bins import Bins
 from trimtab.profile.pairs import KURTOSIS_ROWS, correlation, z_scores
 from trimtab.profile.reference import Reference
+from trimtab.profile.seasons import Base, whole
 
 Floats = NDArray[np.float64]
 
@@ -33,41 +36,48 @@ def came_apart(
     still: NDArray[np.bool_],
     level: float,
     margins: Margins,
+    bases: Sequence[Base] = (),
 ) -> tuple[list[Signal], int]:
     """Signals of features whose correlations changed, and the first window of the change.
 
     `still` (paired features) says whose own distribution shows nothing: only pairs of those are
-    judged, since a changed distribution changes correlations too.
+    judged, since a changed distribution changes correlations too. `bases` are what each sum is
+    compared with, the whole reference where they are left out.
     """
-    profile, bins = reference.profile, reference.bins
+    bins = reference.bins
+    bases = bases or [whole(reference.profile)] * len(found.rows)
     both = np.outer(still, still)
-    stack = (profile.counts[None], profile.moments[None], np.array([profile.rows]))
-    base = correlation(bins, *stack)[0]
+    known: dict[int, Floats] = {}
+    for base in bases:
+        if id(base) not in known:
+            known[id(base)] = _correlation(bins, base)
+    before = [known[id(base)] for base in bases]
     now = correlation(bins, found.counts, found.moments, found.rows)
     z = [
-        z_scores(reference.pairs, r, rows, base, profile.rows) * both
-        for r, rows in zip(now, found.rows.tolist(), strict=True)
+        z_scores(reference.pairs, r, rows, old, base.rows) * both
+        for r, rows, old, base in zip(now, found.rows.tolist(), before, bases, strict=True)
     ]
     best = _best_scale(reference, found, z, both)
     if best is None or best.p >= level:
         return [], 0
     entry = best.entry
+    was = before[entry]
     peak = float(np.abs(z[entry]).max())
     signals = []
     for i, j in dependence.culprits(z[entry], max(peak / 2, 4 * best.phi**0.5)):
         effect = dependence.difference(
             float(now[entry][i, j]),
             int(found.rows[entry]),
-            float(base[i, j]),
-            profile.rows,
+            float(was[i, j]),
+            bases[entry].rows,
             float(reference.pairs.variance[i, j]) * best.phi,
         )
         if sure(effect) <= margins.correlation:
             continue
-        gone = abs(now[entry][i, j]) < abs(base[i, j])
+        gone = abs(now[entry][i, j]) < abs(was[i, j])
         kind: Kind = "broken join" if gone else "data drift"
         note = (
-            f"correlation with {bins.names[j]} {now[entry][i, j]:.2f}, was {base[i, j]:.2f}, "
+            f"correlation with {bins.names[j]} {now[entry][i, j]:.2f}, was {was[i, j]:.2f}, "
             "while both distributions stand still"
         )
         name, partner = bins.names[i], bins.names[j]
@@ -78,6 +88,12 @@ def came_apart(
         )
     run = int(np.argmax([float(np.abs(each).max()) for each in z]))
     return signals, int(found.first[run])
+
+
+def _correlation(bins: Bins, base: Base) -> Floats:
+    rows = np.array([base.rows])
+    found: Floats = correlation(bins, base.counts[None], base.moments[None], rows)[0]
+    return found
 
 
 def _best_scale(
@@ -91,8 +107,12 @@ def _best_scale(
         pairs = int(np.triu(trusted, 1).sum())
         if pairs == 0:
             continue
-        phi = factor(known.pairs, known.rows, rows / (entry + 1)) if known else 1.0
-        chunks = known.chunks if known else 0
+        bursts = reference.clusters.pairs if reference.clusters else 1.0
+        if known is None:
+            phi, chunks = bursts, reference.clusters.chunks if reference.clusters else 0
+        else:
+            phi = factor(known.pairs, known.rows, rows / (entry + 1), bursts)
+            chunks = known.chunks
         p = dependence.p_value(float(np.abs(z[entry]).max()), pairs, phi, chunks)
         if best is None or p < best.p:
             best = _Scale(entry, p, phi)

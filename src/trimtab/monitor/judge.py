@@ -6,22 +6,28 @@ Pure: profiles in, findings out. Reading logs, keeping findings and alerting are
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from trimtab.errors import UsageError
 from trimtab.monitor import budget as budgeting
 from trimtab.monitor.budget import Budget, Margins
-from trimtab.monitor.case import Case, Signal
-from trimtab.monitor.findings import Findings
+from trimtab.monitor.case import Case, Signal, Spread
+from trimtab.monitor.compare import compare
+from trimtab.monitor.defects import surest_defect
+from trimtab.monitor.findings import Findings, Measure
 from trimtab.monitor.inspection import inspect
 from trimtab.monitor.joins import came_apart
+from trimtab.monitor.multiplicity import discoveries
 from trimtab.monitor.names import Onset, name_inputs
 from trimtab.monitor.onset import strongest_run
-from trimtab.monitor.shapes import measure
+from trimtab.monitor.slices import measure_slices, together
 from trimtab.monitor.windows import LEAST_ROWS, Suffixes, suffixes
-from trimtab.profile.dispersion import RATES
+from trimtab.profile.dispersion import RATES, Dispersion
 from trimtab.profile.profile import Profile
 from trimtab.profile.reference import Reference
+from trimtab.profile.seasons import Base, mix, whole
 
 
 def judge(
@@ -32,13 +38,15 @@ def judge(
     margins: Margins | None = None,
     least_rows: int = LEAST_ROWS,
     altered: Collection[str] = (),
+    seasons: Sequence[int | None] = (),
 ) -> Findings:
     """The findings on the newest of `windows` (oldest first, equal spans of time).
 
     The last 1, 2, 4, ... windows are judged together, up to `budget.scales` merges, so that slow
     changes are seen too; windows under `least_rows` rows are joined with older ones. Features that
-    the log holds `altered` or not at all are measured and not judged. Raises ConflictError where a
-    window was counted on other bins.
+    the log holds `altered` or not at all are measured and not judged. `seasons` are the windows'
+    keys, where the reference has them. Raises ConflictError where a window was counted on other
+    bins, UsageError where seasons and windows differ in number.
     """
     budget, margins = budget or Budget(), margins or Margins()
     found = suffixes(reference.profile.bins, windows, budget.scales, least_rows)
@@ -50,7 +58,9 @@ def judge(
             reason=f"{rows} rows are too few to judge; {least_rows} are needed",
         )
     level = budgeting.alpha(budget, len(reference.bins.features))
-    cases = _cases(reference, found, level, margins)
+    bases = _bases(reference, found, windows, seasons)
+    reference = _in_season(reference, seasons[found.first[-1] :])
+    cases = _cases(reference, found, bases, level, margins)
     signals: list[Signal] = []
     onsets: Onset = {}
     still = np.ones(reference.bins.paired, dtype=np.bool_)
@@ -63,20 +73,77 @@ def judge(
         for signal in own:
             onsets[signal.feature, signal.test] = int(found.first[strongest_run(case, signal)])
         signals += own
-    apart, since = came_apart(reference, found, still, level, margins)
+    apart, since = came_apart(reference, found, still, level, margins, bases)
     onsets |= {(signal.feature, signal.test): since for signal in apart}
+    measures = compare(reference, found.counts[0], float(found.rows[0]), bases[0])
     return Findings(
         findings=name_inputs([*signals, *apart], onsets, len(cases), margins),
-        measures=tuple(measure(case) for case in cases),
+        measures=tuple(measures),
+        slices=measure_slices(reference, together(windows[found.first[0] :]), bases[0]),
+        drifted=_drifted(cases, measures, altered),
         rows=int(found.rows[-1]),
         windows=len(windows) - int(found.first[-1]),
         alpha=level,
     )
 
 
-def _cases(reference: Reference, found: Suffixes, level: float, margins: Margins) -> list[Case]:
-    known = reference.dispersion
+def _bases(
+    reference: Reference,
+    found: Suffixes,
+    windows: Sequence[Profile],
+    seasons: Sequence[int | None],
+) -> list[Base]:
+    """What each sum is compared with: the reference, or the seasons of its windows."""
+    if seasons and len(seasons) != len(windows):
+        raise UsageError(
+            f"there are {len(seasons)} seasons for {len(windows)} windows",
+            hint="give the key of every window, None where it has none",
+        )
+    if reference.seasons is None or not seasons:
+        return [whole(reference.profile)] * len(found.rows)
+    rows: dict[int | None, int] = {}
+    bases, newer = [], len(windows)
+    for first in found.first.tolist():
+        for place in range(first, newer):
+            rows[seasons[place]] = rows.get(seasons[place], 0) + windows[place].rows
+        newer = first
+        bases.append(mix(reference.profile, reference.seasons, rows))
+    return bases
+
+
+def _drifted(
+    cases: Sequence[Case], measures: Sequence[Measure], altered: Collection[str]
+) -> tuple[str, ...]:
+    """The discoveries among the newest window's features, by distribution or by a defect."""
+    names, p = [], []
+    for case, measure in zip(cases, measures, strict=True):
+        if measure.feature not in altered:
+            names.append(measure.feature)
+            p.append(min(1.0, 2 * min(measure.p, surest_defect(case))))
+    return tuple(names[place] for place in discoveries(p))
+
+
+def _in_season(reference: Reference, seasons: Sequence[int | None]) -> Reference:
+    """The reference with the ordinary variation of one season, where all windows have theirs."""
+    known = reference.seasons
+    if known is None or not seasons or not set(seasons) <= set(known.keys):
+        return reference
+    return replace(reference, dispersion=known.dispersion)
+
+
+def _cases(
+    reference: Reference,
+    found: Suffixes,
+    bases: Sequence[Base],
+    level: float,
+    margins: Margins,
+) -> list[Case]:
+    known, bursts = reference.dispersion, reference.clusters
     spans = reference.bins.spans()
+    counts = np.stack([base.counts for base in bases])
+    totals = np.array([base.rows for base in bases])
+    both = [_factors(one, len(reference.bins.features)) for one in (known, bursts)]
+    degrees = known.chunks if known else bursts.chunks if bursts else 0
     return [
         Case(
             cells=cells,
@@ -84,14 +151,29 @@ def _cases(reference: Reference, found: Suffixes, level: float, margins: Margins
             reference=reference.profile.counts[spans[cells.name]],
             rows=found.rows,
             total=reference.profile.rows,
+            bases=counts[:, spans[cells.name]],
+            totals=totals,
             scales=found.scales,
             alpha=level,
             margins=margins,
-            chunks=known.chunks if known else 0,
+            chunks=degrees,
+            law=reference.law(i),
             chunk_rows=known.rows if known else 0.0,
-            shape=float(known.shape[i]) if known else 1.0,
-            single=float(known.cells[i]) if known else 1.0,
-            rates=dict(zip(RATES, known.rates[i].tolist(), strict=True)) if known else None,
+            shape=Spread(*(factors[0][i] for factors in both)),
+            single=Spread(*(factors[1][i] for factors in both)),
+            rates={
+                name: Spread(*(factors[2][i][j] for factors in both))
+                for j, name in enumerate(RATES)
+            },
         )
         for i, cells in enumerate(reference.bins.features)
     ]
+
+
+def _factors(
+    known: Dispersion | None, features: int
+) -> tuple[list[float], list[float], list[list[float]]]:
+    """Shape, cells and rates as plain numbers; 1 where nothing is known."""
+    if known is None:
+        return [1.0] * features, [1.0] * features, [[1.0] * len(RATES)] * features
+    return known.shape.tolist(), known.cells.tolist(), known.rates.tolist()

@@ -19,16 +19,17 @@ from trimtab import hashing, ids
 from trimtab.config import Config, duration
 from trimtab.monitor import basis as bases
 from trimtab.monitor import budget as budgets
-from trimtab.monitor import concept, joined, names, strata, traffic
+from trimtab.monitor import concept, forms, joined, names, strata, traffic, where
 from trimtab.monitor.budget import Budget
 from trimtab.monitor.catalogue import Catalogue
 from trimtab.monitor.concept import Alarm, ConceptState
-from trimtab.monitor.findings import Finding
+from trimtab.monitor.findings import Finding, Form
+from trimtab.monitor.forms import Course
 from trimtab.monitor.joined import Joined
 from trimtab.monitor.names import Naming
 from trimtab.monitor.strata import Excess
 from trimtab.monitor.watched import Watched
-from trimtab.store.records import Window
+from trimtab.store.records import Episode, Window
 
 _MONTH: Final = 30 * 86_400_000_000
 _MARGIN: Final = 0.01
@@ -68,16 +69,19 @@ def judge(
     closed: Sequence[Window],
     index: Catalogue,
     failed: Window | None = None,
+    past: Sequence[Episode] = (),
 ) -> Naming:
     """The concept drift that labelled rows show, or None, and the sentence that says why.
 
-    `closed` carry the findings on their inputs; `failed` is a window in which a requirement fails.
+    `closed` carry the findings on their inputs; `failed` is a window in which a requirement fails,
+    `past` are episodes of concept drift of this model that ended before.
     """
-    alarm = detect(config, model, closed, index).alarm
+    state = detect(config, model, closed, index)
+    alarm = state.alarm
     if alarm is None and failed is not None:
         alarm = confirm(config, model, index, failed)
     if alarm is None:
-        return names.name_errors(None, ())
+        return _calm(state)
     began = _first(model, closed, index) if alarm.since_time is None else alarm.since_time
     inputs = inputs_during(closed, began)
     moved = [
@@ -91,6 +95,7 @@ def judge(
     if moved:
         since = _known(model, index, began, closed[-1].end)
         excesses = {name: _excess(model, since, alarm.stream, name) for name in moved}
+    form, said = shape(state, alarm, began, past)
     naming = names.name_errors(
         alarm,
         inputs,
@@ -98,10 +103,112 @@ def judge(
         margin=_MARGIN,
         outcome=_OUTCOME[model.signature.task],
         began=ids.iso(began),
+        form=form,
+        said=said,
+        slices=_slices(config, model, index, closed, alarm, began),
     )
     if naming.finding is None:
         return naming
-    return Naming(msgspec.structs.replace(naming.finding, since=began), naming.reason)
+    second = state.second
+    detail = {
+        **naming.finding.detail,
+        "adwin_cuts": float(second.cuts),
+        "adwin_at": float(second.at),
+        "adwin_since": float(second.since),
+        "adwin_before": second.before,
+        "adwin_after": second.after,
+        "row": float(alarm.at),
+        "since_row": float(alarm.since),
+    }
+    return Naming(
+        msgspec.structs.replace(naming.finding, since=began, detail=detail), naming.reason
+    )
+
+
+def shape(
+    state: ConceptState, alarm: Alarm, began: int, past: Sequence[Episode] = ()
+) -> tuple[Form, str]:
+    """How errors came to rise, by the batches that were fed, and what episode that repeats."""
+    same = [one for one in state.ended if one.alarm.stream == alarm.stream]
+    if same:
+        first, last = same[-1].alarm.since_time, same[-1].until
+        begun = f" from {ids.iso(first)}" if first is not None else ""
+        return "recurring", f", as{begun} to {ids.iso(last)}"
+    older = [
+        one for one in past if one.until and one.until <= began and alarm.stream in one.features
+    ]
+    if older:
+        return "recurring", f", as from {ids.iso(older[-1].since)} to {ids.iso(older[-1].until)}"
+    place = list(dict.fromkeys(one.stream for one in state.tracks)).index(alarm.stream)
+    course = state.course
+    late = [one for one in course if one.start >= began] or list(course[-1:])
+    rows = sum(one.rows for one in late)
+    level = sum(one.seen[place] - one.expected[place] for one in late) / max(rows, 1)
+    if level <= 0 or not course:
+        return "", ""
+    values = [(one.seen[place] - one.expected[place]) / one.rows / level for one in course]
+    noise = [max(one.variance[place], 1e-9) / one.rows**2 / level**2 for one in course]
+    return forms.shape(Course(np.array(values), np.array(noise))).form, ""
+
+
+def episodes(state: ConceptState, endpoint: str, model: str) -> list[Episode]:
+    """The episodes that a detector has seen end, to be kept beyond the windows it goes over."""
+    return [
+        Episode(
+            endpoint=endpoint,
+            model=model,
+            kind="concept drift",
+            since=one.alarm.since_time or one.alarm.at_time or one.until,
+            until=one.until,
+            features={one.alarm.stream: 1},
+        )
+        for one in state.ended
+    ]
+
+
+def _calm(state: ConceptState) -> Naming:
+    """No concept drift; one that was and is over is said."""
+    naming = names.name_errors(None, ())
+    if not state.ended:
+        return naming
+    last = state.ended[-1]
+    first = last.alarm.since_time
+    begun = f" from {ids.iso(first)}" if first is not None else ""
+    return Naming(
+        None, f"{naming.reason} again: a concept drift{begun} was over by {ids.iso(last.until)}"
+    )
+
+
+def _slices(
+    config: Config,
+    model: Watched,
+    index: Catalogue,
+    closed: Sequence[Window],
+    alarm: Alarm,
+    began: int,
+) -> tuple[str, ...]:
+    """The slices in which outcomes since the change exceed what was expected there."""
+    columns: dict[str, list[Any]] = {}
+    outcome, chance = [np.empty(0)], [np.empty(0)]
+    marks = joined.marks(index, model.version.digest, closed[0].start)
+    for window in closed:
+        if window.end <= began or window.start not in marks:
+            continue
+        found = joined.window(index, model.version.digest, model.signature, window.start)
+        known = traffic.slices(found.rows, found.labels, joined.columns(config))
+        if not known or (columns and known.keys() != columns.keys()):
+            return ()
+        part = truths(model, found)
+        turned = bases.flip(model.basis, alarm.stream, part.score)
+        p = bases.chance(model.basis, part.score)
+        outcome.append(np.where(turned, 1 - part.event, part.event))
+        chance.append(np.where(turned, 1 - p, p))
+        for name, values in known.items():
+            columns.setdefault(name, []).extend(values.tolist())
+    if not columns:
+        return ()
+    told = {name: np.array(values, dtype=object) for name, values in columns.items()}
+    return where.slices(told, np.concatenate(outcome), np.concatenate(chance), _MARGIN)
 
 
 def detect(
@@ -127,8 +234,8 @@ def detect(
             state = msgspec.msgpack.decode(known[window.start][1], type=ConceptState)
             continue
         part = truths(model, joined.window(index, digest, model.signature, window.start))
-        state = concept.update(
-            state, model.basis.calibration, part.score, part.event, times=part.times
+        state = concept.over(
+            concept.update(state, model.basis.calibration, part.score, part.event, times=part.times)
         )
         fresh.append((digest, window.start, chain, msgspec.msgpack.encode(state)))
     with index.transaction():

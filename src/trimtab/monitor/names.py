@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from trimtab.monitor.budget import Margins
 from trimtab.monitor.case import Signal, sure
 from trimtab.monitor.concept import Alarm
-from trimtab.monitor.findings import FeatureFinding, Finding, Kind, Severity
+from trimtab.monitor.findings import FeatureFinding, Finding, Form, Kind, Severity
 from trimtab.monitor.strata import Excess
 
 
@@ -28,6 +28,14 @@ Onset = dict[tuple[str, str], int]
 _ORDER: Final[tuple[Kind, ...]] = ("broken input", "skew", "broken join", "data drift")
 _DEFECTS: Final = ("broken input", "skew", "broken join")
 _LISTED: Final = 3
+_BROKEN: Final[dict[str, Form]] = {
+    "missing": "null burst",
+    "mistyped": "type",
+    "infinite": "range",
+    "far": "range",
+    "outside": "range",
+    "spike": "stuck value",
+}
 _STREAMS: Final = {
     "errors": "wrong decisions",
     "more": "events",
@@ -61,6 +69,9 @@ def name_errors(
     margin: float = 0.01,
     outcome: str = "",
     began: str = "",
+    form: Form = "",
+    said: str = "",
+    slices: tuple[str, ...] = (),
 ) -> Naming:
     """Whether errors that rose beyond expectation are concept drift, and why (or why not).
 
@@ -68,7 +79,8 @@ def name_errors(
     explains an excess of at most that share. `excesses` (feature -> `strata.excess` since the
     alarm's `since`) must hold the features that drifted: where rows of equal score and equal value
     of a drifted feature err no more than before, the drift explains the errors. `outcome` says in the plural
-    what rose, where it is not wrong decisions or events; `began` is `since` in words.
+    what rose, where it is not wrong decisions or events; `began` is `since` in words, `form` how it
+    came, `said` more on that, `slices` where it shows.
     """
     if alarm is None:
         return Naming(None, "errors are as the model's own probabilities expect them")
@@ -81,9 +93,11 @@ def name_errors(
         return Naming(None, explained)
     cause = "more than the moved inputs explain" if moved else "while the inputs did not move"
     what = outcome or _STREAMS[alarm.stream]
+    title = f"Concept drift ({form}{said})" if form else "Concept drift"
+    where = f" It shows in {', '.join(slices[:_LISTED])}." if slices else ""
     text = (
-        f"Concept drift: {what} rose {cause}: {alarm.seen:.0f} in {alarm.rows} labelled rows since "
-        f"{began or f'row {alarm.since}'}, {alarm.expected:.0f} were expected."
+        f"{title}: {what} rose {cause}: {alarm.seen:.0f} in {alarm.rows} labelled rows since "
+        f"{began or f'row {alarm.since}'}, {alarm.expected:.0f} were expected.{where}"
     )
     finding = Finding(
         kind="concept drift",
@@ -97,6 +111,9 @@ def name_errors(
             "expected": alarm.expected,
             "excess": rate,
         },
+        form=form,
+        share=max(rate, 0.0),
+        slices=slices,
     )
     return Naming(finding, text)
 
@@ -130,15 +147,14 @@ def _finding(
     said = "; ".join(f"{signal.feature} {signal.note}" for signal in ranked[:_LISTED])
     more = f"; and {len(ranked) - _LISTED} more" if len(ranked) > _LISTED else ""
     what = "features" if features > 1 else "feature"
+    form = _BROKEN.get(ranked[0].test, "") if kind == "broken input" else ""
+    title = f"{kind.capitalize()} ({form})" if form else kind.capitalize()
     return Finding(
         kind=kind,
         severity=_severity(kind, ranked, margins),
         features=tuple(_feature(signal) for signal in ranked),
         since=since,
-        text=(
-            f"{kind.capitalize()} in {len(names)} of {features} {what} since window {since}: "
-            f"{said}{more}."
-        ),
+        text=(f"{title} in {len(names)} of {features} {what} since window {since}: {said}{more}."),
         detail={
             "features": float(len(names)),
             "of": float(features),
@@ -146,7 +162,14 @@ def _finding(
             "effect": ranked[0].effect.value,
             "rows_touched": _touched(ranked),
         },
+        form=form,
+        share=_share(ranked),
     )
+
+
+def _share(signals: list[Signal]) -> float | None:
+    """The largest share of rows that a signal says moved or broke; None where none is in rows."""
+    return max((abs(one.effect.value) for one in signals if one.unit == "share"), default=None)
 
 
 def _feature(signal: Signal) -> FeatureFinding:

@@ -17,7 +17,23 @@ import numpy as np
 from trimtab import ids
 from trimtab.config import Config, duration
 from trimtab.model import registry
-from trimtab.monitor import catalogue, history, joined, judge, progress, quality, traffic
+from trimtab.monitor import (
+    asking,
+    catalogue,
+    completion,
+    episodes,
+    history,
+    joined,
+    judge,
+    knowing,
+    progress,
+    pulse,
+    quality,
+    saying,
+    stale,
+    traffic,
+    unlabelled,
+)
 from trimtab.monitor.budget import Budget
 from trimtab.monitor.catalogue import Catalogue
 from trimtab.monitor.findings import Finding
@@ -82,7 +98,11 @@ def _observe(
             now=moment, sentences=[f"{champion.label} has no reference profile to watch by"]
         )
     closed = _judged(ws, config, model, _closed(ws, config, endpoint, champion, moment))
+    beat = pulse.look(ws, config, endpoint, closed, moment, budget(config))
+    closed = unlabelled.look(ws, config, endpoint, model, closed, index)
     seen = quality.look(ws, config, endpoint, model, closed, index)
+    shown = completion.look(ws, config, endpoint, model, closed, index)
+    known = knowing.look(ws, config, endpoint, model, closed, index, moment)
     before = states.get(ws, _told(endpoint)) or 0
     alarms = [
         _alarm(finding, window)
@@ -91,8 +111,17 @@ def _observe(
         for finding in _findings(window)
         if finding.severity == "alarm"
     ]
+    alarms += [
+        _alarm(one, closed[-1] if closed else None)
+        for one in beat.findings
+        if one.severity == "alarm"
+    ]
     alarms += [Alarm(**one) for one in seen.alarms]
-    sentences = [*refused, _sentence(endpoint, champion, closed), *seen.sentences]
+    named = {one.kind for one in alarms}
+    alarms += [Alarm(**one) for one in known.alarms if one["kind"] not in named]
+    first = saying.window(endpoint, champion, closed)
+    sentences = [*refused, first, *(f"{endpoint}: {one.text}" for one in beat.findings)]
+    sentences += [*beat.sentences, *shown, *known.sentences, *seen.sentences]
     return Seen(
         now=moment,
         sentences=sentences,
@@ -148,6 +177,7 @@ def _count_in(
         for (model, role), some in traffic.by_model(frames).items():
             _count(ws, endpoint, model, role, some, span, altered)
         progress.add(ws, endpoint, frames)
+        pulse.arrive(ws, endpoint, frames)
         states.put(ws, f"newest:{endpoint}", max(newest, states.get(ws, f"newest:{endpoint}") or 0))
         states.put(ws, passed(endpoint), cursor)
 
@@ -165,16 +195,22 @@ def _count(
     version = Version(kind="model", name="", number=0, digest=model)
     known = watched(ws, version)
     rows = traffic.answers(frames, signed)
+    names, request, spent = asking.requests_of(frames)
     starts = (rows.times // span) * span
     have = {
         one.start: one for one in operations.windows(ws, endpoint=endpoint, model=model, role=role)
     }
     for start in np.unique(starts).tolist():
-        part = rows.take(np.flatnonzero(starts == start).tolist())
+        place = np.flatnonzero(starts == start)
+        part = rows.take(place.tolist())
         old = have.get(start)
-        digest = ""
+        digest, asked = "", {}
         if known is not None:
             counted = profiles.count(known.reference.bins, traffic.profiled(part, signed))
+            asked = asking.added(
+                old.features if old else {},
+                asking.counted(known, part, counted, names, request[place], spent),
+            )
             if old is not None and old.profile:
                 counted = profiles.merge(_profile(ws, old), counted)
             digest = ws.blobs.put(profiles.encode(counted))
@@ -189,7 +225,7 @@ def _count(
                 rows=part.rows + (old.rows if old else 0),
                 profile=digest,
                 findings=old.findings if old else [],
-                features={**(old.features if old else {}), **_altered(old, altered)},
+                features={**(old.features if old else {}), **_altered(old, altered), **asked},
                 judged_at=old.judged_at if old else 0,
             ),
         )
@@ -268,15 +304,25 @@ def _judge(
         budget=budget(config),
         least_rows=config.monitor.min_rows,
         altered={name for one in windows for name in one.features.get("pii", [])},
+        seasons=_seasons(model, windows),
     )
     features = {
         "measures": [msgspec.to_builtins(one) for one in found.measures],
         "reason": found.reason,
         "judged_rows": newest.rows,
+        "drifted": list(found.drifted),
+        "slices": [msgspec.to_builtins(one) for one in found.slices],
     }
-    findings = [msgspec.to_builtins(_dated(one, windows)) for one in found.findings]
+    past = episodes.past(ws, newest)
+    plain = stale.renamed(found.findings, model.reference, counted, config.monitor.min_rows)
+    named = [
+        _dated(episodes.shaped(one, model.reference, windows, counted, past), windows)
+        for one in plain
+    ]
+    findings = [msgspec.to_builtins(one) for one in named]
     moment = ids.now()
     with ws.transaction():
+        episodes.note(ws, newest, named)
         for one in operations.windows(
             ws, endpoint=newest.endpoint, model=newest.model, role=newest.role
         ):
@@ -296,6 +342,14 @@ def _judge(
     )
 
 
+def _seasons(model: Watched, windows: list[Window]) -> list[int | None]:
+    """The windows' keys, where the model's reference is kept by season."""
+    known = model.reference.seasons
+    if known is None or known.calendar is None:
+        return []
+    return [known.calendar.key(one.start, one.end) for one in windows]
+
+
 def _dated(finding: Finding, windows: list[Window]) -> Finding:
     if finding.since is None:
         return finding
@@ -312,15 +366,19 @@ def budget(config: Config) -> Budget:
     )
 
 
-def _alarm(finding: Finding, window: Window) -> Alarm:
+def _alarm(finding: Finding, window: Window | None) -> Alarm:
+    quiet = finding.kind == "data drift" or finding.severity == "notice"
+    begun = window.start if window is not None and finding.since is None else finding.since
     return Alarm(
         kind=finding.kind,
         title=finding.text,
-        severity="page" if finding.kind != "data drift" else "notice",
-        since=window.start if finding.since is None else finding.since,
+        severity="notice" if quiet else "page",
+        since=begun or 0,
         detail={
             "features": [msgspec.to_builtins(one) for one in finding.features],
-            "window": f"{ids.iso(window.start)}/{ids.iso(window.end)}",
+            "window": f"{ids.iso(window.start)}/{ids.iso(window.end)}" if window else "",
+            "form": finding.form,
+            "share": finding.share,
         },
     )
 
@@ -331,19 +389,6 @@ def _findings(window: Window) -> list[Finding]:
 
 def _told(endpoint: str) -> str:
     return f"told:{endpoint}"
-
-
-def _sentence(endpoint: str, champion: Version, closed: list[Window]) -> str:
-    if not closed:
-        return f"{endpoint}: no window of {champion.label} has closed yet"
-    last = closed[-1]
-    what = ", ".join(one.kind for one in _findings(last)) or "inputs as in training"
-    if last.features.get("reason"):
-        what = str(last.features["reason"])
-    return (
-        f"{endpoint}: {champion.label} answered {last.rows:,} rows in the window from "
-        f"{ids.iso(last.start)}: {what}"
-    )
 
 
 def _profile(ws: Workspace, window: Window) -> Profile:

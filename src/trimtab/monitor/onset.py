@@ -25,22 +25,23 @@ def strongest_run(case: Case, signal: Signal) -> int:
         return int(_shares(case, signal).argmax())
     if isinstance(case.cells, NumberCells):
         ordered = case.cells.ordered
-        windows, reference = case.windows[:, ordered], case.reference[ordered]
-        return int(np.nan_to_num(anderson_darling(windows, reference)).argmax())
+        windows, bases = case.windows[:, ordered], case.bases[:, ordered]
+        return int(np.nan_to_num(anderson_darling(windows, bases)).argmax())
     codes = comparable(case.cells, case.windows[-1], case.reference)
     windows = with_rest(case.cells, case.windows, codes)
-    reference = with_rest(case.cells, case.reference, codes)
-    turn = _turn(windows[-1] + reference, int(windows[0].sum()))
-    return int(np.nan_to_num(pearson(windows @ turn, reference @ turn)).argmax())
+    bases = with_rest(case.cells, case.bases, codes)
+    turn = _turn(windows[-1] + bases[-1], int(windows[0].sum()))
+    return int(np.nan_to_num(pearson(windows @ turn, bases @ turn)).argmax())
 
 
 def _shares(case: Case, signal: Signal) -> Floats:
     """Squared standardised differences of the signal's share."""
     codes = list(signal.codes)
-    hits, base = case.windows[:, codes].sum(axis=1), case.reference[codes].sum()
-    pooled = np.clip((hits + base) / (case.rows + case.total), 1e-12, 1 - 1e-12)
-    gap = hits / case.rows - base / max(case.total, 1)
-    result: Floats = gap**2 / (pooled * (1 - pooled) * (1 / case.rows + 1 / max(case.total, 1)))
+    hits, base = case.windows[:, codes].sum(axis=1), case.bases[:, codes].sum(axis=1)
+    totals = np.maximum(case.totals, 1)
+    pooled = np.clip((hits + base) / (case.rows + totals), 1e-12, 1 - 1e-12)
+    gap = hits / case.rows - base / totals
+    result: Floats = gap**2 / (pooled * (1 - pooled) * (1 / case.rows + 1 / totals))
     return result
 
 

@@ -11,13 +11,16 @@ import math
 from trimtab.monitor.tails import f_sf, normal_isf
 
 
-def factor(phi: float, chunk_rows: float, window_rows: float) -> float:
+def factor(phi: float, chunk_rows: float, window_rows: float, clusters: float = 1.0) -> float:
     """Phi at windows of `window_rows` when it was measured at chunks of `chunk_rows`.
 
-    A random effect per window adds a variance that does not shrink with its rows, so the excess
-    over 1 grows in proportion to them.
+    `clusters` is what rows that come in bursts add at any size. A random effect per window adds a
+    variance that does not shrink with its rows, so the rest of phi grows in proportion to them. It
+    does not fall in smaller windows: unknown bursts would not either.
     """
-    return 1 + (phi - 1) * window_rows / chunk_rows if chunk_rows > 0 else 1.0
+    if chunk_rows <= 0:
+        return clusters
+    return clusters + max(phi - clusters, 0.0) * max(window_rows / chunk_rows, 1.0)
 
 
 def squared_normal_sf(x: float, phi: float, chunks: int) -> float:

@@ -22,7 +22,7 @@ from trimtab.monitor.catalogue import Catalogue
 from trimtab.monitor.joined import Joined
 from trimtab.monitor.traffic import Answers
 from trimtab.monitor.watched import Watched
-from trimtab.store import evidence, operations, states, verdicts
+from trimtab.store import estimates, evidence, label_requests, operations, states, verdicts
 from trimtab.store.records import Evidence, Label, Version, Window
 from trimtab.store.workspace import Workspace
 
@@ -71,7 +71,13 @@ def take_labels(ws: Workspace, config: Config) -> list[str]:
     with ws.transaction():
         operations.add_labels(ws, labels)
         states.put(ws, "outcomes", found.cursor)
-    return [f"label file {one.file} was refused: {one.error}" for one in found.problems]
+    said = [f"label file {one.file} was refused: {one.error}" for one in found.problems]
+    if found.conflicting:
+        said.append(
+            f"{found.conflicting:,} predictions got several different labels at once; of each the one "
+            "labelled last stands"
+        )
+    return said
 
 
 def _announce(ws: Workspace, labels: list[Label]) -> None:
@@ -99,7 +105,7 @@ def look(
     """
     if not closed or not config.serve.labels:
         return Quality()
-    name, key = f"quality:{endpoint}", _key(config, model, closed, index)
+    name, key = f"quality:{endpoint}", _key(ws, config, model, closed, index)
     before = states.get(ws, name)
     if before and before["key"] == key:
         return msgspec.convert(before["found"], Quality)
@@ -108,7 +114,9 @@ def look(
     return found
 
 
-def _key(config: Config, model: Watched, closed: list[Window], index: Catalogue) -> str:
+def _key(
+    ws: Workspace, config: Config, model: Watched, closed: list[Window], index: Catalogue
+) -> str:
     """Changes with everything that may change what a look finds."""
     digest = model.version.digest
     marks, last = joined.marks(index, digest, closed[0].start), joined.last_time(index, digest)
@@ -117,6 +125,7 @@ def _key(config: Config, model: Watched, closed: list[Window], index: Catalogue)
         for one in closed
     ]
     told = [joined.orphans(index), joined.odd(index, digest)[0], last >= 0]
+    told.append(operations.count_label_changes(ws))
     return hashing.object_digest("config", [config.digest, digest, windows, told])
 
 
@@ -129,13 +138,21 @@ def _look(
     index: Catalogue,
 ) -> Quality:
     version = model.version
-    sentences = [*_left_out(endpoint, version, index), *_unknown(endpoint, index)]
+    sentences = [
+        *_left_out(endpoint, version, index),
+        *_unknown(endpoint, index),
+        *_changed(ws, endpoint),
+    ]
     if joined.last_time(index, version.digest) < 0:
         return Quality(
             sentences=[*sentences, f"{endpoint}: no labels have arrived for {version.label}"]
         )
     said, alarms, failed = _requirements(ws, config, endpoint, model, closed, index)
-    naming = meaning.judge(config, model, closed, index, failed)
+    state = meaning.detect(config, model, closed, index)
+    for one in meaning.episodes(state, endpoint, version.digest):
+        estimates.save_episode(ws, one)
+    past = estimates.episodes(ws, endpoint, model=version.digest, kind="concept drift")
+    naming = meaning.judge(config, model, closed, index, failed, past)
     sentences += [*said, f"{endpoint}: {naming.reason}"]
     finding = naming.finding
     if finding is not None:
@@ -182,6 +199,15 @@ def _unknown(endpoint: str, index: Catalogue) -> list[str]:
     return [f"{endpoint}: {count:,} labels belong to no prediction in its log"] if count else []
 
 
+def _changed(ws: Workspace, endpoint: str) -> list[str]:
+    count = operations.count_label_changes(ws)
+    if not count:
+        return []
+    return [
+        f"{endpoint}: {count:,} labels said otherwise than an earlier one; the later one stands"
+    ]
+
+
 def table(config: Config, signed: Signature, rows: Answers, labels: list[Label]) -> Scored:
     """Labelled rows as a scored table, with the columns that requirements group by."""
     selected = config.serve.label_policy == "selected"
@@ -211,12 +237,17 @@ def _requirements(
     digest, least = model.version.digest, config.monitor.min_rows
     last_labelled = joined.last_time(index, digest)
     marks = joined.marks(index, digest, closed[0].start)
+    drawn = _drawn(ws, endpoint)
     failed: list[dict[str, Any]] = []
     newest: Window | None = None
     for window in closed:
         mark, most = marks.get(window.start, (0, 0))
         late = last_labelled >= window.end
         if most < least or not (late or most >= _COMPLETE * window.rows):
+            continue
+        if most < _COMPLETE * window.rows and any(
+            a < window.end and window.start < b for a, b in drawn
+        ):
             continue
         kept = window.features.get("quality", {})
         if kept.get("part") != mark:
@@ -241,6 +272,15 @@ def _requirements(
         },
     }
     return [f"{endpoint}: {one['reason']}" for one in failed], [alarm], newest
+
+
+def _drawn(ws: Workspace, endpoint: str) -> list[tuple[int, int]]:
+    """Times in which labels were asked for: what came of them alone is no fair sample of a window."""
+    return [
+        (one.since, one.until)
+        for one in label_requests.find(ws, endpoint=endpoint)
+        if one.answered or one.state == "open"
+    ]
 
 
 def _judge_window(
@@ -301,8 +341,7 @@ def _at_look(requirement: Requirement, number: int) -> Requirement:
 
 def _stored(ws: Workspace, window: Window) -> Window:
     """The row of a window as it is now: judging its inputs may have changed it since it was read."""
-    same = operations.windows(ws, endpoint=window.endpoint, model=window.model, role=window.role)
-    return next((one for one in same if one.start == window.start), window)
+    return operations.window(ws, window) or window
 
 
 def _is_shown(one: Evidence) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -13,12 +12,14 @@ from numpy.typing import NDArray
 
 from trimtab.evaluate.scored import Scored
 from trimtab.model.signature import Signature
+from trimtab.profile.scales import CONFIDENCE, LATENCY
 from trimtab.serve.frame import Frame
 from trimtab.store.records import Label
 
 SCORE: Final = "__score__"
 DECISION: Final = "__decision__"
 ANSWERED: Final = 200
+LARGEST: Final = 1e70
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +125,11 @@ def _alike(values: NDArray[Any], parts: Sequence[Answers], name: str) -> NDArray
 
 
 def profiled(rows: Answers, signature: Signature) -> dict[str, NDArray[Any]]:
-    """The columns that a reference profile holds: the inputs and the model's own outputs."""
+    """The columns that a profile counts: inputs, outputs, context to slice by, and latency."""
+    told = {name: values for name, values in rows.columns.items() if is_told(values)}
     inputs = {column.name: rows.columns[column.name] for column in signature.inputs}
-    return inputs | outputs(rows.score, rows.decision, signature)
+    outs = watched(rows.score, rows.decision, signature)
+    return told | inputs | outs | {LATENCY: rows.latency_us}
 
 
 def outputs(
@@ -138,6 +141,17 @@ def outputs(
     if signature.task != "regression":
         found[DECISION] = np.array([text(one) for one in decision], dtype=object)
     return found
+
+
+def watched(
+    score: NDArray[Any], decision: Sequence[Any], signature: Signature
+) -> dict[str, NDArray[Any]]:
+    """The outputs, and how sure the model was of its decision (not of a number)."""
+    found = outputs(score, decision, signature)
+    if signature.task == "regression":
+        return found
+    flat = found[SCORE]
+    return found | {CONFIDENCE: np.maximum(flat, 1 - flat) if np.ndim(score) == 1 else flat}
 
 
 def scored(
@@ -211,10 +225,13 @@ def with_labels(rows: Answers, labels: Mapping[str, Label]) -> tuple[Answers, li
 
 
 def usable(value: Any, signature: Signature) -> bool:
-    """Whether a label can be a truth of this model: one of its classes, or a finite number."""
+    """Whether a label can be a truth of this model: one of its classes, or a number.
+
+    A number of 1e70 and more is none: it is a mistake, and its square's square would be infinite.
+    """
     if signature.task == "regression":
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and math.isfinite(value)
+        return number and abs(value) < LARGEST
     return text(value) in {text(one) for one in signature.classes}
 
 

@@ -13,20 +13,64 @@ import msgspec
 from trimtab.errors import NotFoundError
 from trimtab.profile import wire
 from trimtab.profile.cells import CategoryCells, Cells, NumberCells
+from trimtab.profile.derived import Projection, TextParts
+from trimtab.profile.scales import SCALES
 
 MAX_PAIRED: Final = 200
 _MAGIC: Final = b"trimtabB"
 
 
-class Bins(msgspec.Struct, frozen=True, kw_only=True):
-    """The cells of every feature in column order. The first 200 features have co-moments."""
+class Joint(msgspec.Struct, frozen=True, kw_only=True):
+    """A slice whose rows are counted jointly with a feature: every (slice cell, group).
+
+    `groups` says of each code of `feature` which group it is in.
+    """
+
+    slice: NumberCells | CategoryCells
+    feature: str
+    groups: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Codes of the slice, and groups."""
+        return self.slice.size, max(self.groups) + 1
+
+
+class Bins(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The cells of every feature in column order. The first 200 features have co-moments.
+
+    `derived` make features from text and embedding columns, `joints` are slices of the predictions.
+    What a table does not use is left out of the bytes, and so out of the digest.
+    """
 
     features: tuple[NumberCells | CategoryCells, ...]
+    derived: tuple[TextParts | Projection, ...] = ()
+    joints: tuple[Joint, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The feature names in order."""
         return tuple(cells.name for cells in self.features)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The columns that a table must have, and then those it may have."""
+        more = [joint.slice.name for joint in self.joints]
+        return tuple(dict.fromkeys([*self.needed, *more, *SCALES]))
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that a table must have."""
+        made = {name for one in self.derived for name in one.names}
+        plain = [name for name in self.names if name not in made]
+        return (*plain, *(one.column for one in self.derived))
+
+    @property
+    def categories(self) -> tuple[int, ...]:
+        """The places of the categorical features."""
+        return tuple(
+            place for place, cells in enumerate(self.features) if isinstance(cells, CategoryCells)
+        )
 
     @property
     def paired(self) -> int:

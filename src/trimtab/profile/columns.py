@@ -1,27 +1,53 @@
 """Columns as they come from a table, a log or a caller, made safe to count.
 
-A column is a float64 array in which NaN is a missing value, or an object array of text and None.
-Anything else an object array holds (a number among words, a list) is counted as mistyped, never
-raised. Reading columns from a file or a log is left to others.
+A column is a float64 array in which NaN is a missing value, an object array of text and None, or
+`Coded` text. Anything else an object array holds (a number among words, a list) is counted as
+mistyped, never raised. Reading columns from a file or a log is left to others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.errors import DataError
 
-Column = NDArray[Any]
-Columns = Mapping[str, Column]
-Kind = Literal["number", "category"]
+Kind = Literal["number", "category", "text", "embedding"]
 
 _LOOK: Final = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """Text as its distinct values and a number of one for every row, -1 where missing.
+
+    So Arrow, Polars and pandas keep categories. Each level is looked up once instead of each row.
+    """
+
+    levels: tuple[str, ...]
+    codes: NDArray[Any]
+
+    ndim: ClassVar[int] = 1
+    dtype: ClassVar[np.dtype[Any]] = np.dtype(object)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, rows: Any) -> Coded:
+        return Coded(self.levels, self.codes[rows])
+
+    def tolist(self) -> list[Any]:
+        """The rows as text and None."""
+        return [None if code < 0 else self.levels[code] for code in self.codes.tolist()]
+
+
+Column = NDArray[Any] | Coded
+Columns = Mapping[str, Column]
 
 
 @dataclass(frozen=True)
@@ -36,15 +62,19 @@ class Numbers:
     odd: NDArray[np.bool_] | None = None
 
 
-def row_count(columns: Columns) -> int:
-    """The common length of all columns. Raises DataError on no columns, ragged or 2-d ones."""
+def row_count(columns: Columns, wide: Collection[str] = ()) -> int:
+    """The common length of all columns, of which those in `wide` may have two dimensions.
+
+    Raises DataError on no columns, ragged or 2-d ones.
+    """
     if not columns:
         raise DataError("there is no column to profile", hint="pass at least one column")
     lengths: dict[str, int] = {}
     for name, column in columns.items():
-        if column.ndim != 1:
+        if column.ndim != 1 and not (column.ndim == 2 and name in wide):
             raise DataError(
-                f"column {name!r} has {column.ndim} dimensions", hint="pass one-dimensional arrays"
+                f"column {name!r} has {column.ndim} dimensions",
+                hint='pass one-dimensional arrays, or say that its kind is "embedding"',
             )
         lengths[name] = len(column)
     first, rows = next(iter(lengths.items()))
@@ -57,6 +87,11 @@ def row_count(columns: Columns) -> int:
     return rows
 
 
+def embeddings(kinds: Mapping[str, Kind] | None) -> list[str]:
+    """The columns that may have two dimensions."""
+    return [name for name, kind in (kinds or {}).items() if kind == "embedding"]
+
+
 def kind_of(name: str, column: Column) -> Kind:
     """Whether a column is counted as numbers or as a category.
 
@@ -64,7 +99,7 @@ def kind_of(name: str, column: Column) -> Kind:
     """
     if column.dtype.kind in "fiub":
         return "number"
-    if column.dtype.kind in "UT":
+    if column.dtype.kind in "UT" or isinstance(column, Coded):
         return "category"
     if column.dtype.kind != "O":
         raise DataError(
@@ -80,7 +115,7 @@ def kind_of(name: str, column: Column) -> Kind:
 
 def numbers(column: Column) -> Numbers:
     """A column of any dtype as float64 numbers."""
-    if column.dtype.kind in "fiub":
+    if isinstance(column, np.ndarray) and column.dtype.kind in "fiub":
         return Numbers(column.astype(np.float64, copy=False))
     raw = column.tolist()
     values = np.full(len(raw), np.nan)
@@ -123,6 +158,11 @@ def wanted(columns: Columns, names: Iterable[str]) -> dict[str, Column]:
             )
         found[name] = columns[name]
     return found
+
+
+def take(columns: Columns, names: Iterable[str], rows: NDArray[Any] | slice) -> dict[str, Column]:
+    """Some rows of the named columns, of those that are there."""
+    return {name: columns[name][rows] for name in names if name in columns}
 
 
 def _is_number(value: object) -> bool:

@@ -7,14 +7,15 @@ skewed, discrete or heteroscedastic pairs. Whether a change is alarming is judge
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.profile.bins import Bins
 from trimtab.profile.coder import coder
-from trimtab.profile.columns import Columns, row_count
+from trimtab.profile.columns import Columns, row_count, take
+from trimtab.profile.derived import expand
 from trimtab.profile.distance import correlations
 
 Floats = NDArray[np.float64]
@@ -37,9 +38,9 @@ class Pairs:
 
 def correlation(
     bins: Bins,
-    counts: NDArray[np.int64],
-    moments: NDArray[np.int64],
-    rows: NDArray[np.int64],
+    counts: NDArray[Any],
+    moments: NDArray[Any],
+    rows: NDArray[Any],
 ) -> Floats:
     """Normal-score correlations of the paired features for a stack of profiles (k x d x d).
 
@@ -66,10 +67,13 @@ def fit_pairs(bins: Bins, columns: Columns) -> Pairs:
     The influence of a row with standardised scores a, b on a correlation r is
     a*b - r*(a^2 + b^2)/2; dividing its variance by (1 - r^2)^2 carries it to Fisher's z.
     """
-    every = slice(None, None, -(-row_count(columns) // _SAMPLE))
+    wide = [one.column for one in bins.derived]
+    table = {name: columns[name] for name in bins.needed}
+    every = slice(None, None, -(-row_count(table, wide) // _SAMPLE))
+    values = expand(bins.derived, take(table, table, every))
     a = np.stack(
         [
-            np.array(cells.scores, dtype=np.float64)[coder(cells)(columns[cells.name][every])]
+            np.array(cells.scores, dtype=np.float64)[coder(cells)(values[cells.name])]
             for cells in bins.features[: bins.paired]
         ],
         axis=1,
@@ -93,7 +97,7 @@ def fit_pairs(bins: Bins, columns: Columns) -> Pairs:
     return Pairs(variance, kurtosis)
 
 
-def z_scores(pairs: Pairs, window: Floats, rows: int, reference: Floats, total: int) -> Floats:
+def z_scores(pairs: Pairs, window: Floats, rows: int, reference: Floats, total: float) -> Floats:
     """Standardised differences of two correlation matrices in Fisher's z; 0 where not to be
     trusted.
 

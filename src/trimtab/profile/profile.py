@@ -6,10 +6,10 @@ care how rows were split. A profile holds no rows and no judgement.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from trimtab.errors import ConflictError
 from trimtab.profile import bins as binning
-from trimtab.profile import sums, wire
+from trimtab.profile import cardinality, scales, sums, wire
 from trimtab.profile.bins import Bins
-from trimtab.profile.cells import NumberCells
+from trimtab.profile.cells import CategoryCells, NumberCells, level_hash
 from trimtab.profile.coder import coder
-from trimtab.profile.columns import Columns, numbers, row_count, wanted
+from trimtab.profile.columns import Columns, numbers, row_count, take, wanted
+from trimtab.profile.derived import expand
 
 _MAGIC: Final = b"trimtabP"
 _BLOCK: Final = 65_536
@@ -34,7 +35,10 @@ class Profile:
     `counts` (int64, `Bins.size`) holds all features' cells end to end. `low`, `high` (float64, one
     per feature) are finite extremes, +inf and -inf where there are none. `totals` are exact sums of
     the finite values (`sums.as_float`). `moments` (int64, paired x paired) is the sum over rows of
-    the products of normal scores, each times `SCORE_SCALE`; a missing value scores 0.
+    the products of normal scores, each times `SCORE_SCALE`; a missing value scores 0. `registers`
+    (uint8, categories x 1,024) say how many levels there were (`distinct`), `joints` (int64) how
+    many rows of each slice fell into each group of predictions, `latency` and `confidence` (int64)
+    what `scales` counted.
     """
 
     bins: str
@@ -44,6 +48,10 @@ class Profile:
     high: NDArray[np.float64]
     totals: tuple[int, ...]
     moments: NDArray[np.int64]
+    registers: NDArray[np.uint8]
+    joints: tuple[NDArray[np.int64], ...]
+    latency: NDArray[np.int64]
+    confidence: NDArray[np.int64]
 
 
 class _Wire(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +62,10 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True):
     high: wire.Packed
     totals: tuple[tuple[int, bytes], ...]
     moments: wire.Packed
+    registers: wire.Packed | None = None
+    joints: tuple[wire.Packed, ...] = ()
+    latency: wire.Packed | None = None
+    confidence: wire.Packed | None = None
 
 
 def empty(bins: Bins) -> Profile:
@@ -67,41 +79,114 @@ def empty(bins: Bins) -> Profile:
         high=np.full(features, -np.inf),
         totals=(0,) * features,
         moments=np.zeros((bins.paired, bins.paired), dtype=np.int64),
+        registers=np.zeros((len(bins.categories), cardinality.REGISTERS), dtype=np.uint8),
+        joints=tuple(np.zeros(joint.shape, dtype=np.int64) for joint in bins.joints),
+        latency=np.zeros(scales.LATENCY_CELLS, dtype=np.int64),
+        confidence=np.zeros(scales.CONFIDENCE_CELLS, dtype=np.int64),
     )
 
 
 def count(bins: Bins, columns: Columns) -> Profile:
-    """The profile of a table that has at least the columns of `bins`.
+    """The profile of a table that has at least the columns that `bins` need.
 
-    Raises DataError on an absent or ragged column; odd values are counted, never raised.
+    Slices and the columns of `scales` are counted where the table has them. Raises DataError on an
+    absent or ragged column; odd values are counted, never raised.
     """
-    table = wanted(columns, bins.names)
-    rows = row_count(table)
-    start = empty(bins)
-    counts, low, high = start.counts, start.low, start.high
-    totals = list(start.totals)
-    moments = np.zeros((bins.paired, bins.paired))
-    spans = bins.spans()
-    coders = [coder(cells) for cells in bins.features]
-    tables = [np.array(cells.scores, dtype=np.float64) for cells in bins.features]
+    wanted(columns, bins.needed)
+    table = {name: columns[name] for name in bins.sources if name in columns}
+    rows = row_count(table, wide=[one.column for one in bins.derived])
+    tally = _Tally(bins)
     for first in range(0, rows, _BLOCK):
         block = slice(first, min(first + _BLOCK, rows))
-        scores = np.empty((block.stop - first, bins.paired))
-        for i, cells in enumerate(bins.features):
-            column = table[cells.name][block]
-            codes = coders[i](column)
-            counts[spans[cells.name]] += np.bincount(codes, minlength=cells.size)
-            if i < bins.paired:
-                scores[:, i] = tables[i][codes]
+        tally.add(take(table, table, block), block.stop - first)
+    return tally.profile(rows)
+
+
+class _Tally:
+    """What has been counted so far, block by block."""
+
+    def __init__(self, bins: Bins) -> None:
+        self.bins = bins
+        start = empty(bins)
+        self.start = start
+        self.totals = list(start.totals)
+        self.moments = np.zeros(start.moments.shape)
+        self.spans = list(bins.spans().values())
+        self.strange: list[set[int]] = [set() for _ in bins.features]
+        self.coders = [
+            coder(cells, strange)
+            for cells, strange in zip(bins.features, self.strange, strict=True)
+        ]
+        self.scores = [np.array(cells.scores, dtype=np.float64) for cells in bins.features]
+        self.slicers = [coder(joint.slice) for joint in bins.joints]
+        self.kept = {joint.feature: np.empty(0, dtype=np.int64) for joint in bins.joints}
+
+    def add(self, columns: Columns, rows: int) -> None:
+        """Count some rows."""
+        values = expand(self.bins.derived, columns)
+        scores = np.empty((self.bins.paired, rows))
+        for place, cells in enumerate(self.bins.features):
+            column = values[cells.name]
+            if isinstance(cells, NumberCells) and column.dtype.kind not in "fiub":
+                found = numbers(column)
+                codes = self.coders[place](column)
+                column = found.values
+            else:
+                codes = self.coders[place](column)
+            own = np.bincount(codes, minlength=cells.size)
+            self.start.counts[self.spans[place]] += own
+            if place < self.bins.paired:
+                self.scores[place].take(codes, out=scores[place], mode="clip")
             if isinstance(cells, NumberCells):
-                finite = _finite(column)
-                if finite.size:
-                    low[i] = min(low[i], finite.min())
-                    high[i] = max(high[i], finite.max())
-                    totals[i] += sums.exact_sum(finite)
+                self._measure(place, cells, np.asarray(column), own)
+            if cells.name in self.kept:
+                self.kept[cells.name] = codes
         # integer scores below 2**9.2 keep every partial sum under 2**53, so BLAS adds exactly
-        moments += scores.T @ scores
-    return Profile(start.bins, rows, counts, low, high, tuple(totals), moments.astype(np.int64))
+        self.moments += scores @ scores.T
+        self._join(columns, rows)
+        if scales.LATENCY in columns:
+            self.start.latency[:] += scales.latency(np.asarray(columns[scales.LATENCY]))
+        if scales.CONFIDENCE in columns:
+            self.start.confidence[:] += scales.confidence(np.asarray(columns[scales.CONFIDENCE]))
+
+    def _measure(
+        self, place: int, cells: NumberCells, values: NDArray[Any], own: NDArray[np.int64]
+    ) -> None:
+        """Extremes and the sum of the finite values; the counts say whether there are others."""
+        finite = values.astype(np.float64, copy=False)
+        if own[0] or own[cells.inner + 5 :].any():
+            finite = finite[np.isfinite(finite)]
+        if finite.size:
+            low, high = self.start.low, self.start.high
+            low[place] = min(low[place], finite.min())
+            high[place] = max(high[place], finite.max())
+            self.totals[place] += sums.exact_sum(finite)
+
+    def _join(self, columns: Columns, rows: int) -> None:
+        for joint, slicer, counts in zip(
+            self.bins.joints, self.slicers, self.start.joints, strict=True
+        ):
+            column = columns.get(joint.slice.name)
+            codes = slicer(np.full(rows, None, dtype=object) if column is None else column)
+            groups = np.array(joint.groups)[self.kept[joint.feature]]
+            both = np.bincount(codes * joint.shape[1] + groups, minlength=counts.size)
+            counts[:] += both.reshape(counts.shape)
+
+    def profile(self, rows: int) -> Profile:
+        """All that was counted."""
+        for registers, place in zip(self.start.registers, self.bins.categories, strict=True):
+            cells = self.bins.features[place]
+            assert isinstance(cells, CategoryCells)
+            listed = self.start.counts[self.spans[place]][: len(cells.levels)]
+            present = np.flatnonzero(listed).tolist()
+            cardinality.note(registers, (level_hash(cells.levels[code]) for code in present))
+            cardinality.note(registers, self.strange[place])
+        return replace(
+            self.start,
+            rows=rows,
+            totals=tuple(self.totals),
+            moments=self.moments.astype(np.int64),
+        )
 
 
 def merge(a: Profile, b: Profile) -> Profile:
@@ -119,7 +204,19 @@ def merge(a: Profile, b: Profile) -> Profile:
         high=np.maximum(a.high, b.high),
         totals=tuple(x + y for x, y in zip(a.totals, b.totals, strict=True)),
         moments=a.moments + b.moments,
+        registers=_both(np.maximum, a.registers, b.registers),
+        joints=tuple(x + y for x, y in zip(a.joints, b.joints, strict=True)),
+        latency=_both(np.add, a.latency, b.latency),
+        confidence=_both(np.add, a.confidence, b.confidence),
     )
+
+
+def _both(join: Callable[..., Any], a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """Two arrays joined; one that an older file did not have counts as nothing."""
+    if not a.size or not b.size:
+        return a if a.size else b
+    found: NDArray[Any] = join(a, b)
+    return found
 
 
 def merge_all(bins: Bins, profiles: Iterable[Profile]) -> Profile:
@@ -137,6 +234,14 @@ def mean(bins: Bins, profile: Profile, name: str) -> float:
     return sums.as_float(profile.totals[place], int(counts[1 : cells.inner + 5].sum()))
 
 
+def distinct(bins: Bins, profile: Profile, name: str) -> float:
+    """About how many levels a categorical feature had (standard error 3.3 %); NaN for numbers."""
+    place = bins.names.index(bins.feature(name).name)
+    if place not in bins.categories or not profile.registers.size:
+        return float("nan")
+    return cardinality.estimate(profile.registers[bins.categories.index(place)])
+
+
 def encode(profile: Profile) -> bytes:
     """The profile as bytes; equal profiles give equal bytes (docs/formats/profile.md)."""
     upper = profile.moments[np.triu_indices(len(profile.moments))]
@@ -148,6 +253,10 @@ def encode(profile: Profile) -> bytes:
         high=wire.pack(profile.high),
         totals=tuple(map(sums.to_bytes, profile.totals)),
         moments=wire.pack(upper),
+        registers=wire.pack(profile.registers),
+        joints=tuple(map(wire.pack, profile.joints)),
+        latency=wire.pack(profile.latency),
+        confidence=wire.pack(profile.confidence),
     )
     return wire.frame(_MAGIC, msgspec.msgpack.encode(content))
 
@@ -163,12 +272,16 @@ def decode(data: bytes) -> Profile:
         high=wire.floats(content.high),
         totals=tuple(sums.from_bytes(shift, raw) for shift, raw in content.totals),
         moments=_symmetric(wire.integers(content.moments)),
+        registers=_newer(content.registers).astype(np.uint8),
+        joints=tuple(map(wire.integers, content.joints)),
+        latency=_newer(content.latency),
+        confidence=_newer(content.confidence),
     )
 
 
-def _finite(column: NDArray[np.generic]) -> NDArray[np.float64]:
-    values = numbers(column).values
-    return values[np.isfinite(values)]
+def _newer(packed: wire.Packed | None) -> NDArray[np.int64]:
+    """An array that files of version 1 do not have."""
+    return np.empty(0, dtype=np.int64) if packed is None else wire.integers(packed)
 
 
 def _symmetric(upper: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trimtab.errors import IntegrityError
 
-VERSION: Final = 1
+VERSION: Final = 2
 _HEAD: Final = 8 + 2 + 8
 _SUM: Final = 16
 _NARROW: Final = ("<u1", "<u2", "<u4", "<i8")

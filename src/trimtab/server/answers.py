@@ -9,17 +9,21 @@ from trimtab.config import Config
 from trimtab.loop.reports import Report
 from trimtab.store.records import (
     Action,
+    Alert,
     Artifact,
     Endpoint,
     Evidence,
     Incident,
+    LabelRequest,
     Link,
     Point,
+    RequestedLabel,
     Rollout,
     Run,
     Verdict,
     Version,
     Window,
+    WindowEstimate,
 )
 
 
@@ -257,9 +261,59 @@ class KeyRemoved(Report, frozen=True, kw_only=True):
 
 
 class Incidents(Report, frozen=True, kw_only=True):
-    """Incidents, newest first."""
+    """Incidents, newest first; `occurrences` counts the windows in which each was seen."""
 
     incidents: list[Incident]
+    occurrences: dict[str, int] = {}
+
+
+class IncidentShown(Incident, frozen=True, kw_only=True):
+    """An incident, in how many windows it was seen, and what was told of it to whom."""
+
+    occurrences: int = 1
+    seen_at: int = 0
+    alerts: list[Alert] = []
+
+
+class WatchedThing(Report, frozen=True, kw_only=True):
+    """An endpoint, embedded monitor or recorded file: what it is held against and its windows.
+
+    `known` says in a sentence what is known of its quality, `estimates` are of quality without
+    labels, `requests` the open ones for labels.
+    """
+
+    name: str
+    against: str
+    model: str
+    windows: list[Window]
+    known: str = ""
+    estimates: list[WindowEstimate] = []
+    requests: list[LabelRequest] = []
+
+
+class Monitored(Report, frozen=True, kw_only=True):
+    """Everything that is watched, with its newest model and the one before."""
+
+    watched: list[WatchedThing]
+
+
+class LabelRequests(Report, frozen=True, kw_only=True):
+    """Requests for labels, newest first."""
+
+    requests: list[LabelRequest]
+
+
+class LabelRequestShown(Report, frozen=True, kw_only=True):
+    """A request with its rows in the order to label them in.
+
+    `target` is the column that a label file calls the truth, `labelled` the predictions among the
+    rows whose label has come.
+    """
+
+    request: LabelRequest
+    target: str
+    rows: list[RequestedLabel]
+    labelled: list[str]
 
 
 class ConfigShown(Report, frozen=True, kw_only=True):

@@ -1,8 +1,9 @@
-"""What a server without login refuses: strangers' host names, cross-site requests, non-JSON writes.
+"""What a server without login refuses: strangers' host names, cross-site requests, odd writes.
 
 A web page anywhere can make a browser send requests to loopback. A foreign name that resolves here
 (DNS rebinding) shows in `Host`; a form or script of another site shows in `Origin`, and cannot send
-`application/json` without the permission that this server never gives.
+`application/json` without the permission that this server never gives. The pages' own forms are the
+one other thing that is taken, outside the API and only where the browser says that they are ours.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ from trimtab.errors import RefusedError, UsageError
 from trimtab.serve.auth import is_loopback
 from trimtab.server.failure import failed
 
+FORM: Final = "application/x-www-form-urlencoded"
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 _POLICY: Final = (
     b"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
-    b"connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _HEADERS: Final = (
     (b"content-security-policy", _POLICY),
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
+    # "no-referrer" would make a form of our own page come from the origin "null"
+    (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
@@ -72,6 +75,11 @@ def _refusal(scope: Scope) -> RefusedError | UsageError | None:
     if origin is not None and urlsplit(origin).netloc != headers["host"]:
         return RefusedError("this request comes from a page of another site")
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == FORM and not scope["path"].startswith("/api/"):
+        site = headers.get("sec-fetch-site", "same-origin")
+        if origin is None or site != "same-origin":
+            return RefusedError("a form is taken from this server's own pages only")
+        return None
     if kind != "application/json":
         return UsageError(
             f"{scope['method']} needs content-type: application/json",

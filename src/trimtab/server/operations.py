@@ -269,10 +269,20 @@ INCIDENTS_SHOW: Final = Operation(
     name="incidents.show",
     method="GET",
     path="/incidents/{id}",
-    summary="An incident with its detail.",
+    summary="An incident with its detail, how often it was seen and what was told of it.",
     request=asked.Identified,
-    response=Incident,
+    response=answers.IncidentShown,
     handler="incidents:show",
+)
+INCIDENTS_ACK: Final = Operation(
+    name="incidents.ack",
+    method="POST",
+    path="/incidents/{id}/ack",
+    summary="Say that somebody has an incident in hand.",
+    request=asked.Acknowledgement,
+    response=Incident,
+    handler="incidents:ack",
+    mutates=True,
 )
 INCIDENTS_RESOLVE: Final = Operation(
     name="incidents.resolve",
@@ -283,6 +293,33 @@ INCIDENTS_RESOLVE: Final = Operation(
     response=Incident,
     handler="incidents:resolve",
     mutates=True,
+)
+MONITOR_SHOW: Final = Operation(
+    name="monitor.show",
+    method="GET",
+    path="/monitor",
+    summary="What is watched: windows, per-feature measures, findings, estimated quality.",
+    request=asked.Watched,
+    response=answers.Monitored,
+    handler="monitor:show",
+)
+LABELS_LS: Final = Operation(
+    name="labels.ls",
+    method="GET",
+    path="/labels",
+    summary="Requests for labels, newest first.",
+    request=asked.StateFilter,
+    response=answers.LabelRequests,
+    handler="labels:ls",
+)
+LABELS_SHOW: Final = Operation(
+    name="labels.show",
+    method="GET",
+    path="/labels/{id}",
+    summary="A request for labels: why, how many, and which rows in which order.",
+    request=asked.Identified,
+    response=answers.LabelRequestShown,
+    handler="labels:show",
 )
 CONFIG_SHOW: Final = Operation(
     name="config.show",
@@ -331,7 +368,11 @@ TABLE: Final[tuple[Operation[Any, Any], ...]] = (
     KEYS_RM,
     INCIDENTS_LS,
     INCIDENTS_SHOW,
+    INCIDENTS_ACK,
     INCIDENTS_RESOLVE,
+    MONITOR_SHOW,
+    LABELS_LS,
+    LABELS_SHOW,
     *steering.TABLE,
     CONFIG_SHOW,
     CONFIG_SCHEMA,

@@ -7,27 +7,29 @@ import importlib.resources
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 import jinja2
 import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 import trimtab
 from trimtab import ids
-from trimtab.errors import NotFoundError, TrimtabError
+from trimtab.errors import NotFoundError, TrimtabError, UsageError
 from trimtab.loop.project import Project
-from trimtab.server import operations, views, words
+from trimtab.server import operations, views, watching, words
 from trimtab.server.opened import Opened
-from trimtab.server.requests import Question, RunFilter
+from trimtab.server.requests import Acknowledgement, Question, Resolution, RunFilter
 
 _STATIC: Final = {
     "style.css": "text/css",
     "page.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
+_MOST_FORM: Final = 16_384
 _said = logging.getLogger("trimtab.server")
 Page = Callable[[Project, Request], str]
 
@@ -36,12 +38,14 @@ def routes(opened: Opened) -> list[Route]:
     """The pages and their three files."""
     pages: dict[str, Page] = {
         "/": _loop,
+        "/monitor": _monitor,
         "/runs": _runs,
         "/runs/{id}": _run,
         "/why": _why,
     }
     found = [Route(path, _endpoint(page, opened), methods=["GET"]) for path, page in pages.items()]
-    return [*found, Route("/static/{name}", _file, methods=["GET"])]
+    acts = Route("/monitor/incidents/{id}/{act}", _acting(opened), methods=["POST"])
+    return [*found, acts, Route("/static/{name}", _file, methods=["GET"])]
 
 
 def not_found(path: str) -> Response:
@@ -76,6 +80,52 @@ def _endpoint(page: Page, opened: Opened) -> Callable[[Request], Awaitable[Respo
 
 def _loop(project: Project, request: Request) -> str:
     return _render("loop.html", project, page=views.loop(project))
+
+
+def _monitor(project: Project, request: Request) -> str:
+    asked = request.query_params
+    page = watching.page(
+        project,
+        asked.get("name", ""),
+        asked.get("model", ""),
+        asked.get("window", ""),
+        asked.get("feature", ""),
+    )
+    return _render("monitor.html", project, page=page)
+
+
+def _acting(opened: Opened) -> Callable[[Request], Awaitable[Response]]:
+    """What the forms of the page send: acknowledge or resolve, then back to the page."""
+
+    async def endpoint(request: Request) -> Response:
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _MOST_FORM:
+                return _failure(UsageError("this form is too long"), "trimtab")
+        given = {
+            name: values[-1] for name, values in parse_qs(body.decode("utf-8", "replace")).items()
+        }
+        return await run_in_threadpool(_act, opened, request, given)
+
+    return endpoint
+
+
+def _act(opened: Opened, request: Request, given: dict[str, str]) -> Response:
+    project, _ = opened.last()
+    incident, act = request.path_params["id"], request.path_params["act"]
+    try:
+        if act == "ack":
+            asked = Acknowledgement(id=incident, by=given.get("by", "")[:200])
+            done = operations.INCIDENTS_ACK.call(project, asked)
+        elif act == "resolve":
+            note = given.get("note", "")[:2000]
+            done = operations.INCIDENTS_RESOLVE.call(project, Resolution(id=incident, note=note))
+        else:
+            return not_found(request.url.path)
+    except TrimtabError as error:
+        return _failure(error, project.config.project.name)
+    return RedirectResponse(f"/monitor#incident-{done.id}", status_code=303)
 
 
 def _runs(project: Project, request: Request) -> str:
@@ -130,7 +180,7 @@ def _templates() -> jinja2.Environment:
     )
     for function in (
         words.number, words.interval, words.size, words.span, words.ago, words.moment, words.took,
-        words.short, words.cell, words.cause, words.measured, words.standing,
+        words.short, words.cell, words.cause, words.measured, words.standing, words.stage,
         views.answering, views.staged, views.told, views.reference,
     ):  # fmt: skip
         found.filters[function.__name__] = function

@@ -148,3 +148,17 @@ class Resolution(Request, frozen=True, kw_only=True):
 
     id: str
     note: str = ""
+
+
+class Acknowledgement(Request, frozen=True, kw_only=True):
+    """An incident that somebody has in hand, and who."""
+
+    id: str
+    by: str = ""
+
+
+class Watched(Request, frozen=True, kw_only=True):
+    """What is watched, by its name (empty: everything), and how many windows of it."""
+
+    name: str = ""
+    windows: int = 30

@@ -6,7 +6,7 @@ import math
 from typing import Any, Final
 
 from trimtab import hashing, ids
-from trimtab.store.records import Run, Verdict
+from trimtab.store.records import Incident, Run, Verdict
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _UNKNOWN: Final = 1e300
@@ -124,3 +124,10 @@ def measured(verdict: Verdict) -> str:
 def standing(verdict: Verdict) -> str:
     """A verdict's status as one word or two."""
     return "provisional" if verdict.provisional else verdict.status
+
+
+def stage(incident: Incident) -> str:
+    """An incident's state as one word: open, acknowledged or resolved."""
+    return (
+        "acknowledged" if incident.state == "open" and incident.acknowledged_at else incident.state
+    )

@@ -11,7 +11,16 @@ from trimtab import ids
 from trimtab.errors import NotFoundError
 from trimtab.store import ledger, tables
 from trimtab.store.database import from_row, insert_new, to_row
-from trimtab.store.records import Action, Endpoint, Incident, Label, Record, Rollout, Window
+from trimtab.store.records import (
+    Action,
+    Endpoint,
+    Incident,
+    Label,
+    LabelChange,
+    Record,
+    Rollout,
+    Window,
+)
 from trimtab.store.workspace import Workspace
 
 R = TypeVar("R", bound=Record)
@@ -208,17 +217,46 @@ def windows(
     return _find(ws, Window, table, order=table.c.start, endpoint=endpoint, model=model, role=role)
 
 
+def window(ws: Workspace, like: Window) -> Window | None:
+    """The row of a window as it is stored now; None where there is none."""
+    table = tables.windows
+    query = sa.select(table).where(
+        table.c.project == ws.project,
+        table.c.endpoint == like.endpoint,
+        table.c.model == like.model,
+        table.c.role == like.role,
+        table.c.start == like.start,
+    )
+    with ws.reading() as db:
+        row = db.execute(query).first()
+    return None if row is None else from_row(Window, row)
+
+
+def volumes(ws: Workspace, endpoint: str) -> list[tuple[int, int, str, int]]:
+    """Start, end, role and rows of every window of an endpoint, whichever model answered."""
+    table = tables.windows
+    query = sa.select(table.c.start, table.c.end, table.c.role, table.c.rows).where(
+        table.c.project == ws.project, table.c.endpoint == endpoint
+    )
+    with ws.reading() as db:
+        return [(start, end, role, rows) for start, end, role, rows in db.execute(query)]
+
+
 def add_labels(ws: Workspace, labels: Sequence[Label]) -> int:
     """Store labels and return how many predictions had none before.
 
     Of several labels for a prediction, the one of the latest `labelled_at` stays; of those, the one
-    that came last.
+    that came last. A label that says otherwise than the one before is written down either way.
     """
     table = tables.labels
     batch: dict[str, Label] = {}
+    changes: list[LabelChange] = []
     for label in labels:
         before = batch.get(label.prediction)
-        if before is None or before.labelled_at <= label.labelled_at:
+        stands = before is None or before.labelled_at <= label.labelled_at
+        if before is not None and before.value != label.value:
+            changes.append(_change(before, label, stands))
+        if stands:
             batch[label.prediction] = label
     with ws.transaction() as tx:
         known = labels_of(ws, batch)
@@ -227,13 +265,56 @@ def add_labels(ws: Workspace, labels: Sequence[Label]) -> int:
             tx.execute(table.insert(), [to_row(label, project=ws.project) for label in new])
         for old in known.values():
             label = batch[old.prediction]
-            if old.value != label.value and old.labelled_at <= label.labelled_at:
+            if old.value == label.value:
+                continue
+            if (old.value, label.value) not in _told(tx, ws, old.prediction):
+                changes.append(_change(old, label, old.labelled_at <= label.labelled_at))
+            if old.labelled_at <= label.labelled_at:
                 tx.execute(
                     table.update()
                     .where(table.c.project == ws.project, table.c.prediction == label.prediction)
                     .values(**to_row(label))
                 )
+        if changes:
+            tx.execute(
+                tables.label_changes.insert(), [to_row(one, project=ws.project) for one in changes]
+            )
     return len(new)
+
+
+def label_changes(ws: Workspace) -> list[LabelChange]:
+    """Labels that said otherwise than the one before them, newest first."""
+    table = tables.label_changes
+    return _find(ws, LabelChange, table, order=table.c.id.desc())
+
+
+def count_label_changes(ws: Workspace) -> int:
+    """How many labels said otherwise than the one before them."""
+    table = tables.label_changes
+    query = sa.select(sa.func.count()).select_from(table).where(table.c.project == ws.project)
+    with ws.reading() as db:
+        return int(db.execute(query).scalar() or 0)
+
+
+def _change(before: Label, after: Label, stands: bool) -> LabelChange:
+    return LabelChange(
+        id=ids.new_id(),
+        prediction=after.prediction,
+        before=before.value,
+        value=after.value,
+        labelled_at=after.labelled_at,
+        received_at=after.received_at,
+        kept=stands,
+    )
+
+
+def _told(tx: sa.Connection, ws: Workspace, prediction: str) -> list[tuple[Any, Any]]:
+    """The changes of a label that are written down: a file read again tells nothing new."""
+    table = tables.label_changes
+    query = sa.select(table.c.before, table.c.value).where(
+        table.c.project == ws.project, table.c.prediction == prediction
+    )
+    return [(before, value) for before, value in tx.execute(query)]
 
 
 def labels_of(ws: Workspace, predictions: Iterable[str]) -> dict[str, Label]:

@@ -189,7 +189,11 @@ class Rollout(Record, frozen=True, kw_only=True):
 
 
 class Incident(Record, frozen=True, kw_only=True):
-    """Something that drifted off course; `key` makes one open incident per cause."""
+    """Something that drifted off course; `key` makes one open incident per cause.
+
+    `severity` is "page", "digest" or "notice". It is "open" until it is "resolved"; acknowledged
+    means that somebody has it in hand. `reopened` counts how often it came back in its cooldown.
+    """
 
     id: str
     kind: str
@@ -203,6 +207,40 @@ class Incident(Record, frozen=True, kw_only=True):
     resolved_at: int = 0
     since: int = 0
     resolution: str = ""
+    acknowledged_at: int = 0
+    acknowledged_by: str = ""
+    reopened: int = 0
+
+
+class Sighting(Record, frozen=True, kw_only=True):
+    """How often an incident's cause was seen, in windows; `seen_at` is the last one's end."""
+
+    incident: str
+    occurrences: int
+    seen_at: int
+    updated_at: int = 0
+
+
+class Alert(Record, frozen=True, kw_only=True):
+    """A message about an incident on its way to one channel: a row before it is sent.
+
+    `id` is the idempotency key that goes with it, so that a receiver can tell a repetition.
+    `state` is "waiting", "sent" or "failed" (given up). `event` says what happened: "opened",
+    "reopened", "escalated" or "resolved". Times in microseconds of the clock.
+    """
+
+    id: str
+    incident: str
+    event: str
+    channel: str
+    body: dict[str, Any]
+    state: str = "waiting"
+    attempts: int = 0
+    next_at: int = 0
+    error: str = ""
+    receipt: str = ""
+    created_at: int = 0
+    sent_at: int = 0
 
 
 class Action(Record, frozen=True, kw_only=True):
@@ -241,6 +279,97 @@ class Label(Record, frozen=True, kw_only=True):
     labelled_at: int
     received_at: int
     extra: dict[str, Any] = {}
+
+
+class LabelChange(Record, frozen=True, kw_only=True):
+    """A second, different label of a prediction; `kept` says whether it is the one that stands."""
+
+    id: str
+    prediction: str
+    before: Any
+    value: Any
+    labelled_at: int
+    received_at: int
+    kept: bool
+
+
+class LabelRequest(Record, frozen=True, kw_only=True):
+    """Which answers' truth would settle what cannot be known; `state` is "open" or "closed".
+
+    The `wanted` rows were answered in event times [`since`, `until`). `detail` tells the strata they
+    were drawn from and what the model expects of them.
+    """
+
+    id: str
+    endpoint: str
+    model: str
+    reason: str
+    since: int
+    until: int
+    wanted: int
+    answered: int = 0
+    state: str = "open"
+    detail: dict[str, Any] = {}
+    opened_at: int = 0
+    closed_at: int = 0
+    resolution: str = ""
+
+
+class RequestedLabel(Record, frozen=True, kw_only=True):
+    """One row of a label request, at its `place` in the order to label in.
+
+    `probability` is how likely the row was to be drawn from its `stratum`.
+    """
+
+    request: str
+    place: int
+    prediction: str
+    stratum: str
+    probability: float
+
+
+class WindowEstimate(Record, frozen=True, kw_only=True):
+    """An expected metric of one window, and what its labels showed later (None till then).
+
+    `effective` is the effective sample size of weights as a share of withheld rows, 1 where none
+    were used. `labels` counts the rows behind `realised`.
+    """
+
+    endpoint: str
+    model: str
+    metric: str
+    start: int
+    end: int
+    value: float
+    lo: float
+    hi: float
+    level: float
+    n: int
+    method: str
+    note: str
+    untrusted: str = ""
+    effective: float = 1.0
+    measured_at: int = 0
+    realised: float | None = None
+    realised_lo: float | None = None
+    realised_hi: float | None = None
+    labels: int = 0
+    checked_at: int = 0
+
+
+class Episode(Record, frozen=True, kw_only=True):
+    """A trouble of one kind from `since` on; `until` is 0 while it lasts.
+
+    `features` holds the direction in which each feature had moved (1 or -1).
+    """
+
+    endpoint: str
+    model: str
+    kind: str
+    since: int
+    until: int = 0
+    form: str = ""
+    features: dict[str, int] = {}
 
 
 class LedgerEntry(Record, frozen=True, kw_only=True):

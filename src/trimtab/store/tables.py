@@ -6,169 +6,33 @@ unique (partial) indexes, and nowhere else.
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Column,
     Float,
     Index,
     Integer,
-    LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
     text,
 )
 
-from trimtab.store.columns import Json, Number
-
-metadata = MetaData(
-    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
-)
-
-
-def _project(*, key: bool = True) -> Column[str]:
-    return Column("project", String(32), primary_key=key, nullable=False)
-
-
-def _text(name: str, *, key: bool = False) -> Column[str]:
-    return Column(name, String, primary_key=key, nullable=False)
-
-
-def _integer(name: str, *, key: bool = False) -> Column[int]:
-    return Column(name, BigInteger, primary_key=key, nullable=False, autoincrement=False)
-
-
-def _json(name: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, Json(nullable=nullable), nullable=nullable)
-
-
-projects = Table(
-    "projects",
-    metadata,
-    Column("project", String(32), primary_key=True),
-    Column("name", String, nullable=False, unique=True),
-    _integer("created_at"),
-)
-
-artifacts = Table(
-    "artifacts",
-    metadata,
-    _project(),
-    _text("digest", key=True),
-    _text("kind"),
-    _integer("size"),
-    _json("meta"),
-    _text("run"),
-    _integer("created_at"),
-    sqlite_with_rowid=False,
-)
-
-versions = Table(
-    "versions",
-    metadata,
-    _project(),
-    _text("kind", key=True),
-    _text("name", key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    _text("digest"),
-    _text("run"),
-    _json("meta"),
-    _integer("created_at"),
-    Index("ux_versions_digest", "project", "kind", "name", "digest", unique=True),
-)
-
-refs = Table(
-    "refs",
-    metadata,
-    _project(),
-    _text("kind", key=True),
-    _text("name", key=True),
-    _text("digest"),
-    _integer("updated_at"),
-)
-
-runs = Table(
-    "runs",
-    metadata,
-    _text("id", key=True),
-    _project(key=False),
-    _text("kind"),
-    _text("name"),
-    _text("status"),
-    _text("parent"),
-    _text("key"),
-    _json("cause"),
-    _json("params"),
-    _json("tags"),
-    _text("code"),
-    _text("environment"),
-    _text("concurrency_key"),
-    _integer("pid"),
-    _integer("started_at"),
-    _integer("heartbeat_at"),
-    _integer("ended_at"),
-    _integer("peak_bytes"),
-    _json("error", nullable=True),
-    Index("ix_runs_parent", "project", "parent"),
-    Index("ix_runs_kind", "project", "kind", "id"),
-    Index(
-        "ux_runs_concurrency",
-        "project",
-        "concurrency_key",
-        unique=True,
-        sqlite_where=text("status = 'running' AND concurrency_key <> ''"),
-        postgresql_where=text("status = 'running' AND concurrency_key <> ''"),
-    ),
-)
-
-links = Table(
-    "links",
-    metadata,
-    _project(),
-    _text("run", key=True),
-    _text("direction", key=True),
-    _text("name", key=True),
-    _text("digest", key=True),
-    Index("ix_links_digest", "project", "digest"),
-    sqlite_with_rowid=False,
-)
-
-metric_batches = Table(
-    "metric_batches",
-    metadata,
-    _project(),
-    _text("run", key=True),
-    _integer("seq", key=True),
-    Column("body", LargeBinary, nullable=False),
-)
-
-steps = Table(
-    "steps",
-    metadata,
-    _project(),
-    _text("key", key=True),
-    _text("run"),
-    _text("name"),
-    _json("outputs"),
-    _json("codecs"),
-    _json("components"),
-    _json("observed"),
-    _json("weak"),
-    _integer("created_at"),
-    Index("ix_steps_name", "project", "name", "created_at"),
-)
-
-leases = Table(
-    "leases",
-    metadata,
-    _project(),
-    _text("name", key=True),
-    _text("holder"),
-    _integer("expires_at"),
-)
+from trimtab.store.columns import Number
+from trimtab.store.made_tables import artifacts as artifacts
+from trimtab.store.made_tables import integer_column as _integer
+from trimtab.store.made_tables import json_column as _json
+from trimtab.store.made_tables import leases as leases
+from trimtab.store.made_tables import links as links
+from trimtab.store.made_tables import metadata as metadata
+from trimtab.store.made_tables import metric_batches as metric_batches
+from trimtab.store.made_tables import project_column as _project
+from trimtab.store.made_tables import projects as projects
+from trimtab.store.made_tables import refs as refs
+from trimtab.store.made_tables import runs as runs
+from trimtab.store.made_tables import steps as steps
+from trimtab.store.made_tables import text_column as _text
+from trimtab.store.made_tables import versions as versions
 
 ledger = Table(
     "ledger",
@@ -300,6 +164,9 @@ incidents = Table(
     _integer("resolved_at"),
     _integer("since"),
     _text("resolution"),
+    Column("acknowledged_at", BigInteger, nullable=False, server_default="0"),
+    Column("acknowledged_by", String, nullable=False, server_default=""),
+    Column("reopened", BigInteger, nullable=False, server_default="0"),
     Index(
         "ux_incidents_open",
         "project",
@@ -308,6 +175,36 @@ incidents = Table(
         sqlite_where=text("state = 'open'"),
         postgresql_where=text("state = 'open'"),
     ),
+)
+
+sightings = Table(
+    "sightings",
+    metadata,
+    _project(),
+    _text("incident", key=True),
+    _integer("occurrences"),
+    _integer("seen_at"),
+    _integer("updated_at"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    _project(),
+    _text("id", key=True),
+    _text("incident"),
+    _text("event"),
+    _text("channel"),
+    _json("body"),
+    _text("state"),
+    _integer("attempts"),
+    _integer("next_at"),
+    _text("error"),
+    _text("receipt"),
+    _integer("created_at"),
+    _integer("sent_at"),
+    Index("ix_alerts_state", "project", "state", "next_at"),
+    Index("ix_alerts_incident", "project", "incident"),
 )
 
 actions = Table(
@@ -359,4 +256,97 @@ states = Table(
     _text("name", key=True),
     _json("body"),
     _integer("updated_at"),
+)
+
+label_changes = Table(
+    "label_changes",
+    metadata,
+    _text("id", key=True),
+    _project(key=False),
+    _text("prediction"),
+    _json("before"),
+    _json("value"),
+    _integer("labelled_at"),
+    _integer("received_at"),
+    Column("kept", Integer, nullable=False),
+    Index("ix_label_changes_prediction", "project", "prediction"),
+)
+
+label_requests = Table(
+    "label_requests",
+    metadata,
+    _text("id", key=True),
+    _project(key=False),
+    _text("endpoint"),
+    _text("model"),
+    _text("state"),
+    _text("reason"),
+    _integer("since"),
+    _integer("until"),
+    _integer("wanted"),
+    _integer("answered"),
+    _json("detail"),
+    _integer("opened_at"),
+    _integer("closed_at"),
+    _text("resolution"),
+    Index(
+        "ux_label_requests_open",
+        "project",
+        "endpoint",
+        unique=True,
+        sqlite_where=text("state = 'open'"),
+        postgresql_where=text("state = 'open'"),
+    ),
+)
+
+label_request_rows = Table(
+    "label_request_rows",
+    metadata,
+    _project(),
+    _text("request", key=True),
+    _integer("place", key=True),
+    _text("prediction"),
+    _text("stratum"),
+    Column("probability", Number, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+estimates = Table(
+    "estimates",
+    metadata,
+    _project(),
+    _text("endpoint", key=True),
+    _text("model", key=True),
+    _text("metric", key=True),
+    _integer("start", key=True),
+    _integer("end"),
+    Column("value", Number, nullable=False),
+    Column("lo", Number, nullable=False),
+    Column("hi", Number, nullable=False),
+    Column("level", Number, nullable=False),
+    _integer("n"),
+    _text("method"),
+    _text("note"),
+    _text("untrusted"),
+    Column("effective", Number, nullable=False),
+    _integer("measured_at"),
+    Column("realised", Number, nullable=True),
+    Column("realised_lo", Number, nullable=True),
+    Column("realised_hi", Number, nullable=True),
+    _integer("labels"),
+    _integer("checked_at"),
+    sqlite_with_rowid=False,
+)
+
+episodes = Table(
+    "episodes",
+    metadata,
+    _project(),
+    _text("endpoint", key=True),
+    _text("model", key=True),
+    _text("kind", key=True),
+    _integer("since", key=True),
+    _integer("until"),
+    _text("form"),
+    _json("features"),
 )

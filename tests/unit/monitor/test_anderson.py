@@ -65,7 +65,14 @@ def test_correction_keeps_order_and_ends():
 def test_excess_variance_grows_with_rows():
     assert factor(1.0, 100, 1000) == 1.0
     assert factor(3.0, 100, 100) == 3.0
-    assert factor(3.0, 100, 50) == 2.0
+    assert factor(3.0, 100, 200) == 5.0
+
+
+def test_variance_of_bursts_does_not_grow_with_rows_and_unknown_variance_does_not_fall():
+    assert factor(3.0, 100, 50) == 3.0
+    assert factor(3.0, 100, 200, clusters=2.0) == 4.0
+    assert factor(1.5, 100, 200, clusters=2.0) == 2.0
+    assert factor(1.0, 0.0, 200, clusters=2.0) == 2.0
 
 
 def test_f_correction_has_the_right_size():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.errors import DataError, UsageError
-from trimtab.monitor import concept
+from trimtab.monitor import concept, meaning, where
 from trimtab.monitor.budget import Budget, run_length
 from trimtab.monitor.calibration import constant, fit, fit_residuals
 from trimtab.monitor.concept import ConceptState, start, update
@@ -191,3 +191,66 @@ def test_what_cannot_be_is_refused():
         update(start(10.0), EXACT, np.zeros(3), np.zeros(2))
     with pytest.raises(DataError, match="1 times for 2"):
         update(start(10.0), EXACT, np.zeros(2), np.zeros(2), times=np.zeros(1, dtype=np.int64))
+
+
+def stream(noise, shifts, rows=400):
+    """Batches of scores and events whose odds are turned by a part of the way: 1 is no change."""
+    for share in shifts:
+        score = noise.random(rows)
+        event = noise.random(rows) < np.where(noise.random(rows) < share, 1 - score, score)
+        yield score, event.astype(float)
+
+
+def fed(shifts, seed=0):
+    noise = np.random.default_rng([seed, 31])
+    score = noise.random(4_000)
+    known = fit(score, (noise.random(4_000) < score).astype(float))
+    state = start(1e5)
+    for day, (batch, event) in enumerate(stream(noise, shifts)):
+        times = np.full(len(batch), day)
+        state = concept.over(concept.update(state, known, batch, event, times=times))
+    return state
+
+
+def test_a_concept_that_returns_is_recurring_and_the_first_episode_is_kept():
+    state = fed([0.0] * 4 + [0.8] * 3 + [0.0] * 5 + [0.8] * 2)
+    (first,) = state.ended
+    assert (first.alarm.since_time, first.until) in {(3, 7), (4, 7)}
+    assert state.alarm is not None and state.alarm.since_time in (11, 12)
+    form, said = meaning.shape(state, state.alarm, 12)
+    assert form == "recurring" and said.startswith(", as from")
+    state = fed([0.0] * 4 + [0.8] * 3 + [0.0] * 5)
+    assert state.alarm is None and "was over by" in meaning._calm(state).reason
+
+
+@pytest.mark.parametrize(
+    ("shifts", "form"),
+    [([0.0] * 6 + [0.6] * 4, "sudden"), ([0.0] * 4 + list(np.linspace(0.05, 0.7, 10)), "gradual")],
+)
+def test_the_form_of_a_concept_drift_is_told_by_its_course(shifts, form):
+    named = [
+        meaning.shape(state, state.alarm, state.alarm.since_time)[0]
+        for state in (fed(shifts, seed) for seed in range(8))
+    ]
+    assert named.count(form) >= 7
+
+
+def test_a_second_view_is_on_record():
+    state = fed([0.0] * 6 + [0.9] * 3)
+    assert state.second.cuts >= 1
+    assert state.second.before < 0.4 < state.second.after
+    assert 6 * 400 < state.second.at <= state.rows
+    again = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=concept.ConceptState)
+    assert again == state
+
+
+def test_errors_in_one_slice_are_placed_there():
+    noise = np.random.default_rng(1)
+    group = noise.choice(["a", "b", "c"], 3_000).astype(object)
+    chance = np.full(3_000, 0.2)
+    outcome = (noise.random(3_000) < np.where(group == "b", 0.5, 0.2)).astype(float)
+    assert where.slices({"group": group}, outcome, chance, 0.01) == ("group=b",)
+    everywhere = (noise.random(3_000) < 0.5).astype(float)
+    assert where.slices({"group": group}, everywhere, chance, 0.01) == ()
+    assert where.slices({}, everywhere, chance, 0.01) == ()
+    assert where.slices({"group": group[:20]}, everywhere[:20], chance[:20], 0.01) == ()

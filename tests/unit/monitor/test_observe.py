@@ -8,7 +8,7 @@ from trimtab import ids
 from trimtab.monitor import catalogue
 from trimtab.monitor import observe as observing
 from trimtab.profile import profile as profiles
-from trimtab.store import evidence, operations, states, verdicts
+from trimtab.store import estimates, evidence, operations, states, verdicts
 
 DAY = 86_400_000_000
 BEGIN = 20_000 * DAY
@@ -252,3 +252,22 @@ def test_windows_keep_what_quality_and_inputs_found_beside_each_other(site):
     assert window.findings[0]["kind"] == "data drift"
     assert {"measures", "quality", "reason"} <= window.features.keys()
     assert verdicts.find(place.ws, subject="endpoint:goods", place="monitor")
+
+
+def test_a_concept_that_goes_and_comes_back_is_one_that_recurs(site):
+    place = site()
+    said = {}
+    for day in range(14):
+        switched = day in (4, 5, 6, 12, 13)
+        place.live(day, 400, meaning=-1.0 if switched else 1.0)
+        place.label(day)
+        seen = place.look(day + 1)
+        said[day] = next((one.title for one in seen.alarms if one.kind == "concept drift"), "")
+        if day == 10:
+            assert any("was over by" in one for one in seen.sentences)
+    assert said[4].startswith("Concept drift (sudden)")
+    assert [said[day] for day in (9, 10, 11)] == [""] * 3
+    assert said[12].startswith("Concept drift (recurring, as from ")
+    (kept,) = [one for one in estimates.episodes(place.ws, "goods") if one.kind == "concept drift"]
+    assert abs(kept.since - (BEGIN + 4 * DAY)) < DAY // 2
+    assert kept.until == BEGIN + 7 * DAY

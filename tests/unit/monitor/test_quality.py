@@ -18,7 +18,8 @@ def looks(place) -> int:
 
 
 def measured(place):
-    return evidence.find(place.ws, subject=SUBJECT)
+    """What labels showed; estimates made without them are evidence of their own."""
+    return [one for one in evidence.find(place.ws, subject=SUBJECT) if not one.statistic]
 
 
 def test_a_window_is_judged_once_for_the_labels_that_it_has(site):

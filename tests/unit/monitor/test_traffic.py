@@ -5,6 +5,7 @@ import pytest
 
 from trimtab.model.signature import Column, Signature
 from trimtab.monitor import traffic
+from trimtab.profile.scales import CONFIDENCE, LATENCY
 from trimtab.serve import frame as bytes_of
 from trimtab.serve.frame import Frame
 from trimtab.store.records import Label
@@ -63,7 +64,16 @@ def test_answers_keep_order_times_and_absent_columns():
 def test_no_frames_are_no_rows():
     rows = traffic.answers([], SIGNED)
     assert rows.rows == 0
-    assert set(traffic.profiled(rows, SIGNED)) == {"x", "kind", traffic.SCORE, traffic.DECISION}
+    expected = {"x", "kind", traffic.SCORE, traffic.DECISION, CONFIDENCE, LATENCY}
+    assert set(traffic.profiled(rows, SIGNED)) == expected
+
+
+def test_what_is_counted_beside_the_inputs():
+    rows = traffic.answers([frame(["p", "q"], context={"group": ["g", None]})], SIGNED)
+    found = traffic.profiled(rows, SIGNED)
+    assert found["group"].tolist() == ["g", None]
+    assert found[CONFIDENCE] == pytest.approx(np.maximum(rows.score, 1 - rows.score))
+    assert found[LATENCY].tolist() == [7, 7]
 
 
 def test_refusals_and_empty_frames_are_no_answers():

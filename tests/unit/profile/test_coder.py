@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from trimtab.profile.coder import coder
+from trimtab.profile.coder import _table, coder
 from trimtab.profile.fit import fit
 
 anything = hnp.arrays(np.float64, st.integers(1, 300), elements=st.floats(width=64))
@@ -19,8 +19,33 @@ def plain(cells, values):
 @given(st.one_of(anything, tame), st.one_of(anything, tame))
 def test_codes_equal_a_binary_search(reference, values):
     cells = fit({"x": reference}).features[0]
-    for column in (reference, values):
+    edges = np.array(cells.edges)
+    with np.errstate(over="ignore"):
+        beside = np.nextafter(edges, -np.inf)
+    for column in (reference, values, edges, beside):
         assert np.array_equal(coder(cells)(column), plain(cells, column))
+        assert np.array_equal(_table(edges)(column), plain(cells, column))
+
+
+positive = hnp.arrays(
+    np.float64, st.integers(1, 300), elements=st.floats(1e-300, 1e300, allow_subnormal=False)
+)
+
+
+def test_infinity_beside_magnitudes_that_reach_it():
+    few = [1.1, 4.7e299, 3.3e299, 7.1e299, 3.5e108, 6.5e16, 3.4e16, 3e16, 5.7e206]
+    reference = np.concatenate([np.full(112, 3e-102), np.ones(3), np.full(4, 5.6e206), few])
+    edges = np.array(fit({"x": reference}).features[0].edges)
+    column = np.array([np.inf, 1.7976931348623157e308, 7e299, np.nan, -np.inf])
+    assert np.array_equal(_table(edges)(column), np.searchsorted(edges, column, side="right"))
+
+
+@settings(max_examples=300)
+@given(positive, st.one_of(positive, anything))
+def test_codes_of_magnitudes_equal_a_binary_search(reference, values):
+    edges = np.array(fit({"x": reference}).features[0].edges)
+    for column in (reference, values):
+        assert np.array_equal(_table(edges)(column), np.searchsorted(edges, column, side="right"))
 
 
 def test_the_table_agrees_on_smooth_skewed_and_tied_columns():
@@ -78,4 +103,24 @@ def test_nothing_is_unseen_where_the_tail_is_not_kept():
 def test_lone_surrogates_do_not_stop_counting():
     cells = fit({"x": np.array(["\ud800", "a"], dtype=object)}).features[0]
     codes = coder(cells)(np.array(["\ud800", "\udfff"], dtype=object))
-    assert [cells.label(code) for code in codes] == ["'\\ud800'", "unseen levels"]
+    assert [cells.label(code) for code in codes] == ["other levels", "unseen levels"]
+
+
+def test_tables_agree_at_every_edge_and_beside_it():
+    """Columns over any magnitudes; every edge, its neighbours, both zeros, infinities and NaN."""
+    random = np.random.default_rng(123)
+    for _ in range(150):
+        n = int(random.integers(1, 400))
+        for reference in (
+            10.0 ** random.uniform(-307, 308, n),
+            random.normal(size=n) * 10.0 ** random.uniform(-300, 300),
+            random.choice(10.0 ** random.uniform(-307, 308.2, 8), n),
+            np.round(random.exponential(5, n), 1),
+        ):
+            edges = np.array(fit({"x": reference}).features[0].edges)
+            with np.errstate(over="ignore"):
+                beside = [np.nextafter(edges, end) for end in (np.inf, -np.inf)]
+            odd = [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324, 1.797e308]
+            values = np.concatenate([edges, *beside, reference, -reference, odd])
+            found = np.searchsorted(edges, values, side="right")
+            assert np.array_equal(_table(edges)(values), found)

@@ -52,7 +52,7 @@ def test_small_chunks_are_joined_and_none_is_lost():
     columns, _ = wobbling(np.random.default_rng(0), 3, 100, 0.0)
     chunks = np.array([1] * 30 + [2] * 40 + [3] * 200 + [4] * 30)
     found = chunk_profiles(fit(columns), columns, chunks)
-    assert [profile.rows for profile in found] == [70, 230]
+    assert [(key, profile.rows) for key, profile in found] == [(0, 70), (0, 230)]
 
 
 def test_chunk_numbers_must_pair_up():
@@ -90,9 +90,21 @@ def test_well_framed_nonsense_is_refused():
 
 
 def test_golden_file_still_reads():
-    data = (GOLDEN / "reference-v1.bin").read_bytes()
+    data = (GOLDEN / "reference-v2.bin").read_bytes()
     found = references.decode(data)
     assert references.encode(found) == data
+    assert found.bins.names[:2] == ("x", "zero")
+    assert found.seasons is not None
+    assert found.seasons.keys == (0, 1)
+    assert found.clusters is not None
+    assert found.dispersion is not None
+    assert found.profile.bins == binning.digest(found.bins)
+
+
+def test_a_reference_of_version_1_still_reads():
+    data = (GOLDEN / "reference-v1.bin").read_bytes()
+    found = references.decode(data)
+    assert (found.seasons, found.clusters) == (None, None)
     assert found.bins.names == ("x", "zero", "word", "mixed")
     assert found.profile.rows == 400
     assert found.dispersion is not None

@@ -22,6 +22,7 @@ from trimtab.store.records import Evidence
 from trimtab.store.workspace import FOLDER, Workspace, open_workspace
 
 DIGEST = hashing.digest("blob", b"model")
+BEFORE = schema.HEAD
 
 
 def measured(name: str) -> Evidence:
@@ -205,14 +206,14 @@ def next_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A trimtab whose schema is one revision further; returns the revision's file."""
     folder = tmp_path / "migrations"
     shutil.copytree(Path(schema.__file__).parent / "migrations", folder)
-    script = folder / "versions" / "0002_next.py"
+    script = folder / "versions" / "9000_next.py"
     script.write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '0002'\n"
-        "down_revision = '0001'\n\n\ndef upgrade() -> None:\n"
+        "import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '9000'\n"
+        f"down_revision = '{schema.HEAD}'\n\n\ndef upgrade() -> None:\n"
         "    op.create_table('more', sa.Column('a', sa.Integer()))\n"
     )
     monkeypatch.setattr(schema, "_MIGRATIONS", folder)
-    monkeypatch.setattr(schema, "HEAD", "0002")
+    monkeypatch.setattr(schema, "HEAD", "9000")
     return script
 
 
@@ -227,10 +228,10 @@ def test_an_older_database_is_backed_up_and_migrated(
     with newer.reading() as db:
         assert db.exec_driver_sql("SELECT count(*) FROM more").scalar() == 0
     newer.close()
-    backup = ws.root / "store.db.0001.backup"
+    backup = ws.root / f"store.db.{BEFORE}.backup"
     assert list(ws.root.glob("*.backup*")) == [backup]
     with closing(sqlite3.connect(backup)) as old:
-        assert old.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert old.execute("SELECT version_num FROM alembic_version").fetchall() == [(BEFORE,)]
         assert old.execute("SELECT id FROM evidence").fetchall() == [("e1",)]
         with pytest.raises(sqlite3.OperationalError):
             old.execute("SELECT count(*) FROM more")
@@ -273,7 +274,7 @@ def test_the_first_schema_appears_whole_or_not_at_all(
 def test_a_backup_that_fails_stops_the_migration(
     tmp_path: Path, ws: Workspace, next_revision: Path
 ) -> None:
-    (ws.root / "store.db.0001.backup").mkdir()
+    (ws.root / f"store.db.{BEFORE}.backup").mkdir()
     with pytest.raises(StorageError, match="back the store up"):
         open_workspace(tmp_path, "demo")
     with ws.reading() as db:

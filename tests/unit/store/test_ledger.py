@@ -46,7 +46,8 @@ COVERED = {
     ),
     "incidents": (
         "id", "project", "kind", "key", "endpoint", "title", "severity", "state", "detail",
-        "opened_at", "resolved_at", "since", "resolution",
+        "opened_at", "resolved_at", "since", "resolution", "acknowledged_at", "acknowledged_by",
+        "reopened",
     ),
 }  # fmt: skip
 

@@ -1,31 +1,42 @@
-"""Incidents: list, show, resolve."""
+"""Incidents: list, show, acknowledge, resolve."""
 
 from __future__ import annotations
 
-from trimtab.errors import NotFoundError
-from trimtab.loop import release
+from trimtab.loop import incidents as book
 from trimtab.loop.project import Project
 from trimtab.server import requests as asked
-from trimtab.server.answers import Incidents
-from trimtab.store import operations
+from trimtab.server.answers import Incidents, IncidentShown
+from trimtab.store import alerts, operations
 from trimtab.store.records import Incident
 
 
 def ls(project: Project, request: asked.StateFilter) -> Incidents:
-    """Incidents, newest first."""
-    return Incidents(incidents=operations.incidents(project.ws, state=request.state or None))
+    """Incidents, newest first, and how often each was seen."""
+    found = operations.incidents(project.ws, state=request.state or None)
+    seen = alerts.sightings(project.ws)
+    return Incidents(
+        incidents=found,
+        occurrences={one.id: seen[one.id].occurrences for one in found if one.id in seen},
+    )
 
 
-def show(project: Project, request: asked.Identified) -> Incident:
+def show(project: Project, request: asked.Identified) -> IncidentShown:
     """An incident by its id or an unambiguous beginning of it; raises NotFoundError."""
-    found = [one for one in operations.incidents(project.ws) if one.id.startswith(request.id)]
-    if len(found) != 1 or not request.id:
-        raise NotFoundError(
-            f"there is no single incident {request.id!r}", hint="see `trimtab incidents ls`"
-        )
-    return found[0]
+    found = book.find(project, request.id)
+    seen = alerts.sightings(project.ws).get(found.id)
+    return IncidentShown(
+        **{name: getattr(found, name) for name in found.__struct_fields__},
+        occurrences=seen.occurrences if seen else 1,
+        seen_at=seen.seen_at if seen else found.opened_at,
+        alerts=alerts.of_incident(project.ws, found.id),
+    )
+
+
+def ack(project: Project, request: asked.Acknowledgement) -> Incident:
+    """Say that somebody has it in hand."""
+    return book.acknowledge(project, request.id, request.by)
 
 
 def resolve(project: Project, request: asked.Resolution) -> Incident:
     """Close an incident by hand."""
-    return release.resolve_incident(project, request.id, request.note)
+    return book.resolve(project, request.id, request.note)

@@ -15,6 +15,7 @@ async function refresh() {
       if (same) same.open = true;
     }
     main.replaceChildren(...fresh.childNodes);
+    rove();
     document.body.classList.remove("lost");
   } catch {
     document.body.classList.add("lost");
@@ -22,3 +23,30 @@ async function refresh() {
 }
 
 setInterval(refresh, EVERY);
+
+// A heat map is one stop of the tab key; arrows walk over its cells.
+function rove() {
+  for (const map of document.querySelectorAll("svg.heat")) {
+    const cells = [...map.querySelectorAll("a[data-row]")];
+    for (const [at, cell] of cells.entries()) cell.setAttribute("tabindex", at ? "-1" : "0");
+  }
+}
+
+const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+document.addEventListener("keydown", (event) => {
+  const cell = event.target.closest?.("svg.heat a[data-row]");
+  const step = STEPS[event.key];
+  if (!cell || !step) return;
+  const { row, column } = cell.dataset;
+  const next = cell.ownerSVGElement.querySelector(
+    `a[data-row="${Number(row) + step[0]}"][data-column="${Number(column) + step[1]}"]`,
+  );
+  if (!next) return;
+  event.preventDefault();
+  cell.setAttribute("tabindex", "-1");
+  next.setAttribute("tabindex", "0");
+  next.focus();
+});
+
+rove();

@@ -1,0 +1,212 @@
+"""`trimtab monitor`: any table against a model, a data version or another table; or what was seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trimtab.cli.session import Session, note
+from trimtab.cli.verb import verb
+from trimtab.errors import RefusedError, UndecidedError, UsageError
+
+if TYPE_CHECKING:  # numerical libraries are loaded only when they are needed
+    from trimtab.loop.against import Watch
+    from trimtab.loop.answered import Quality
+    from trimtab.monitor.findings import Finding, Measure
+    from trimtab.server.answers import Monitored
+
+
+@verb(
+    "monitor",
+    "trimtab monitor january.parquet --against loans@v1",
+    "trimtab monitor new.csv --against old.csv --time day --window 1d",
+    "trimtab monitor scored.csv --against loans@v1 --score score --truth repaid --record",
+    "trimtab monitor",
+)
+@click.argument("file", type=click.Path(path_type=Path), required=False, metavar="[FILE]")
+@click.option(
+    "--against", default="", metavar="WHAT", help="NAME@vN of a model or data version, or a file."
+)
+@click.option(
+    "--time", default="", metavar="COLUMN", help="The column that cuts FILE into windows."
+)
+@click.option("--window", default="", metavar="SPAN", help="How long a window is, such as 1d.")
+@click.option("--truth", default="", metavar="COLUMN", help="The column with the true outcome.")
+@click.option("--score", default="", metavar="COLUMN", help="The column with the model's score.")
+@click.option("--decision", default="", metavar="COLUMN", help="The column with its decision.")
+@click.option("--leave-out", multiple=True, metavar="COLUMN", help="A column not to compare.")
+@click.option("--record", is_flag=True, help="Keep windows for the page, and quality as evidence.")
+def monitor(
+    session: Session,
+    file: Path | None,
+    against: str,
+    time: str,
+    window: str,
+    truth: str,
+    score: str,
+    decision: str,
+    leave_out: tuple[str, ...],
+    record: bool,
+) -> int:
+    """Hold a table against a model, a data version or a table.
+
+    FILE is a csv, tsv, parquet, arrow or ndjson file and needs no endpoint. With --time its rows
+    are cut into windows, so that slow changes are found and dated. With --score (and --truth) of a
+    model version its quality is estimated (measured) too. Nothing is stored without --record.
+    Exits 0 where nothing was found, 3 where something was, 6 where the rows are too few to judge.
+
+    Without FILE it shows what was seen at every endpoint, embedded monitor and recorded file.
+    """
+    if file is None:
+        if against or time or record:
+            raise UsageError("--against, --time and --record go with a FILE")
+        return _seen(session)
+    if not against:
+        raise UsageError("there is nothing to compare with: give --against NAME@vN or a file")
+    from trimtab.loop.against import (
+        Watching,
+        watch,
+    )  # brings polars, and the database where one is needed
+
+    asked = Watching(
+        against=against, time=time, window=window, truth=truth, score=score, decision=decision,
+        leave_out=leave_out, record=record,
+    )  # fmt: skip
+    found = watch(file, asked, start=session.start)
+    session.answer(found, _render)
+    if found.status == "found":
+        return RefusedError.exit_code
+    return UndecidedError.exit_code if found.status == "undecided" else 0
+
+
+def _seen(session: Session) -> int:
+    from trimtab.server import operations
+    from trimtab.server.requests import Watched
+
+    session.answer(session.call(operations.MONITOR_SHOW, Watched()), _render_seen)
+    return 0
+
+
+def _render(found: Watch) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    newest = found.windows[-1]
+    many = f" in {len(found.windows)} windows" if len(found.windows) > 1 else ""
+    paper.say(f"{found.subject} against {found.against}: {found.rows:,} rows{many}")
+    for finding in found.findings:
+        paper.say(f"{'!' if finding.severity == 'alarm' else '-'} {finding.text}")
+    if found.status == "undecided":
+        paper.say(f"not judged: {newest.reason}")
+    elif not found.findings:
+        paper.say("nothing moved beyond its margin")
+    if newest.measures:
+        if newest.start:
+            paper.say(f"the newest window, from {words.moment(newest.start)}:")
+        _measures(newest.measures, found.findings, found.drifted)
+    if len(found.windows) > 1:
+        _windows(found)
+    if found.quality:
+        _quality(found.quality)
+    for line in found.notes:
+        note(line)
+    if found.recorded:
+        note(f"{found.recorded} windows recorded")
+
+
+def _measures(measures: list[Measure], findings: list[Finding], drifted: list[str]) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    named: dict[str, str] = {}
+    for finding in findings:
+        for feature in finding.features:
+            for name in feature.feature.split(" and "):
+                named.setdefault(name, finding.kind)
+    more = [name for name in ("js", "ks", "psi") if any(getattr(m, name, 0.0) for m in measures)]
+    order = sorted(measures, key=lambda one: (one.feature not in named, one.p, -one.effect))
+    paper.table(
+        ["feature", "test", "p", "effect", "interval", *(name.upper() for name in more), "verdict"],
+        [
+            (
+                one.feature,
+                one.statistic.replace("_", " "),
+                f"{one.p:.2g}",
+                f"{one.effect:.3g} {one.unit}",
+                words.interval(one.lo, one.hi),
+                *(f"{getattr(one, name, 0.0):.3g}" for name in more),
+                named.get(one.feature) or ("moved a little" if one.feature in drifted else "ok"),
+            )
+            for one in order
+        ],
+        right=["p", "effect"],
+    )
+    if drifted:
+        note(f"differ at a false discovery rate of 5 % (no alarms): {', '.join(drifted)}")
+
+
+def _windows(found: Watch) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    paper.table(
+        ["window", "rows", "seen"],
+        [
+            (
+                words.moment(one.start),
+                f"{one.rows:,}",
+                ", ".join(finding.kind for finding in one.findings) or one.reason or "ok",
+            )
+            for one in found.windows
+        ],
+        right=["rows"],
+    )
+
+
+def _quality(quality: list[Quality]) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    paper.table(
+        ["metric", "how", "value", "interval", "rows", "note"],
+        [
+            (
+                one.metric,
+                one.how,
+                words.number(one.value),
+                words.interval(one.lo, one.hi),
+                f"{one.n:,}",
+                one.note,
+            )
+            for one in quality
+        ],
+        right=["value", "rows"],
+    )
+
+
+def _render_seen(found: Monitored) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    if not found.watched:
+        paper.say("nothing is watched yet: no window of traffic has closed")
+        return
+    paper.table(
+        ["watched", "against", "windows", "newest", "rows", "seen"],
+        [
+            (
+                one.name,
+                one.against,
+                str(len(one.windows)),
+                words.moment(one.windows[-1].start),
+                f"{one.windows[-1].rows:,}",
+                ", ".join(str(finding["kind"]) for finding in one.windows[-1].findings)
+                or str(one.windows[-1].features.get("reason") or "ok"),
+            )
+            for one in found.watched
+            if one.windows
+        ],
+        right=["windows", "rows"],
+    )

@@ -1,0 +1,75 @@
+"""Rows as small integers: each feature cut into up to 32 groups of the reference's own cells.
+
+What must be known of rows one by one (how likely a withheld row is under today's inputs, which
+leaf of a tree it falls into) is known of these groups alone. No value is kept, only group numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.profile.bins import Bins
+from trimtab.profile.cells import Cells
+from trimtab.profile.coder import coder
+from trimtab.profile.columns import Columns, wanted
+
+Groups = NDArray[np.uint8]
+
+_RUNS: Final = 24
+_LEVELS: Final = 24
+
+
+class Coarse(msgspec.Struct, frozen=True, kw_only=True):
+    """A feature's groups: byte i is the group of code i."""
+
+    feature: str
+    groups: bytes
+
+    @property
+    def count(self) -> int:
+        """How many groups there are."""
+        return max(self.groups, default=0) + 1
+
+
+def fit(bins: Bins, columns: Columns, without: Collection[str] = ()) -> tuple[Coarse, ...]:
+    """The groups of every feature, by the mass of these rows."""
+    found = []
+    for cells in bins.features:
+        if cells.name in without:
+            continue
+        codes = coder(cells)(columns[cells.name])
+        mass = np.bincount(codes, minlength=cells.size).astype(np.float64)
+        found.append(Coarse(feature=cells.name, groups=_groups(cells, mass).tobytes()))
+    return tuple(found)
+
+
+def table(coarse: Sequence[Coarse], bins: Bins, columns: Columns) -> Groups:
+    """The groups (rows, features) of a table. Raises DataError on an absent or ragged column."""
+    mine = wanted(columns, [one.feature for one in coarse])
+    rows = len(next(iter(mine.values()))) if mine else 0
+    found = np.empty((rows, len(coarse)), dtype=np.uint8)
+    for place, one in enumerate(coarse):
+        codes = coder(bins.feature(one.feature))(mine[one.feature])
+        found[:, place] = np.frombuffer(one.groups, dtype=np.uint8)[codes]
+    return found
+
+
+def _groups(cells: Cells, mass: NDArray[np.float64]) -> Groups:
+    """Runs of about equal mass on a number line, the most frequent levels of a category one by one;
+    and one group for each code beyond.
+    """
+    end = cells.ordered.stop
+    ordered: NDArray[Any] = mass[:end]
+    if hasattr(cells, "levels"):
+        runs = np.minimum(np.arange(end), _LEVELS)
+    else:
+        middle = (np.cumsum(ordered) - ordered / 2) / max(float(ordered.sum()), 1.0)
+        runs = np.minimum((middle * _RUNS).astype(np.int64), _RUNS - 1)
+        runs = np.unique(runs, return_inverse=True)[1]
+    last = int(runs.max()) + 1 if end else 0
+    return np.concatenate([runs, last + np.arange(cells.size - end)]).astype(np.uint8)

@@ -1,0 +1,89 @@
+"""Episodes: when a trouble of one kind began, when it was over, and whether it has been here before.
+
+A finding on inputs is given its form here; what ended is remembered beyond the windows that are
+looked at, so that a return is called recurring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from trimtab import ids
+from trimtab.monitor import forms
+from trimtab.monitor.findings import Finding
+from trimtab.profile.profile import Profile
+from trimtab.profile.reference import Reference
+from trimtab.store import estimates
+from trimtab.store.records import Episode, Window
+from trimtab.store.workspace import Workspace
+
+
+def shaped(
+    finding: Finding,
+    reference: Reference,
+    windows: Sequence[Window],
+    counted: Sequence[Profile],
+    past: Sequence[Episode] = (),
+) -> Finding:
+    """The finding with its form, its beginning by the course of its worst feature, and its share.
+
+    `finding.since` is a position in `windows`, and stays one. Other kinds come back as they are.
+    """
+    if finding.kind != "data drift" or finding.since is None or not finding.features:
+        return finding
+    worst = finding.features[0]
+    if worst.statistic == "correlation":
+        return finding
+    found = forms.course(reference, counted, worst.feature, finding.since)
+    if found is None:
+        return finding
+    shape = forms.shape(found)
+    form, said = shape.form, ""
+    if shape.before is not None:
+        first, last = (windows[place] for place in shape.before)
+        said = f", as from {ids.iso(first.start)} to {ids.iso(last.end)}"
+    else:
+        same = [one for one in past if one.until and one.features.get(worst.feature) == found.sign]
+        if same:
+            form = "recurring"
+            said = f", as from {ids.iso(same[-1].since)} to {ids.iso(same[-1].until)}"
+    lasts = "" if shape.lasts else "; the newest window is as the reference again"
+    text = finding.text.replace("Data drift in ", f"Data drift ({form}{said}) in ", 1)
+    return msgspec.structs.replace(
+        finding,
+        form=form,
+        share=max(finding.share or 0.0, found.share),
+        text=text.removesuffix(".") + lasts + ".",
+        detail={**finding.detail, "lasts": float(shape.lasts), "sign": float(found.sign)},
+    )
+
+
+def note(ws: Workspace, window: Window, findings: Sequence[Finding]) -> None:
+    """Begin, go on with or end the episode of data drift after a window was judged."""
+    found = next((one for one in findings if one.kind == "data drift"), None)
+    known = estimates.episodes(ws, window.endpoint, model=window.model, kind="data drift")
+    is_open = next((one for one in known if not one.until), None)
+    lasts = found is not None and found.detail.get("lasts", 1.0) > 0
+    if is_open is not None and not lasts and window.start >= is_open.since:
+        estimates.save_episode(ws, msgspec.structs.replace(is_open, until=window.start))
+    if found is None or not lasts or is_open is not None or "sign" not in found.detail:
+        return
+    estimates.save_episode(
+        ws,
+        Episode(
+            endpoint=window.endpoint,
+            model=window.model,
+            kind=found.kind,
+            since=window.start if found.since is None else found.since,
+            form=found.form,
+            features={found.features[0].feature: int(found.detail["sign"])},
+        ),
+    )
+
+
+def past(ws: Workspace, window: Window) -> list[Episode]:
+    """The episodes of data drift that ended before a window."""
+    known = estimates.episodes(ws, window.endpoint, model=window.model, kind="data drift")
+    return [one for one in known if one.until and one.until <= window.start]

@@ -1,0 +1,181 @@
+"""The form of a change over windows: sudden, gradual, or recurring.
+
+Every window is measured along the direction of the change: 0 where it is as the reference, 1 where it
+is as the windows that gave the alarm. A step and a ramp are fitted to this course by weighted least
+squares; an earlier stretch that had the same direction and ended makes it recurring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.profile.cells import Cells, NumberCells
+from trimtab.profile.profile import Profile
+from trimtab.profile.reference import Reference
+
+Floats = NDArray[np.float64]
+Form = Literal["", "sudden", "gradual", "recurring"]
+
+_RUNS: Final = 12
+_HIGH: Final = 0.5
+_LOW: Final = 0.25
+_SURE: Final = 4.0
+_GAIN: Final = 10.0
+_LEAST_RAMP: Final = 3
+
+
+class Course(NamedTuple):
+    """How far each window lies along a change, its variance, and the change's direction.
+
+    `share` is the least share of rows that must have moved (total variation over a dozen groups).
+    `sign` tells one direction from another: 1 up and -1 down for numbers, the number of the group
+    that gained most for categories.
+    """
+
+    values: Floats
+    variances: Floats
+    sign: int = 0
+    share: float = 0.0
+
+
+class Shape(NamedTuple):
+    """A form, the window it began in, whether it lasts in the newest one, and the earlier episode
+    (first and last window) that it repeats.
+    """
+
+    form: Form
+    since: int
+    lasts: bool
+    before: tuple[int, int] | None = None
+
+
+def course(
+    reference: Reference, windows: Sequence[Profile], feature: str, since: int
+) -> Course | None:
+    """The course of a feature's distribution; None where windows from `since` on hold no row."""
+    cells = reference.bins.feature(feature)
+    span = reference.bins.spans()[feature]
+    base = reference.profile.counts[span].astype(np.float64)
+    counts = np.array([one.counts[span] for one in windows], dtype=np.float64)
+    group = _groups(cells, base)
+    size = int(group.max()) + 1
+    base = np.bincount(group, base, size).astype(np.float64)
+    counts = np.array([np.bincount(group, one, size) for one in counts])
+    rows = counts.sum(axis=1)
+    late = counts[since:].sum(axis=0)
+    if late.sum() <= 0 or base.sum() <= 0:
+        return None
+    share, after = base / base.sum(), late / late.sum()
+    change, mass = after - share, (after + share) / 2
+    lean = np.divide(change, mass, out=np.zeros(size), where=mass > 0)
+    whole = float(lean @ change)
+    if whole <= 0:
+        return None
+    now = counts / np.maximum(rows, 1.0)[:, None]
+    values = (now - share) @ lean / whole
+    spread = (now @ lean**2 - (now @ lean) ** 2) / np.maximum(rows, 1.0)
+    noise = np.maximum(spread, 1e-12) / whole**2
+    noise[rows == 0] = np.inf
+    return Course(values, noise, _sign(cells, change), float(np.abs(change).sum()) / 2)
+
+
+def shape(found: Course) -> Shape:
+    """The form of a course whose newest stretch is the change that was found."""
+    values, weight = found.values, 1 / found.variances
+    start = _begin(values, found.variances)
+    before = _earlier(found, start)
+    lasts = bool(values[-1] > _LOW or values[-1] > 2 * found.variances[-1] ** 0.5)
+    if before is not None:
+        return Shape("recurring", start, lasts, before)
+    first = max(0, start - 8)
+    # a stretch in the opposite direction is another change: no part of this one
+    values = np.where(values < -_LOW, 0.0, values)
+    step, at = _step(values[first:], weight[first:])
+    ramp, rise, length = _ramp(values[first:], weight[first:])
+    scale = max(1.0, min(step, ramp) / max(len(values) - first - 3, 1))
+    if length >= _LEAST_RAMP and (step - ramp) / scale > _GAIN:
+        return Shape("gradual", first + rise, lasts)
+    return Shape("sudden", first + at, lasts)
+
+
+def _begin(values: Floats, variances: Floats) -> int:
+    """The first window of the newest stretch: back from the highest of the last ones."""
+    start = len(values) - 1
+    quiet = 0
+    for place in range(len(values) - 1, -1, -1):
+        if values[place] > _LOW:
+            start, quiet = place, 0
+        else:
+            quiet += 1
+            if quiet >= 2:
+                break
+    return start
+
+
+def _earlier(found: Course, start: int) -> tuple[int, int] | None:
+    """The first and last window of the newest earlier stretch that was sure, high and then over."""
+    sure = found.values / found.variances**0.5
+    high = (found.values > _HIGH) & (sure > _SURE)
+    past = np.flatnonzero(high[:start])
+    if not past.size:
+        return None
+    last = int(past[-1])
+    if not (found.values[last + 1 : start] < _LOW).any():
+        return None
+    first = last
+    while first > 0 and found.values[first - 1] > _LOW:
+        first -= 1
+    return first, last
+
+
+def _step(values: Floats, weight: Floats) -> tuple[float, int]:
+    """The least squares of 0 before a window and a level from it on, and that window."""
+    best = (float("inf"), 0)
+    for at in range(len(values) - 1, -1, -1):  # of equal ones the latest
+        form = (np.arange(len(values)) >= at).astype(np.float64)
+        left = _left(values, weight, form)
+        if left < best[0]:
+            best = (left, at)
+    return best
+
+
+def _ramp(values: Floats, weight: Floats) -> tuple[float, int, int]:
+    """The least squares of 0, a rise over some windows, and a level; where it begins, how long."""
+    best = (float("inf"), 0, 0)
+    place = np.arange(len(values))
+    for at in range(len(values)):
+        for length in range(_LEAST_RAMP, len(values) - at + 1):
+            form = np.clip((place - at + 1) / length, 0.0, 1.0)
+            best = min(best, (_left(values, weight, form), at, length))
+    return best
+
+
+def _left(values: Floats, weight: Floats, form: Floats) -> float:
+    """The weighted squares that a level times `form` leaves."""
+    mass = float(weight @ form**2)
+    level = float((weight * form) @ values) / mass if mass > 0 else 0.0
+    return float(weight @ (values - level * form) ** 2)
+
+
+def _groups(cells: Cells, base: Floats) -> NDArray[np.int64]:
+    """Codes in a dozen groups of about equal mass, and those beyond the ordered ones apart."""
+    end = cells.ordered.stop
+    ordered = base[:end]
+    if isinstance(cells, NumberCells):
+        middle = (np.cumsum(ordered) - ordered / 2) / max(float(ordered.sum()), 1.0)
+        runs = np.minimum((middle * _RUNS).astype(np.int64), _RUNS - 1)
+    else:
+        runs = np.minimum(np.arange(end), _RUNS)
+    last = int(runs.max()) + 1 if end else 0
+    return np.concatenate([runs, last + np.arange(len(base) - end)])
+
+
+def _sign(cells: Cells, change: Floats) -> int:
+    if isinstance(cells, NumberCells):
+        rank = np.arange(len(change)) - (len(change) - 1) / 2
+        return 1 if float(rank @ change) >= 0 else -1
+    return 1 + int(change.argmax())

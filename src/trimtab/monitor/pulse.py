@@ -1,0 +1,144 @@
+"""An endpoint's pulse: how much it is asked, how fast it answers, whether its clock moves on.
+
+Traffic is of the endpoint, whichever models share it; latency of the champion alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from trimtab import ids
+from trimtab.config import Config, duration
+from trimtab.monitor import asking, volume
+from trimtab.monitor.budget import Budget
+from trimtab.monitor.findings import FeatureFinding, Finding
+from trimtab.serve.frame import Frame
+from trimtab.store import operations, states
+from trimtab.store.records import Window
+from trimtab.store.workspace import Workspace
+
+_DAY: Final = 86_400_000_000
+_WEEK: Final = 7 * _DAY
+_HOUR: Final = 3_600_000_000
+_SLOW: Final = 0.95
+_FLOOR: Final = 0.1
+_REMEMBERED: Final = 1_400
+
+
+class Pulse(NamedTuple):
+    """Findings whose `since` is a moment, and sentences on single requests."""
+
+    findings: list[Finding]
+    sentences: list[str]
+
+
+def look(
+    ws: Workspace,
+    config: Config,
+    endpoint: str,
+    closed: Sequence[Window],
+    moment: int,
+    budget: Budget,
+) -> Pulse:
+    """What the newest closed windows show of traffic and latency; `closed` are the champion's."""
+    span, alpha = duration(config.monitor.window), volume.level(budget)
+    found = []
+    starts, counts = _volumes(ws, config, endpoint, moment, span)
+    change = volume.change(counts, alpha, period=_period(span))
+    if change is not None:
+        one = volume.finding("traffic change", change, counts[-1], "")
+        found.append(_dated(one, starts))
+    known = [one for one in closed if one.features.get(asking.LATENCY)]
+    spent = [asking.quantile(one.features[asking.LATENCY], _SLOW) for one in known]
+    change = volume.change([1000 * one for one in spent], alpha, floor=_FLOOR)
+    if change is not None:
+        usual = change._replace(usual=change.usual / 1000)
+        one = volume.finding("latency change", usual, spent[-1], " ms")
+        found.append(_dated(one, [window.start for window in known]))
+    standing = _clock(ws, config, endpoint, span)
+    said = asking.sentence(closed[-1].features.get(asking.UNSEEN, {})) if closed else ""
+    return Pulse([*found, *standing], [f"{endpoint}: {said}"] if said else [])
+
+
+def arrive(ws: Workspace, endpoint: str, frames: Iterable[Frame]) -> None:
+    """Note when the newest event time moved on last; call it where the log's cursor moves."""
+    frames = [one for one in frames if one.ids]
+    if not frames:
+        return
+    body: dict[str, Any] = states.get(ws, _name(endpoint)) or {"newest": 0, "at": 0, "rows": 0}
+    for one in frames:
+        newest, arrived = max(one.times()), max(part.received_at for part in one.requests())
+        moved = newest > body["newest"]
+        body = {
+            "newest": max(newest, body["newest"]),
+            "at": arrived if moved else body["at"],
+            "seen": max(arrived, body.get("seen", 0)),
+            "rows": 0 if moved else body["rows"] + one.rows,
+        }
+    states.put(ws, _name(endpoint), body)
+
+
+def _clock(ws: Workspace, config: Config, endpoint: str, span: int) -> list[Finding]:
+    body = states.get(ws, _name(endpoint))
+    if config.serve.event_time != "client" or not body or not body["rows"]:
+        return []
+    stood = body["seen"] - body["at"]
+    if stood <= max(span, _HOUR) or body["rows"] < config.monitor.min_rows:
+        return []
+    note = f"newest event time stands at {ids.iso(body['newest'])} while {body['rows']:,} rows came"
+    return [
+        Finding(
+            kind="broken input",
+            severity="alarm",
+            features=(
+                FeatureFinding(
+                    feature="event time", statistic="stale", p=0.0, effect=1.0, lo=1.0, hi=1.0,
+                    unit="share", note=note,
+                ),
+            ),
+            since=body["newest"],
+            text=f"Broken input (stale source): the {note} since {ids.iso(body['at'])}.",
+            detail={"rows_touched": 1.0, "rows": float(body["rows"])},
+            form="stale source",
+            share=1.0,
+        )
+    ]  # fmt: skip
+
+
+def _volumes(
+    ws: Workspace, config: Config, endpoint: str, moment: int, span: int
+) -> tuple[list[int], list[float]]:
+    """Rows of every closed window since the first, none where nothing came."""
+    late = duration(config.monitor.lateness)
+    rows: dict[int, float] = {}
+    for start, stop, role, count in operations.volumes(ws, endpoint):
+        if role != "shadow" and stop + late <= moment:
+            rows[start] = rows.get(start, 0.0) + count
+    if not rows:
+        return [], []
+    end = (moment - late) // span * span
+    if config.serve.event_time == "client":
+        end = max(rows) + span
+    first = max(min(rows), end - _REMEMBERED * span)
+    starts = list(range(first, end, span))
+    return starts, [rows.get(start, 0.0) for start in starts]
+
+
+def _period(span: int) -> int:
+    """How many windows make a season: a week of days, a day of hours."""
+    if span >= _DAY:
+        return _WEEK // span if _WEEK % span == 0 else 0
+    return _DAY // span if _DAY % span == 0 else 0
+
+
+def _dated(finding: Finding, starts: Sequence[int]) -> Finding:
+    start = starts[finding.since or 0]
+    text = finding.text.replace(f"since window {finding.since}", f"since {ids.iso(start)}")
+    return msgspec.structs.replace(finding, since=start, text=text)
+
+
+def _name(endpoint: str) -> str:
+    return f"clock:{endpoint}"

@@ -1,0 +1,254 @@
+"""Logged rows as columns to count: what callers hand over is turned around in one go.
+
+A row is a mapping of column names to values, or an array in the order of the model's inputs. Plain
+floats take the fast way; anything else is kept as an object and counted for what it is.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.errors import DataError, UsageError
+from trimtab.profile.cells import NumberCells
+from trimtab.profile.columns import Column
+from trimtab.profile.reference import Reference
+
+SCORE: Final = "__score__"
+DECISION: Final = "__decision__"
+
+
+class Layout(NamedTuple):
+    """Which columns a reference has: inputs with whether they are numbers, and the outputs.
+
+    `decide` makes a decision of a score where the caller gives none.
+    """
+
+    numbers: tuple[str, ...]
+    words: tuple[str, ...]
+    order: tuple[str, ...]
+    outputs: tuple[str, ...] = ()
+    decide: Callable[[float], Any] | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Subject:
+    """What an embedded monitor watches: a reference, and of a model its name and place for windows."""
+
+    reference: Reference
+    layout: Layout
+    name: str = ""
+    model: str = ""
+    place: Path | None = None
+    window: str = "1d"
+    least_rows: int = 50
+    pages: float = 0.1
+
+
+def from_mappings(layout: Layout, rows: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
+    """Columns of rows; a name that a row lacks is missing there."""
+    found = _all_floats(layout.numbers, rows)
+    if found is None:
+        found = {name: floats([_get(row, name) for row in rows]) for name in layout.numbers}
+    for name in layout.words:
+        found[name] = objects([_get(row, name) for row in rows])
+    return found
+
+
+def _all_floats(
+    names: tuple[str, ...], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Column] | None:
+    """The number columns where every value is there and a float or an int: the usual case, in C."""
+    if not names:
+        return {}
+    values = map(itemgetter(*names), rows)
+    try:
+        flat = array("d", chain.from_iterable(values) if len(names) > 1 else values)
+    except (KeyError, TypeError, OverflowError):
+        return None
+    table = np.frombuffer(flat, dtype=np.float64).reshape(-1, len(names)).T.copy()
+    return dict(zip(names, table, strict=True))
+
+
+def from_arrays(layout: Layout, rows: Sequence[Any]) -> dict[str, Column]:
+    """Columns of one-dimensional arrays (or a two-dimensional one) in the order of the inputs."""
+    table = np.concatenate(rows) if len(rows) else np.empty(0)
+    width = len(layout.order)
+    if table.size != len(rows) * width or any(len(row) != width for row in rows):
+        raise UsageError(
+            f"a row does not hold the {width} inputs",
+            hint=f"in this order: {', '.join(layout.order)[:300]}",
+        )
+    numbers = set(layout.numbers)
+    turned = table.reshape(-1, width).T
+    return {
+        name: column(values, is_number=name in numbers)
+        for name, values in zip(layout.order, turned, strict=True)
+    }
+
+
+def from_table(layout: Layout, table: Any) -> tuple[dict[str, Column], int]:
+    """Columns of a mapping of arrays or of a frame (polars, pandas), copied, and their length."""
+    names = [str(name) for name in getattr(table, "columns", None) or table]
+    missing = [name for name in layout.order if name not in names]
+    if len(missing) == len(layout.order):
+        raise UsageError(
+            "the table has no column that is watched",
+            hint=f"watched are {', '.join(layout.order)[:300]}",
+        )
+    numbers = set(layout.numbers)
+    found = {
+        name: column(values_of(table[name]), is_number=name in numbers)
+        for name in layout.order
+        if name in names
+    }
+    lengths = {len(values) for values in found.values()}
+    if len(lengths) != 1:
+        raise DataError(f"the columns have {sorted(lengths)} rows", hint="all need the same")
+    count = lengths.pop()
+    for name in missing:
+        found[name] = np.full(count, np.nan) if name in numbers else np.full(count, None, object)
+    return {name: found[name] for name in layout.order}, count
+
+
+def answers(layout: Layout, given: Sequence[Any]) -> dict[str, Column]:
+    """The output columns of predictions: scores, decisions, or (score, decision) pairs.
+
+    A number is a score, a text a decision, several numbers the scores of classes (the highest
+    counts). None says nothing.
+    """
+    if not layout.outputs:
+        return {}
+    scores: list[Any] = []
+    decisions: list[Any] = []
+    for one in given:
+        score, decision = (one, None) if one.__class__ is float else _pair(one)
+        if decision is None and layout.decide is not None and score is not None:
+            decision = layout.decide(score)
+        scores.append(score)
+        decisions.append(decision)
+    found: dict[str, Column] = {SCORE: floats(scores)}
+    if DECISION in layout.outputs:
+        found[DECISION] = objects(decisions)
+    return {name: found[name] for name in layout.outputs if name in found}
+
+
+def floats(values: Sequence[Any]) -> NDArray[Any]:
+    """Values as float64 where all are floats or ints, else as the objects that they are."""
+    try:
+        return np.frombuffer(array("d", values), dtype=np.float64)
+    except (TypeError, OverflowError):
+        return objects(values)
+
+
+def objects(values: Sequence[Any]) -> NDArray[Any]:
+    """Values as an object array."""
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    return found
+
+
+def column(values: Any, *, is_number: bool) -> NDArray[Any]:
+    """A copied column as the profile counts it."""
+    found = np.array(values)
+    if found.ndim != 1:
+        raise DataError(f"a column has {found.ndim} dimensions", hint="pass one value a row")
+    if is_number:
+        return found.astype(np.float64) if found.dtype.kind in "fiub" else found.astype(object)
+    if found.dtype.kind in "fiub":
+        return found.astype(np.float64)
+    return objects([None if one is None else one for one in found.tolist()])
+
+
+def values_of(values: Any) -> NDArray[Any]:
+    """A series, list or array as an array; a null among numbers is NaN."""
+    if hasattr(values, "to_numpy"):
+        found: NDArray[Any] = np.asarray(values.to_numpy())
+        return found
+    if isinstance(values, np.ndarray):
+        return values
+    return floats(list(values))
+
+
+def listed(predictions: Any) -> list[Any]:
+    """Predictions one by one."""
+    if isinstance(predictions, np.ndarray):
+        return predictions.tolist() if predictions.ndim == 1 else list(predictions)
+    if hasattr(predictions, "to_list"):
+        return list(predictions.to_list())
+    if isinstance(predictions, Iterable) and not isinstance(predictions, str):
+        return list(predictions)
+    return [predictions]
+
+
+def is_table(rows: dict[str, Any]) -> bool:
+    """Whether a mapping holds columns and not one row."""
+    first = next(iter(rows.values()), None)
+    return hasattr(first, "__len__") and not isinstance(first, str | bytes)
+
+
+def nothing(reference: Reference, name: str, count: int) -> NDArray[Any]:
+    """A column in which nothing is known."""
+    if isinstance(reference.bins.feature(name), NumberCells):
+        return np.full(count, np.nan)
+    return np.full(count, None, dtype=object)
+
+
+def columns_of(table: Any) -> dict[str, Column]:
+    """Every column of a mapping or a frame that can be profiled, copied."""
+    names = [str(name) for name in getattr(table, "columns", None) or table]
+    found: dict[str, Column] = {}
+    for name in names:
+        values = values_of(table[name])
+        if values.dtype.kind in "fiub":
+            found[name] = values.astype(np.float64)
+        elif values.dtype.kind in "OUT":
+            found[name] = objects(values.tolist())
+    return found
+
+
+def layout_of(reference: Reference) -> Layout:
+    """What a reference without a model watches."""
+    bins = reference.bins
+    numbers = {one.name for one in bins.features if isinstance(one, NumberCells)}
+    inputs = [name for name in bins.needed if name not in (SCORE, DECISION)]
+    return Layout(
+        numbers=tuple(name for name in inputs if name in numbers),
+        words=tuple(name for name in inputs if name not in numbers),
+        order=tuple(inputs),
+        outputs=tuple(name for name in bins.needed if name in (SCORE, DECISION)),
+    )
+
+
+def _pair(one: Any) -> tuple[float | None, Any]:
+    if one is None or isinstance(one, str):
+        return None, one
+    if isinstance(one, tuple):
+        score, decision = one
+        return None if score is None else _score(score), _text(decision)
+    return _score(one), None
+
+
+def _score(one: Any) -> float:
+    return float(np.max(one)) if isinstance(one, list | np.ndarray) else float(one)
+
+
+def _text(one: Any) -> str | None:
+    if one is None:
+        return None
+    if isinstance(one, float | np.floating) and float(one).is_integer():
+        return str(int(one))
+    return str(one)
+
+
+def _get(row: Any, name: str) -> Any:
+    get = getattr(row, "get", None)
+    return None if get is None else get(name)

@@ -1,0 +1,28 @@
+"""The sentence that says what an endpoint's newest closed window showed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from trimtab import ids
+from trimtab.monitor.findings import Finding
+from trimtab.store.records import Version, Window
+
+
+def window(endpoint: str, champion: Version, closed: Sequence[Window]) -> str:
+    """What the newest closed window of a model held."""
+    if not closed:
+        return f"{endpoint}: no window of {champion.label} has closed yet"
+    last = closed[-1]
+    what = (
+        ", ".join(one.kind for one in msgspec.convert(last.findings, list[Finding]))
+        or "inputs as in training"
+    )
+    if last.features.get("reason"):
+        what = str(last.features["reason"])
+    return (
+        f"{endpoint}: {champion.label} answered {last.rows:,} rows in the window from "
+        f"{ids.iso(last.start)}: {what}"
+    )

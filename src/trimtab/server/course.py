@@ -1,0 +1,140 @@
+"""The course of a metric over windows as SVG: what labels showed, and what was estimated without."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from trimtab.server import words
+from trimtab.store.records import Window, WindowEstimate
+
+WIDTH: Final = 420
+HEIGHT: Final = 132
+_INSET: Final = 10
+
+
+class Point(msgspec.Struct, frozen=True):
+    """A value at a window's place, with its interval."""
+
+    at: int
+    value: float
+    lo: float
+    hi: float
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A drawn series: a band (SVG points) for the interval, a line, dots with words."""
+
+    band: list[str]
+    points: list[str]
+    dots: list[tuple[float, float, str]]
+
+
+class Course(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric's chart; either line may be missing."""
+
+    metric: str
+    realised: Line | None
+    estimated: Line | None
+    low: str
+    high: str
+    last: str
+    label: str
+
+
+def draw(windows: Sequence[Window], estimates: Sequence[WindowEstimate]) -> list[Course]:
+    """A chart for each metric that was measured or estimated in any of the windows."""
+    place = {one.start: at for at, one in enumerate(windows)}
+    realised: dict[str, list[Point]] = {}
+    for one in windows:
+        for metric, value in one.features.get("quality", {}).get("values", {}).items():
+            point = Point(place[one.start], value["value"], value["lo"], value["hi"])
+            realised.setdefault(metric, []).append(point)
+    guessed: dict[str, list[Point]] = {}
+    for estimate in estimates:
+        if estimate.start in place and not estimate.untrusted:
+            point = Point(place[estimate.start], estimate.value, estimate.lo, estimate.hi)
+            guessed.setdefault(estimate.metric, []).append(point)
+    names = sorted({*realised, *guessed})
+    return [_course(name, realised.get(name, []), guessed.get(name, []), windows) for name in names]
+
+
+def _course(
+    metric: str, real: Sequence[Point], guess: Sequence[Point], windows: Sequence[Window]
+) -> Course:
+    ends = [
+        end
+        for one in (*real, *guess)
+        for end in (one.value, one.lo, one.hi)
+        if math.isfinite(end) and abs(end) < 1e300
+    ] or [0.0]
+    low, high = min(ends), max(ends)
+    x = _scale(0, max(len(windows) - 1, 1), _INSET, WIDTH - _INSET)
+    y = _scale(low, high, HEIGHT - _INSET, _INSET)
+    newest, how = (real[-1], "measured") if real else (guess[-1], "estimated")
+    last = f"{words.number(newest.value)} {words.interval(newest.lo, newest.hi)}"
+    return Course(
+        metric=metric,
+        realised=_line(real, x, y, "measured", windows) if real else None,
+        estimated=_line(guess, x, y, "estimated", windows) if guess else None,
+        low=words.number(low),
+        high=words.number(high),
+        last=f"{last} {how}",
+        label=f"{metric} over {len(windows)} windows, last {last} {how}",
+    )
+
+
+def _line(
+    series: Sequence[Point],
+    x: Callable[[float], float],
+    y: Callable[[float], float],
+    how: str,
+    windows: Sequence[Window],
+) -> Line:
+    """A series, broken where windows in between have no value."""
+    parts: list[list[Point]] = []
+    for one in sorted(series, key=lambda point: point.at):
+        if not math.isfinite(one.value):
+            continue
+        if parts and one.at == parts[-1][-1].at + 1:
+            parts[-1].append(one)
+        else:
+            parts.append([one])
+    return Line(
+        band=[_band(part, x, y) for part in parts if len(part) > 1],
+        points=[" ".join(f"{x(p.at)},{y(p.value)}" for p in part) for part in parts],
+        dots=[
+            (
+                x(p.at),
+                y(p.value),
+                _said(p, windows[p.at], how),
+            )
+            for part in parts
+            for p in part
+        ],
+    )
+
+
+def _said(point: Point, window: Window, how: str) -> str:
+    value = f"{words.number(point.value)} {words.interval(point.lo, point.hi)}"
+    return f"{words.moment(window.start)}: {value} {how}"
+
+
+def _band(part: Sequence[Point], x: Callable[[float], float], y: Callable[[float], float]) -> str:
+    upper = [(x(p.at), y(p.hi if math.isfinite(p.hi) else p.value)) for p in part]
+    lower = [(x(p.at), y(p.lo if math.isfinite(p.lo) else p.value)) for p in part]
+    return " ".join(f"{a},{b}" for a, b in (*upper, *reversed(lower)))
+
+
+def _scale(low: float, high: float, begin: float, end: float) -> Callable[[float], float]:
+    """A linear map from values to pixels; one value alone lies in the middle."""
+    half = high / 2 - low / 2
+
+    def at(value: float) -> float:
+        share = (value / 2 - low / 2) / half if half else 0.5
+        return round(begin + min(max(share, 0.0), 1.0) * (end - begin), 1)
+
+    return at

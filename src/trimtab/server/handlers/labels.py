@@ -1,0 +1,31 @@
+"""Requests for labels: list and show."""
+
+from __future__ import annotations
+
+from trimtab.errors import NotFoundError
+from trimtab.loop.project import Project
+from trimtab.server import requests as asked
+from trimtab.server.answers import LabelRequests, LabelRequestShown
+from trimtab.store import label_requests, operations
+
+
+def ls(project: Project, request: asked.StateFilter) -> LabelRequests:
+    """Requests for labels, newest first."""
+    return LabelRequests(requests=label_requests.find(project.ws, state=request.state))
+
+
+def show(project: Project, request: asked.Identified) -> LabelRequestShown:
+    """A request with its rows, by its id or an unambiguous beginning; raises NotFoundError."""
+    found = [one for one in label_requests.find(project.ws) if one.id.startswith(request.id)]
+    if len(found) != 1 or not request.id:
+        raise NotFoundError(
+            f"there is no single label request {request.id!r}", hint="see `trimtab labels ls`"
+        )
+    rows = label_requests.rows(project.ws, found[0].id)
+    known = operations.labels_of(project.ws, (one.prediction for one in rows))
+    return LabelRequestShown(
+        request=found[0],
+        target=next((one.target for one in project.config.data.values() if one.target), ""),
+        rows=rows,
+        labelled=sorted(known),
+    )

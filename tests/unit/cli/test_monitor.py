@@ -1,0 +1,97 @@
+"""`trimtab monitor` and what may be done to incidents, on the command line."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from trimtab.store import alerts, operations
+from trimtab.store.records import Alert
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """old.csv, calm.csv like it, and moved.csv."""
+    random = np.random.default_rng(0)
+    for name, shift in (("old", 0.0), ("calm", 0.0), ("moved", 0.7)):
+        rows = 4000 if name == "old" else 900
+        frame = pl.DataFrame(
+            {"x": random.normal(shift, 1, rows), "kind": random.choice(["a", "b"], rows)}
+        )
+        frame.write_csv(tmp_path / f"{name}.csv")
+    return tmp_path
+
+
+def test_a_calm_table_ends_with_0(call, tables):
+    ended = call("monitor", "calm.csv", "--against", "old.csv")
+    assert (ended.code, ended.err) == (0, "")
+    assert "nothing moved beyond its margin" in ended.out
+    assert "anderson darling" in ended.out
+
+
+def test_a_table_that_moved_ends_with_3_and_names_it(call, tables):
+    ended = call("monitor", "moved.csv", "--against", "old.csv")
+    assert ended.code == 3
+    assert ended.out.splitlines()[1].startswith("! Data drift")
+    row = next(line for line in ended.out.splitlines() if line.startswith("x "))
+    assert row.split()[-2:] == ["data", "drift"]
+
+
+def test_json_says_all_of_it_with_the_same_code(call, tables):
+    ended = call("monitor", "moved.csv", "--against", "old.csv", "--json")
+    assert ended.code == 3
+    assert ended.body["status"] == "found"
+    assert ended.body["findings"][0]["kind"] == "data drift"
+    (window,) = ended.body["windows"]
+    assert {one["feature"] for one in window["measures"]} == {"x", "kind"}
+
+
+def test_too_few_rows_end_with_6(call, tables):
+    (tables / "few.csv").write_text("x,kind\n1,a\n2,b\n")
+    ended = call("monitor", "few.csv", "--against", "old.csv")
+    assert ended.code == 6
+    assert "not judged: 2 rows are too few" in ended.out
+
+
+@pytest.mark.parametrize(("arguments", "code", "said"), [
+    (("gone.csv", "--against", "old.csv"), 4, "no file"),
+    (("empty.csv", "--against", "old.csv"), 1, "empty.csv is empty"),
+    (("calm.csv",), 2, "nothing to compare with"),
+    (("calm.csv", "--against", "loans@v1"), 4, "no trimtab.toml"),
+    (("calm.csv", "--against", "old.csv", "--time", "when"), 2, "no column 'when'"),
+    (("calm.csv", "--against", "old.csv", "--time", "x", "--window", "soon"), 2, "not a duration"),
+    (("--against", "old.csv"), 2, "go with a FILE"),
+    (("calm.csv", "--against", "old.csv", "--record"), 4, "no trimtab.toml"),
+])  # fmt: skip
+def test_what_is_wrong_is_said_in_words(call, tables, arguments, code, said):
+    (tables / "empty.csv").write_text("")
+    ended = call("monitor", *arguments)
+    assert ended.code == code
+    assert said in ended.err
+    assert ended.out == ""
+
+
+def test_without_a_file_it_shows_what_was_seen(call, loans):
+    ended = call("monitor")
+    assert ended.code == 0
+    assert "loans@v1" in ended.out
+    assert "600" in ended.out
+    assert call("monitor", "--json").body["watched"][0]["name"] == "loans"
+
+
+def test_an_incident_is_taken_in_hand_shown_and_closed(call, loans):
+    one = operations.incidents(loans.ws, state="open")[0]
+    told = Alert(id="k", incident=one.id, event="opened", channel="webhook", body={},
+                 attempts=3, error="the webhook answered 500 Oops", created_at=1)  # fmt: skip
+    alerts.put(loans.ws, told)
+    taken = call("incidents", "ack", one.id[:16], "--by", "maria", "--json")
+    assert (taken.code, taken.body["acknowledged_by"]) == (0, "maria")
+    assert "acknowledged" in call("incidents", "ls").out
+    shown = call("incidents", "show", one.id[:16]).out
+    for text in ("by maria", "webhook", "the webhook answered 500 Oops", "waiting", "once"):
+        assert text in shown
+    assert call("incidents", "resolve", one.id, "--note", "mended").code == 0
+    again = call("incidents", "ack", one.id)
+    assert again.code == 5
+    assert "resolved already" in again.err

@@ -1,0 +1,125 @@
+"""A model watched inside another server: the controller judges its windows like any endpoint's."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import trimtab
+from trimtab import ids
+from trimtab.errors import ConflictError, NotFoundError
+from trimtab.loop import release
+from trimtab.loop.against import Watching, watch
+from trimtab.loop.project import apply, open_project
+from trimtab.loop.tick import tick
+from trimtab.store import operations
+from trimtab.store.records import Endpoint
+
+DAY = 86_400_000_000
+HERE = Path(__file__).parents[1] / "monitor" / "conftest.py"
+
+
+@pytest.fixture(scope="module")
+def made():
+    """How the monitor's tests make models by hand."""
+    spec = importlib.util.spec_from_file_location("made_by_hand", HERE)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+@pytest.fixture
+def project(made, tmp_path):
+    from trimtab.model import registry
+    from trimtab.store import versions
+
+    text = made.PROJECT.format(bound=made.BOUNDS["binary"])
+    (tmp_path / "trimtab.toml").write_text(text.replace('event_time = "client"\n', ""))
+    found = open_project(tmp_path)
+    package = made.write_model(tmp_path / "package", made.SIGNED["binary"])
+    versions.add(found.ws, "model", "goods", registry.put(found.ws, package))
+    apply(found)
+    yield found
+    found.ws.close()
+
+
+def rows_of(made, count, shift=0.0, seed=0):
+    drawn = made.draw("binary", np.random.default_rng(seed), count, shift)
+    pairs = zip(drawn.columns["x"].tolist(), drawn.columns["kind"].tolist(), strict=True)
+    return [{"x": x, "kind": kind} for x, kind in pairs], drawn.score.tolist()
+
+
+def pass_later(project):
+    return tick(project, now=ids.now() + 2 * DAY)
+
+
+def test_three_lines_are_enough(made, project):
+    monitor = trimtab.Monitor("goods@v1", project=project.folder)
+    for row, score in zip(*rows_of(made, 800, shift=1.0), strict=True):
+        monitor.log(row, score)
+    monitor.close()
+    seen = pass_later(project)
+    (incident,) = operations.incidents(project.ws)
+    assert (incident.endpoint, incident.kind) == ("goods-embedded", "data drift")
+    named = {one["feature"] for one in incident.detail["features"]}
+    assert named >= {"x", "__score__", "__decision__"}
+    assert any("goods-embedded" in line for line in seen.observed)
+    assert sum(one.rows for one in operations.windows(project.ws)) == 800
+    assert pass_later(project).acted == []
+
+
+def test_calm_rows_open_nothing_and_two_processes_add_up(made, project):
+    for seed in (1, 2):
+        with trimtab.Monitor("goods@v1", project=project.folder) as monitor:
+            for row, score in zip(*rows_of(made, 400, seed=seed), strict=True):
+                monitor.log(row, score)
+    pass_later(project)
+    assert operations.incidents(project.ws) == []
+    assert sum(one.rows for one in operations.windows(project.ws)) == 800
+
+
+def test_a_monitor_has_a_name_of_its_own(project):
+    with pytest.raises(NotFoundError, match="v7"):
+        trimtab.Monitor("goods@v7", project=project.folder)
+    operations.save_endpoint(
+        project.ws, Endpoint(name="goods-embedded", target="local", state="stopped")
+    )
+    with pytest.raises(ConflictError, match="watches itself"):
+        trimtab.Monitor("goods@v1", project=project.folder)
+    with trimtab.Monitor("goods@v1", name="shop", project=project.folder) as monitor:
+        assert monitor.name == "shop"
+    assert [one.name for one in release.stop(project)] == ["goods-embedded"]
+    assert release.stop(project, "shop")[0].state == "embedded", "nothing here to stop"
+
+
+def test_a_file_is_held_against_the_model_with_its_quality(made, project):
+    import polars as pl
+
+    drawn = made.draw("binary", np.random.default_rng(3), 1500)
+    frame = pl.DataFrame({"x": drawn.columns["x"], "kind": drawn.columns["kind"].tolist(),
+                          "p": drawn.score, "good": drawn.truth})  # fmt: skip
+    path = project.folder / "scored.csv"
+    frame.write_csv(path)
+    asked = {"against": "goods@v1", "score": "p"}
+    guessed = watch(path, Watching(**asked), start=project.folder)
+    assert guessed.status == "nothing"
+    assert {(one.metric, one.how) for one in guessed.quality} >= {("roc_auc", "estimated")}
+    told = watch(path, Watching(**asked, truth="good", record=True), start=project.folder)
+    (auc,) = [one for one in told.quality if one.metric == "roc_auc"]
+    (before,) = [one for one in guessed.quality if one.metric == "roc_auc"]
+    assert auc.how == "realised"
+    assert auc.lo < before.value < auc.hi
+    from trimtab.store import evidence
+
+    kept = evidence.find(project.ws, metric="roc_auc")
+    assert {one.window for one in kept} == {"file:scored.csv"}
+    frame.with_columns(good=pl.lit("perhaps")).write_csv(path)
+    odd = watch(path, Watching(**asked, truth="good"), start=project.folder)
+    assert odd.quality == []
+    assert any("1,500 rows have no usable outcome" in line for line in odd.notes)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from trimtab.loop import overview
+from trimtab.loop.project import open_project
+from trimtab.monitor import knowledge
+from trimtab.monitor.knowledge import Knowledge
+from trimtab.store import operations
+from trimtab.store.records import Endpoint, Version, Window
+
+FILE = '[project]\nname = "houses"\n[data.houses]\nsource = "houses.csv"\ntarget = "price"\n'
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "trimtab.toml").write_text(FILE, "utf-8")
+    found = open_project(tmp_path)
+    operations.save_window(
+        found.ws,
+        Window(endpoint="houses", model="m", role="champion", start=0, end=1, rows=9, profile="",
+               judged_at=5),
+    )  # fmt: skip
+    return found
+
+
+@pytest.mark.parametrize(
+    ("state", "title", "said"),
+    [
+        ("cannot know", "cannot know", "cannot be known"),
+        ("known", "calm", "Nothing is off course"),
+        ("awaited", "calm", "Nothing is off course"),
+    ],
+)
+def test_calm_inputs_without_labels_are_not_called_well(project, state, title, said):
+    endpoint = Endpoint(name="houses", target="local", state="ready", port=1)
+    champion = Version(kind="model", name="houses", number=1, digest="m")
+    knowledge.keep(project.ws, "houses", Knowledge(state=state, sentence="a sentence"))
+    assert overview._monitor(project, [endpoint], []).title == title
+    sentence = overview._sentence(project, champion, [endpoint], [], [], [])
+    assert said in sentence
+    assert ("Nothing is off course" in sentence) == (state != "cannot know")

@@ -1,0 +1,254 @@
+"""The monitor inside somebody else's process: nothing lost in silence, nothing unbounded."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import trimtab
+from trimtab.errors import UsageError
+from trimtab.monitor import spool
+from trimtab.profile import profile as profiles
+from trimtab.profile import reference as references
+
+
+def ordinary(rows=3000, seed=0, shift=0.0):
+    random = np.random.default_rng(seed)
+    return {
+        "income": random.normal(3000 + 400 * shift, 400, rows),
+        "years": random.integers(0, 30, rows).astype(float),
+        "town": random.choice(["A", "B"], rows).astype(object),
+    }
+
+
+def rows_of(columns):
+    names = list(columns)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def plain(columns):
+    return [{k: v if isinstance(v, str) else float(v) for k, v in row.items()}
+            for row in rows_of(columns)]  # fmt: skip
+
+
+def watcher(**given):
+    return trimtab.Monitor.against(ordinary(), **given)
+
+
+def test_three_lines_watch_a_table():
+    monitor = watcher()
+    for row in plain(ordinary(1000, 1, shift=0.6)):
+        monitor.log(row)
+    found = monitor.findings()
+    assert [one.kind for one in found.findings] == ["data drift"]
+    assert found.rows == 1000
+    monitor.close()
+
+
+def test_calm_rows_are_calm():
+    with watcher() as monitor:
+        for row in plain(ordinary(1000, 1)):
+            monitor.log(row)
+        assert monitor.findings().findings == ()
+
+
+def test_rows_arrays_mappings_and_frames_count_the_same():
+    columns = ordinary(500, 2)
+    expected = profiles.count(references.fit_reference(ordinary()).bins, columns)
+    ways = {
+        "rows": lambda m: [m.log(row) for row in plain(columns)],
+        "a list": lambda m: m.log(plain(columns)),
+        "columns": lambda m: m.log(columns),
+        "polars": lambda m: m.log(pl.DataFrame(columns | {"town": columns["town"].tolist()})),
+    }
+    for name, way in ways.items():
+        with watcher() as monitor:
+            way(monitor)
+            monitor.flush()
+            (counted,) = monitor._windows.values()
+            assert np.array_equal(counted.counts, expected.counts), name
+
+
+def test_numbers_may_come_as_an_array_in_order():
+    table = {"a": np.arange(100.0), "b": np.arange(100.0)[::-1].copy()}
+    with trimtab.Monitor.against(table) as monitor:
+        for row in np.stack([table["a"], table["b"]], axis=1):
+            monitor.log(row)
+        monitor.log(np.ones((5, 2)))
+        assert monitor.rows == 105
+        with pytest.raises(UsageError, match="2 inputs"):
+            monitor.log(np.ones((5, 3)))
+
+
+def test_a_row_is_copied():
+    with watcher() as monitor:
+        row = plain(ordinary(1))[0]
+        for _ in range(100):
+            monitor.log(row)
+        row["income"] = float("inf")
+        monitor.flush()
+        (counted,) = monitor._windows.values()
+        codes = monitor._reference.bins.feature("income").groups()["infinite"]
+        assert counted.counts[list(codes)].sum() == 0
+
+
+def test_odd_values_are_counted_and_never_raised():
+    odd = [None, "many", float("nan"), float("inf"), 1e308, [1], 10**400, True, np.float32(3)]
+    with watcher() as monitor:
+        for value in odd:
+            monitor.log({"income": value, "years": 1.0, "town": value}, 0.5)
+        monitor.log({})
+        monitor.log({"another": 1})
+        assert monitor.rows == len(odd) + 2
+        assert monitor.dropped == 0
+
+
+def test_what_does_not_fit_is_dropped_counted_and_said(caplog):
+    monitor = watcher(limit=100)
+    with monitor._lock, caplog.at_level(logging.WARNING, "trimtab.monitor"):
+        for row in plain(ordinary(250)):
+            monitor.log(row)
+        assert monitor.dropped == 150
+        assert len(monitor._ring) == 100
+        monitor.flush()
+    assert monitor.rows == 100
+    assert "150 rows were dropped" in caplog.text
+    monitor.close()
+
+
+def test_a_batch_larger_than_what_may_wait_is_counted_at_once():
+    with watcher(limit=100) as monitor:
+        monitor.log(ordinary(5000))
+        assert (monitor.rows, monitor.dropped) == (5000, 0)
+
+
+def test_logging_after_the_end_is_an_error():
+    monitor = watcher()
+    monitor.close()
+    monitor.close()
+    with pytest.raises(UsageError, match="closed"):
+        monitor.log(plain(ordinary(1))[0])
+
+
+def test_predictions_must_be_as_many_as_rows():
+    with watcher() as monitor, pytest.raises(UsageError, match="3 predictions for 5 rows"):
+        monitor.log(ordinary(5), [1, 2, 3])
+
+
+def test_many_threads_lose_nothing():
+    monitor = watcher(limit=1_000_000)
+    rows = plain(ordinary(2000))
+
+    def work():
+        for row in rows:
+            monitor.log(row)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert (monitor.rows, monitor.dropped) == (16_000, 0)
+    monitor.close()
+
+
+def test_rows_are_counted_without_being_asked():
+    monitor = watcher()
+    for row in plain(ordinary(20)):
+        monitor.log(row)
+    end = time.monotonic() + 20
+    while not monitor._windows and time.monotonic() < end:
+        time.sleep(0.01)
+    assert sum(one.rows for one in monitor._windows.values()) == 20
+    monitor.close()
+
+
+def test_a_forked_child_begins_afresh():
+    monitor = watcher()
+    monitor.log(plain(ordinary(1))[0])
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            for row in plain(ordinary(7)):
+                monitor.log(row)
+            os.write(writer, str(monitor.rows).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reader, 10) == b"7"
+    assert monitor.rows == 1
+    monitor.close()
+
+
+def test_a_monitor_that_nobody_holds_ends():
+    monitor = watcher()
+    over = monitor._over
+    before = {one for one in threading.enumerate() if one.name == "trimtab-monitor"}
+    assert before
+    del monitor
+    gc.collect()
+    end = time.monotonic() + 20
+    while before & set(threading.enumerate()) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not over.is_set()
+    assert len(before & set(threading.enumerate())) < len(before)
+
+
+class TestSpool:
+    def part(self, rows=5, **more):
+        bins = references.fit_reference(ordinary()).bins
+        counted = profiles.count(bins, ordinary(rows, 9))
+        return spool.Part(
+            model="blake3:" + "1" * 64, start=0, end=10, rows=rows,
+            profile=profiles.encode(counted), **more,
+        )  # fmt: skip
+
+    def test_a_part_reads_back(self, tmp_path):
+        path = spool.write(tmp_path, self.part(dropped=3))
+        assert spool.read(path) == self.part(dropped=3)
+
+    def test_a_part_of_version_2_is_read(self):
+        part = spool.read(Path(__file__).parents[2] / "golden" / "window-part-v2.bin")
+        assert (part.start, part.end, part.rows) == (0, 86_400_000_000, 200)
+        assert (part.newest, part.dropped) == (7, 3)
+        assert profiles.decode(part.profile).rows == 200
+
+    def test_parts_add_up_once_whatever_dies(self, tmp_path, monkeypatch):
+        from trimtab.store import operations
+        from trimtab.store.workspace import open_workspace
+
+        ws = open_workspace(tmp_path, "demo")
+        place = spool.folder(ws.root, "shop")
+        spool.write(place, self.part(5))
+        path = spool.write(place, self.part(7, dropped=2))
+        kept = path.read_bytes()
+        assert spool.take(ws, "shop") == [
+            "shop: 2 rows were dropped: more were logged than could be counted"
+        ]
+        path.write_bytes(kept)  # a pass that died before it removed it
+        assert spool.take(ws, "shop") == []
+        (window,) = operations.windows(ws, endpoint="shop")
+        assert (window.rows, window.features["dropped"]) == (12, 2)
+        assert profiles.decode(ws.blobs.read(window.profile)).rows == 12
+        ws.close()
+
+    def test_a_damaged_part_is_put_aside_and_named(self, tmp_path):
+        from trimtab.store.workspace import open_workspace
+
+        ws = open_workspace(tmp_path, "demo")
+        place = spool.folder(ws.root, "shop")
+        path = spool.write(place, self.part())
+        path.write_bytes(path.read_bytes()[:-3])
+        (said,) = spool.take(ws, "shop")
+        assert "put aside" in said
+        assert [one.suffix for one in place.iterdir()] == [".damaged"]
+        ws.close()
