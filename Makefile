@@ -84,11 +84,10 @@ conformance: $(VENV)/.stamp-dev ## Tests with other projects' unmodified clients
 	@$(PY) tests/conformance/run.py $(PART) -- $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/.stamp-dev ## Measure what the documentation states (benchmarks/)
-	@if [ -e benchmarks/run.py ]; then $(PY) benchmarks/run.py $(ARGS); else \
-		found=; for file in benchmarks/*.py; do \
-			[ -e "$$file" ] || continue; found=yes; echo "== $$file"; $(PY) "$$file" $(ARGS); done; \
-		[ -n "$$found" ] || echo "there are no benchmarks yet"; fi
+bench: $(VENV)/.stamp-dev ## Measure what the documentation states (PART="serving monitoring" for some)
+	@for file in $(if $(PART),$(wildcard $(foreach part,$(PART),benchmarks/$(part).py benchmarks/$(part)/run.py)),\
+		$(wildcard benchmarks/*.py benchmarks/*/run.py)); do \
+		echo "== $$file"; $(PY) "$$file" $(ARGS); done
 
 .PHONY: fuzz
 fuzz: $(VENV)/.stamp-dev ## Mangled HTTP to both shells, then property tests with fresh seeds, for SECONDS=60
@@ -124,6 +123,16 @@ lock-conformance: build/uv/bin/uv ## The same for the environments of the client
 			--no-emit-index-url --custom-compile-command "make lock-conformance" \
 			$(if $(UPGRADE),--upgrade) requirements/conformance-$$part.in \
 			--output-file requirements/conformance-$$part.txt; \
+	done
+
+.PHONY: lock-bench
+lock-bench: build/uv/bin/uv ## The same for the peers of the monitoring benchmark (PART=... for one)
+	@for part in $(or $(PART),$(basename $(notdir $(wildcard requirements/bench-monitoring-*.in)))); do \
+		part=$${part#bench-monitoring-}; echo "locking requirements/bench-monitoring-$$part.txt"; \
+		build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+			--no-emit-index-url --custom-compile-command "make lock-bench" \
+			$(if $(UPGRADE),--upgrade) requirements/bench-monitoring-$$part.in \
+			--output-file requirements/bench-monitoring-$$part.txt; \
 	done
 
 build/uv/bin/uv:
