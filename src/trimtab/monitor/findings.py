@@ -48,6 +48,11 @@ Test = Literal[
 ]
 
 
+def called(feature: str) -> str:
+    """A feature's name for people: a model's own outputs are profiled as `__score__` and the like."""
+    return feature.strip("_") if feature.startswith("__") and feature.endswith("__") else feature
+
+
 class FeatureFinding(msgspec.Struct, frozen=True, kw_only=True):
     """One feature of a finding.
 

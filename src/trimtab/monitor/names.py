@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from trimtab.monitor.budget import Margins
 from trimtab.monitor.case import Signal, sure
 from trimtab.monitor.concept import Alarm
-from trimtab.monitor.findings import FeatureFinding, Finding, Form, Kind, Severity
+from trimtab.monitor.findings import FeatureFinding, Finding, Form, Kind, Severity, called
 from trimtab.monitor.strata import Excess
 
 
@@ -144,7 +144,7 @@ def _finding(
     ranked = sorted(signals, key=lambda signal: (signal.p, -sure(signal.effect), signal.feature))
     since = onsets[ranked[0].feature, ranked[0].test]
     names = list(dict.fromkeys(signal.feature for signal in ranked))
-    said = "; ".join(f"{signal.feature} {signal.note}" for signal in ranked[:_LISTED])
+    said = "; ".join(f"{called(signal.feature)} {signal.note}" for signal in ranked[:_LISTED])
     more = f"; and {len(ranked) - _LISTED} more" if len(ranked) > _LISTED else ""
     what = "features" if features > 1 else "feature"
     form = _BROKEN.get(ranked[0].test, "") if kind == "broken input" else ""

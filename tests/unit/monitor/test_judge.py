@@ -9,7 +9,7 @@ import pytest
 
 from trimtab.errors import ConflictError
 from trimtab.monitor.budget import Budget, Margins
-from trimtab.monitor.findings import Findings
+from trimtab.monitor.findings import Findings, called
 from trimtab.monitor.judge import judge
 from trimtab.profile.profile import count
 from trimtab.profile.reference import Reference, fit_reference
@@ -47,7 +47,7 @@ def only(found: Findings, kind: str, feature: str):
     (finding,) = found.findings
     assert [each.feature for each in finding.features] == [feature]
     assert finding.since == 4
-    assert feature in finding.text
+    assert called(feature) in finding.text
     return finding
 
 
