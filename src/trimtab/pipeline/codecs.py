@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, TypeGuard, runtime_checkable
 
 from trimtab import plugins
 from trimtab.errors import PipelineError
@@ -43,10 +43,14 @@ class Codec(Protocol):
         ...
 
 
+_small: Final[dict[type, bool]] = {}
+
+
 @runtime_checkable
 class SmallCodec(Protocol):
     """A codec whose one file, called `file`, is made in memory, without a folder."""
 
+    name: str
     file: str
 
     def encode(self, value: Any) -> bytes:
@@ -56,6 +60,14 @@ class SmallCodec(Protocol):
     def decode(self, data: bytes) -> Any:
         """The value of the bytes."""
         ...
+
+
+def is_small(codec: Codec) -> TypeGuard[SmallCodec]:
+    """Whether a codec makes its file in memory; asked for every step, so each is looked at once."""
+    kind = type(codec)
+    if kind not in _small:
+        _small[kind] = isinstance(codec, SmallCodec)
+    return _small[kind]
 
 
 class _InMemory:

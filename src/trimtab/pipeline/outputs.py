@@ -18,7 +18,6 @@ from trimtab import hashing, ids
 from trimtab.data import tables
 from trimtab.errors import IntegrityError, PipelineError, TrimtabError
 from trimtab.pipeline import codecs
-from trimtab.pipeline.codecs import SmallCodec
 from trimtab.store import trees
 from trimtab.store.records import CachedStep
 from trimtab.store.workspace import Workspace
@@ -76,7 +75,7 @@ def split(value: Any) -> tuple[list[Any], bool]:
 def store(ws: Workspace, value: Any) -> Stored:
     """Store one value as a tree; raises PipelineError for a kind that no codec knows."""
     codec = codecs.find(value)
-    if isinstance(codec, SmallCodec):
+    if codecs.is_small(codec):
         data = codec.encode(value)
         digest = trees.put_files(ws.blobs, {codec.file: ws.blobs.put(data)})
         return Stored(digest, codec.name, len(data))
@@ -110,7 +109,7 @@ def in_memory(name: str, value: Any) -> Callable[[], Any] | None:
     codec = codecs.get(name)
     if getattr(codec, "shares", False):
         return lambda: value
-    if isinstance(codec, SmallCodec):
+    if codecs.is_small(codec):
         small, data = codec, codec.encode(value)
         return lambda: small.decode(data)
     return None
@@ -133,7 +132,7 @@ def _load(ws: Workspace, digest: str, name: str) -> Any:
     if name == DATASET:
         return _dataset(ws, digest)
     codec = codecs.get(name)
-    if isinstance(codec, SmallCodec):
+    if codecs.is_small(codec):
         return codec.decode(_verified(ws, trees.entries(ws.blobs, digest)[0].digest))
     if getattr(codec, "keeps_folder", False):
         return codec.read(_kept(ws, digest))
