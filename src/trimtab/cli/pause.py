@@ -17,7 +17,7 @@ def pause(session: Session, reason: str) -> None:
     """Let the controller observe and start nothing.
 
     Endpoints answer and are restarted, windows are judged, incidents are opened; no trigger fires,
-    nothing is retrained, no rollout moves. `trimtab resume` ends it.
+    nothing is retrained, no rollout advances, but one that fails is rolled back. `trimtab resume` ends it.
     """
     session.answer(session.call(steering.PAUSE, Reason(reason=reason)), _render)
 

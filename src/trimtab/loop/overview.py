@@ -9,6 +9,7 @@ from dataclasses import replace
 from trimtab import ids
 from trimtab.deploy import local
 from trimtab.errors import NotFoundError
+from trimtab.loop import pause
 from trimtab.loop.project import Project, applied
 from trimtab.loop.reports import Node, Overview, RequirementState
 from trimtab.monitor import knowledge
@@ -44,7 +45,8 @@ def overview(project: Project) -> Overview:
     return Overview(
         project=config.project.name,
         purpose=config.project.purpose,
-        sentence=_sentence(project, champion, endpoints, open_rollouts, is_open, actions),
+        sentence=_sentence(project, champion, endpoints, open_rollouts, is_open, actions)
+        + _rest(project),
         nodes=nodes,
         requirements=judged,
         versions=models,
@@ -155,6 +157,15 @@ def _unknown(project: Project, endpoint: Endpoint) -> bool:
     """Whether nothing tells if an endpoint's model is right."""
     known = knowledge.of(project.ws, endpoint.name)
     return known is not None and known.state == "cannot know" and bool(known.sentence)
+
+
+def _rest(project: Project) -> str:
+    """That the controller starts nothing, where it was told so."""
+    rests = pause.paused(project.ws)
+    if rests is None:
+        return ""
+    why = f": {rests.reason}" if rests.reason else ""
+    return f" The controller is paused since {ids.iso(rests.since)}{why}."
 
 
 def _sentence(

@@ -1,4 +1,7 @@
-"""The controller at rest: it observes, opens incidents and restarts endpoints, and starts nothing."""
+"""The controller at rest: it observes, opens incidents and restarts endpoints, and starts nothing.
+
+A candidate that fails its requirements is rolled back all the same.
+"""
 
 from __future__ import annotations
 

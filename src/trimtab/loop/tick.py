@@ -106,14 +106,14 @@ def _endpoint(
     if embedded:  # what another server answers with is not ours to retrain or to roll out
         return
     compact.begin(project, name)
-    if rests:
-        return
     for one in operations.rollouts(ws, endpoint=name, state="open"):
-        _rollout(project, one, notes, seen.now)
-    _retrain(project, name, notes)
+        _rollout(project, one, notes, seen.now, rests=rests)
+    if not rests:
+        _retrain(project, name, notes)
 
 
-def _rollout(project: Project, one: Rollout, notes: Notes, now: int) -> None:
+def _rollout(project: Project, one: Rollout, notes: Notes, now: int, *, rests: bool) -> None:
+    """Take the next step of a rollout; a controller that rests takes none but the one back."""
     ws = project.ws
     candidate = versions.get(ws, "model", one.candidate)
     champion = versions.get(ws, "model", one.champion)
@@ -123,7 +123,7 @@ def _rollout(project: Project, one: Rollout, notes: Notes, now: int) -> None:
     step = rollout.look(project, one, ids.now())
     stage = one.stages[one.stage]
     said = f"{candidate.label} at {stage}: {step.decision}; {step.reason}"
-    if step.decision == "hold":
+    if step.decision == "hold" or (rests and step.decision != "roll back"):
         notes.waiting.append(said)
         return
     # The decision and what follows from it in the store are one; routes that are written before a
