@@ -43,7 +43,9 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Stored:
-    """A value that was stored: tree digest, codec, and size in bytes."""
+    """A value that was stored: its digest (a blob's of a small one, else a tree's), codec, and size
+    in bytes.
+    """
 
     digest: str
     codec: str
@@ -73,12 +75,14 @@ def split(value: Any) -> tuple[list[Any], bool]:
 
 
 def store(ws: Workspace, value: Any) -> Stored:
-    """Store one value as a tree; raises PipelineError for a kind that no codec knows."""
+    """Store one value, a small one as one blob, else as a tree.
+
+    Raises PipelineError for a kind that no codec knows.
+    """
     codec = codecs.find(value)
     if codecs.is_small(codec):
         data = codec.encode(value)
-        digest = trees.put_files(ws.blobs, {codec.file: ws.blobs.put(data)})
-        return Stored(digest, codec.name, len(data))
+        return Stored(ws.blobs.put(_mark(codec.name) + data), codec.name, len(data))
     folder = ws.root / "tmp" / ids.new_id()
     folder.mkdir(parents=True)
     try:
@@ -133,7 +137,7 @@ def _load(ws: Workspace, digest: str, name: str) -> Any:
         return _dataset(ws, digest)
     codec = codecs.get(name)
     if codecs.is_small(codec):
-        return codec.decode(_verified(ws, trees.entries(ws.blobs, digest)[0].digest))
+        return codec.decode(_small(ws, digest, name))
     if getattr(codec, "keeps_folder", False):
         return codec.read(_kept(ws, digest))
     folder = ws.root / "tmp" / ids.new_id()
@@ -148,12 +152,33 @@ def _dataset(ws: Workspace, digest: str) -> pl.DataFrame:
     return tables.read(ws, digest)
 
 
+def _mark(name: str) -> bytes:
+    """What a small value's bytes begin with, so that the number 1 and the text "1" are two things."""
+    return name.encode() + b"\n"
+
+
+def _small(ws: Workspace, digest: str, name: str) -> bytes:
+    """A small value's bytes: a blob, or the one file of a tree as stores of before had it."""
+    data, mark = ws.blobs.read(digest), _mark(name)
+    if hashing.digest("blob", data) == digest:
+        if not data.startswith(mark):
+            raise IntegrityError(f"blob {digest} holds no value of codec {name!r}")
+        return data.removeprefix(mark)
+    if hashing.digest("tree", data) == digest:
+        return _verified(ws, trees.entries(ws.blobs, digest)[0].digest)
+    raise _changed(ws, digest)
+
+
 def _verified(ws: Workspace, digest: str) -> bytes:
     data = ws.blobs.read(digest)
     if hashing.digest("blob", data) != digest:
-        ws.blobs.verify(digest)
-        raise IntegrityError(f"blob {digest} changed while it was read")
+        raise _changed(ws, digest)
     return data
+
+
+def _changed(ws: Workspace, digest: str) -> IntegrityError:
+    ws.blobs.verify(digest)
+    return IntegrityError(f"blob {digest} changed while it was read")
 
 
 def _kept(ws: Workspace, digest: str) -> Path:

@@ -17,6 +17,7 @@ from polars.testing import assert_frame_equal, assert_series_equal
 from trimtab.errors import IntegrityError, PipelineError
 from trimtab.pipeline import codecs, outputs, values
 from trimtab.pipeline.outputs import Outputs
+from trimtab.store import trees
 
 
 def through(project: Project, value):
@@ -123,11 +124,29 @@ def test_damaged_bytes_are_never_a_result(project: Project) -> None:
         stored = outputs.store(project.ws, value)
         for digest in project.ws.blobs.digests():
             path = project.ws.blobs.path(digest)
-            if digest != stored.digest:
-                path.chmod(0o644)
-                path.write_bytes(path.read_bytes()[:-1] + b"?")
+            path.chmod(0o644)
+            path.write_bytes(path.read_bytes()[:-1] + b"?")
         with pytest.raises(IntegrityError):
             outputs.load(project.ws, Outputs((stored.digest,), (stored.codec,)))
+
+
+def test_values_of_two_kinds_are_never_the_same_bytes(project: Project) -> None:
+    stored = [outputs.store(project.ws, value) for value in (1, "1", b"1", "json\n1", b"text\n1")]
+    assert len({one.digest for one in stored}) == len(stored)
+    number, raw = stored[0], stored[2]
+    with pytest.raises(IntegrityError, match="no value of codec 'bytes'"):
+        outputs.load(project.ws, Outputs((number.digest,), (raw.codec,)))
+
+
+@pytest.mark.parametrize("value", [{"a": [1, None]}, "né", b"\0\n"])
+def test_small_values_in_a_tree_as_stores_of_before_had_them_are_read(
+    project: Project, value
+) -> None:
+    codec = codecs.find(value)
+    assert codecs.is_small(codec)
+    file = project.ws.blobs.put(codec.encode(value))
+    tree = trees.put_files(project.ws.blobs, {codec.file: file})
+    assert outputs.load(project.ws, Outputs((tree,), (codec.name,))) == value
 
 
 def digest(value) -> str:
