@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from trimtab.server import words
-from trimtab.store.records import Point
+from trimtab.store.series.chart import Curve
 
-WIDTH = 320
-HEIGHT = 96
-_INSET = 6
-_BUCKETS = 150
+WIDTH: Final = 320
+HEIGHT: Final = 96
+STRETCHES: Final = 150
+_INSET: Final = 6
 
 
 class Chart(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,21 +30,17 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     label: str
 
 
-def chart(key: str, points: Sequence[Point]) -> Chart:
+def chart(curve: Curve) -> Chart:
     """Draw a series of at least one point."""
-    ordered = sorted(points, key=lambda point: (point.step, point.time))
-    # A series logged without steps is drawn against time instead.
-    by_step = ordered[0].step != ordered[-1].step
-    places = [float(point.step if by_step else point.time) for point in ordered]
-    values = [point.value for point in ordered]
-    finite = [value for value in values if math.isfinite(value)] or [0.0]
-    x = _scale(min(places), max(places), _INSET, WIDTH - _INSET)
-    y = _scale(min(finite), max(finite), HEIGHT - _INSET, _INSET)
-    parts = [
-        [(x(at), y(value)) for at, value in part]
-        for part in _finite_parts(thinned(list(zip(places, values, strict=True))))
-    ]
-    last, low, high = words.number(values[-1]), words.number(min(finite)), words.number(max(finite))
+    nodes, key = curve.nodes, curve.key
+    points = drawn(curve)
+    lows = [value for value in nodes["low"].tolist() if math.isfinite(value)] or [0.0]
+    highs = [value for value in nodes["high"].tolist() if math.isfinite(value)] or [0.0]
+    least, greatest = min(lows), max(highs)
+    x = _scale(points[0][0], points[-1][0], _INSET, WIDTH - _INSET)
+    y = _scale(least, greatest, HEIGHT - _INSET, _INSET)
+    parts = [[(x(at), y(value)) for at, value in part] for part in _finite_parts(points)]
+    last, low, high = (words.number(one) for one in (points[-1][1], least, greatest))
     return Chart(
         key=key,
         lines=[" ".join(f"{a:.1f},{b:.1f}" for a, b in part) for part in parts if len(part) > 1],
@@ -51,28 +48,26 @@ def chart(key: str, points: Sequence[Point]) -> Chart:
         last=last,
         low=low,
         high=high,
-        steps=f"steps {ordered[0].step} to {ordered[-1].step}"
-        if by_step
-        else f"{len(values)} points",
-        label=f"{key}: last {last}, lowest {low}, highest {high}, over {len(values)} points",
+        steps=f"steps {int(nodes['first_step'][0])} to {int(nodes['last_step'][-1])}"
+        if curve.by == "step"
+        else f"{curve.points} points",
+        label=f"{key}: last {last}, lowest {low}, highest {high}, over {curve.points} points",
     )
 
 
-def thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most four points a bucket: its first, least, greatest and last, in order."""
-    if len(points) <= 4 * _BUCKETS:
-        return points
-    size = -(-len(points) // _BUCKETS)
-    kept: list[tuple[float, float]] = []
-    for begin in range(0, len(points), size):
-        bucket = points[begin : begin + size]
-        order = range(len(bucket))
-        # NaN compares with nothing; such a point is kept as an edge or not at all.
-        known = [i for i in order if math.isfinite(bucket[i][1])] or [0]
-        least = min(known, key=lambda i: bucket[i][1])
-        greatest = max(known, key=lambda i: bucket[i][1])
-        kept += [bucket[i] for i in sorted({0, least, greatest, len(bucket) - 1})]
-    return kept
+def drawn(curve: Curve) -> list[tuple[float, float]]:
+    """At most four points a node: its first, least, greatest and last, in order."""
+    by, found = curve.by, []
+    for node in curve.nodes:
+        ends = [(int(node[f"{name}_{by}"]), float(node[name])) for name in ("first", "last")]
+        extremes = {
+            (int(node[f"{name}_{by}"]), float(node[name]))
+            for name in ("low", "high")
+            if math.isfinite(node[name])
+        }
+        inner = sorted(extremes - set(ends))
+        found += [ends[0], *inner] if int(node["points"]) == 1 else [ends[0], *inner, ends[1]]
+    return [(float(at), value) for at, value in found]
 
 
 def _finite_parts(points: list[tuple[float, float]]) -> list[list[tuple[float, float]]]:

@@ -10,6 +10,7 @@ from trimtab.loop import release
 from trimtab.loop import tick as controller
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Pass
+from trimtab.store.series import compaction
 
 Say = Callable[[str], None]
 
@@ -40,6 +41,7 @@ class Ticking:
         self._guarded(self._adopt)
         while not self._over.is_set():
             self._guarded(self._tick)
+            self._guarded(lambda: _tidy(self._project))
             self._over.wait(self._seconds)
 
     def _adopt(self) -> None:
@@ -74,3 +76,8 @@ class Ticking:
             if line not in self._told:
                 self._say(line)
         self._told = set(lines)
+
+
+def _tidy(project: Project) -> None:
+    """Metric series that have come in many batches are put in order."""
+    compaction.tidy(project.ws)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -13,12 +13,14 @@ from trimtab.errors import NotFoundError
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Overview, RequirementState
 from trimtab.server import bars, operations
-from trimtab.server.answers import RunMetrics, RunShown
+from trimtab.server.answers import RunShown
 from trimtab.server.bars import Bar
-from trimtab.server.chart import Chart, chart
-from trimtab.server.requests import Identified, Nothing, RunFilter, SeriesFilter
+from trimtab.server.chart import STRETCHES, Chart, chart
+from trimtab.server.requests import Identified, Nothing, RunFilter
 from trimtab.store import metrics
 from trimtab.store.records import Action, Endpoint, Link, Rollout, Run, Verdict
+from trimtab.store.series import chart as curves
+from trimtab.store.series.chart import Curve
 
 RECENT = 8
 RUNS_SHOWN = 100
@@ -85,13 +87,24 @@ def run_rows(project: Project, asked: RunFilter) -> list[RunRow]:
 def run_page(project: Project, run: str) -> RunPage:
     """A run with its series drawn; raises NotFoundError."""
     shown = operations.RUNS_SHOW.call(project, Identified(id=run))
-    found: RunMetrics = operations.RUNS_METRICS.call(project, SeriesFilter(id=shown.run.id))
     return RunPage(
         shown=shown,
-        charts=[chart(one.key, one.points) for one in found.series if len(one.points) > 1],
+        charts=[chart(one) for one in _curves(project, shown) if one.points > 1],
         inputs=[link for link in shown.links if link.direction == "in"],
         outputs=[link for link in shown.links if link.direction == "out"],
     )
+
+
+def _curves(project: Project, shown: RunShown) -> Iterator[Curve]:
+    """The run's series by step; one that was logged without steps by time."""
+    for key in shown.metrics:
+        by_step = curves.chart(project.ws, shown.run.id, key, stretches=STRETCHES)
+        is_flat = by_step.points > 1 and by_step.start == by_step.end
+        yield (
+            curves.chart(project.ws, shown.run.id, key, stretches=STRETCHES, by="time")
+            if is_flat
+            else by_step
+        )
 
 
 def answering(endpoint: Endpoint) -> list[tuple[str, str, str]]:

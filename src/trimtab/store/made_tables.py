@@ -146,6 +146,27 @@ metric_batches = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
+metric_chunks = Table(
+    "metric_chunks",
+    metadata,
+    project_column(),
+    text_column("run", key=True),
+    text_column("key", key=True),
+    integer_column("level", key=True),
+    integer_column("place", key=True),
+    Column("summary", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+metric_marks = Table(
+    "metric_marks",
+    metadata,
+    project_column(),
+    text_column("run", key=True),
+    integer_column("through"),
+    sqlite_with_rowid=False,
+)
+
 steps = Table(
     "steps",
     metadata,

@@ -1,127 +1,86 @@
-"""Metric series of runs: a batch is one row of columnar bytes.
+"""Metric series of runs, as points: written in batches, read as if they had never been apart.
 
-A row's body is `b"TTM1"`, a CRC-32 of the rest, and zstd-compressed MessagePack of
-`{keys, key, step, time, value}`, where `key` indexes `keys`, the integers are int64 and the values
-are raw IEEE-754 little-endian bytes, so NaN and infinities keep their bits.
-docs/formats/metric-batch.md is the specification.
+A batch is one row (`series.batch`) and is there once the call returns; `series.compaction` makes
+chunks of what has arrived, which changes nothing that is read here.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Final
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
-import msgspec
 import sqlalchemy as sa
-import zstandard
 
-from trimtab.errors import DataError, IntegrityError
 from trimtab.store import tables
+from trimtab.store.database import writing
 from trimtab.store.records import Point
+from trimtab.store.series import batch, reading
+from trimtab.store.series import points as columns_of
+from trimtab.store.series.points import Columns
 from trimtab.store.workspace import Workspace
-
-_MAGIC: Final = b"TTM1"
-_LEAST: Final = -(2**63)
-_MOST: Final = 2**63 - 1
-
-
-class _Batch(msgspec.Struct, frozen=True):
-    keys: list[str]
-    key: list[Annotated[int, msgspec.Meta(ge=0)]]
-    step: list[int]
-    time: list[int]
-    value: bytes
 
 
 def encode(points: Sequence[Point]) -> bytes:
     """Points as the bytes of one row; raises DataError for a step or time outside of int64."""
-    keys = sorted({point.key for point in points})
-    index = {key: number for number, key in enumerate(keys)}
-    for point in points:
-        if not (_LEAST <= point.step <= _MOST and _LEAST <= point.time <= _MOST):
-            raise DataError(
-                f"metric {point.key!r} has step {point.step} at {point.time}: both are 64-bit integers"
-            )
-    batch = _Batch(
-        keys,
-        [index[point.key] for point in points],
-        [point.step for point in points],
-        [point.time for point in points],
-        struct.pack(f"<{len(points)}d", *(point.value for point in points)),
-    )
-    body = zstandard.compress(msgspec.msgpack.encode(batch))
-    return _MAGIC + struct.pack("<I", zlib.crc32(body)) + body
+    return batch.encode(columns_of.of_points(points))
 
 
 def decode(data: bytes) -> list[Point]:
-    """The points of a row; raises IntegrityError where the bytes are not a batch."""
-    if data[:3] == _MAGIC[:3] and data[:4] != _MAGIC:
-        raise IntegrityError(
-            f"a metric batch in the store has format {data[3:4]!r}, this trimtab reads 1",
-            hint="a newer trimtab wrote it: upgrade trimtab",
-        )
-    body = data[8:]
-    if data[:4] != _MAGIC or data[4:8] != struct.pack("<I", zlib.crc32(body)):
-        raise IntegrityError("a metric batch in the store was changed", hint="see `trimtab doctor`")
-    try:
-        batch = msgspec.msgpack.decode(_unpacked(body), type=_Batch)
-        values = struct.unpack(f"<{len(batch.key)}d", batch.value)
-        columns = zip(batch.key, batch.step, batch.time, values, strict=True)
-        return [Point(key=batch.keys[k], step=s, time=t, value=v) for k, s, t, v in columns]
-    except (
-        msgspec.DecodeError,
-        zstandard.ZstdError,
-        struct.error,
-        ValueError,
-        LookupError,
-    ) as error:
-        raise IntegrityError(f"a metric batch in the store cannot be read: {error}") from error
-
-
-def _unpacked(body: bytes) -> bytes:
-    # Any conforming frame will do: one that does not state its length has to be streamed.
-    return zstandard.ZstdDecompressor().decompressobj().decompress(body)
+    """The points of a row, in order of arrival; raises IntegrityError where the bytes are none."""
+    found = batch.decode(data)
+    names = [found.keys[number] for number in found.key.tolist()]
+    points = found.points
+    rows = zip(
+        names, points.step.tolist(), points.time.tolist(), points.value.tolist(), strict=True
+    )
+    return [Point(key=key, step=step, time=time, value=value) for key, step, time, value in rows]
 
 
 def append(ws: Workspace, run: str, points: Sequence[Point]) -> None:
     """Store points; they are there once this returns."""
-    if not points:
+    if points:
+        append_columns(ws, run, columns_of.of_points(points))
+
+
+def append_columns(ws: Workspace, run: str, columns: Columns) -> None:
+    """Store points that are columns already; they are there once this returns."""
+    if not len(columns):
         return
-    table = tables.metric_batches
-    with ws.transaction() as tx:
-        last = tx.execute(
-            sa.select(sa.func.max(table.c.seq)).where(
-                table.c.project == ws.project, table.c.run == run
-            )
-        ).scalar()
-        tx.execute(
-            table.insert().values(
-                project=ws.project, run=run, seq=(last or 0) + 1, body=encode(points)
-            )
-        )
+    with writing(ws.engine) as tx:
+        values = {"of_project": ws.project, "of_run": run, "of_body": batch.encode(columns)}
+        tx.execute(_next(), values)
 
 
 def read(ws: Workspace, run: str, key: str | None = None) -> list[Point]:
-    """The points of a run, or of one series of it, by step and time."""
-    found = [point for point in _all(ws, run) if key is None or point.key == key]
-    return sorted(found, key=lambda point: (point.key, point.step, point.time))
+    """The points of a run, or of one series of it, by step, time and value; each is there once."""
+    return [
+        point
+        for name, series in reading.read(ws, run, key).items()
+        for point in columns_of.to_points(name, series)
+    ]
 
 
 def latest(ws: Workspace, run: str) -> dict[str, float]:
-    """The last value of each series: the one of the highest step, then time."""
-    return {point.key: point.value for point in read(ws, run)}
+    """The last value of each series: of the highest step, then time, then the greatest."""
+    return {key: value for key, (_, _, value) in reading.latest(ws, run).items()}
 
 
 def keys(ws: Workspace, run: str) -> list[str]:
     """The names of a run's series, sorted."""
-    return sorted({point.key for point in _all(ws, run)})
+    return reading.keys(ws, run)
 
 
-def _all(ws: Workspace, run: str) -> Iterator[Point]:
-    table = tables.metric_batches
-    query = sa.select(table.c.body).where(table.c.project == ws.project, table.c.run == run)
-    with ws.reading() as db:
-        for (body,) in db.execute(query.order_by(table.c.seq)):
-            yield from decode(body)
+@lru_cache(1)
+def _next() -> Any:
+    """The insert of a batch under the next number; what was compacted keeps its numbers."""
+    table, marks = tables.metric_batches, tables.metric_marks
+    project: sa.BindParameter[str] = sa.bindparam("of_project")
+    run: sa.BindParameter[str] = sa.bindparam("of_run")
+    last = sa.select(sa.func.max(table.c.seq)).where(table.c.project == project, table.c.run == run)
+    through = sa.select(marks.c.through).where(marks.c.project == project, marks.c.run == run)
+    known = [sa.func.coalesce(one.scalar_subquery(), 0) for one in (last, through)]
+    # once something is compacted, all that is waiting comes after it
+    highest = sa.case((known[0] > known[1], known[0]), else_=known[1])
+    row = sa.select(project, run, highest + 1, sa.bindparam("of_body"))
+    return table.insert().from_select(["project", "run", "seq", "body"], row)

@@ -26,6 +26,8 @@ from trimtab.store.made_tables import leases as leases
 from trimtab.store.made_tables import links as links
 from trimtab.store.made_tables import metadata as metadata
 from trimtab.store.made_tables import metric_batches as metric_batches
+from trimtab.store.made_tables import metric_chunks as metric_chunks
+from trimtab.store.made_tables import metric_marks as metric_marks
 from trimtab.store.made_tables import project_column as _project
 from trimtab.store.made_tables import projects as projects
 from trimtab.store.made_tables import refs as refs

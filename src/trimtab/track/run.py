@@ -21,6 +21,7 @@ from trimtab import config, ids
 from trimtab.errors import NotFoundError, UsageError
 from trimtab.store import artifacts, metrics, runs, trees
 from trimtab.store.records import Artifact, Point, Run
+from trimtab.store.series import compaction
 from trimtab.store.workspace import Workspace, open_workspace
 from trimtab.track import environment, git, process
 
@@ -167,6 +168,7 @@ def finish(run: ActiveRun, status: Any, error: BaseException | None = None) -> N
         run.flush()
         fields: dict[str, Any] = {} if error is None else {"error": as_data(error)}
         runs.finish(run.ws, run.id, status, peak_bytes=process.peak_bytes(), **fields)
+    compaction.tidy(run.ws, run=run.id)
 
 
 def as_data(error: BaseException) -> dict[str, Any]:

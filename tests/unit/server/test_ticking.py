@@ -13,6 +13,7 @@ class Stage:
         self.passes, self.count, self.done = list(passes), 0, threading.Event()
         monkeypatch.setattr(ticking.controller, "tick", self.tick)
         monkeypatch.setattr(ticking.release, "start", lambda _project: [])
+        monkeypatch.setattr(ticking, "_tidy", lambda _project: None)
 
     def tick(self, _project):
         now = self.passes[min(self.count, len(self.passes) - 1)]

@@ -54,13 +54,15 @@ def test_a_changed_bit_is_found(batch: list[Point], position: int, bit: int) -> 
 
 @given(st.binary(max_size=60))
 def test_no_bytes_do_anything_but_refuse(data: bytes) -> None:
-    for sealed in (data, b"TTM1" + data, _sealed(data), _sealed(zstandard.compress(data))):
-        with pytest.raises(IntegrityError):
-            metrics.decode(sealed)
+    for version in (b"1", b"2"):
+        sealed = (_sealed(data, version), _sealed(zstandard.compress(data), version))
+        for wrong in (data, b"TTM" + version + data, *sealed):
+            with pytest.raises(IntegrityError):
+                metrics.decode(wrong)
 
 
-def _sealed(body: bytes) -> bytes:
-    return b"TTM1" + struct.pack("<I", zlib.crc32(body)) + body
+def _sealed(body: bytes, version: bytes = b"1") -> bytes:
+    return b"TTM" + version + struct.pack("<I", zlib.crc32(body)) + body
 
 
 @pytest.mark.parametrize(
@@ -84,13 +86,14 @@ def test_columns_that_do_not_fit_are_refused(change: dict) -> None:
 
 def test_a_newer_format_says_so() -> None:
     with pytest.raises(IntegrityError, match="format") as caught:
-        metrics.decode(b"TTM2" + metrics.encode([])[4:])
+        metrics.decode(b"TTM3" + metrics.encode([])[4:])
     assert "upgrade" in caught.value.hint
 
 
-def test_the_golden_batch() -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_golden_batches(version: int) -> None:
     words = json.loads((GOLDEN / "metric-batch-v1.json").read_text(encoding="utf-8"))
-    found = metrics.decode((GOLDEN / "metric-batch-v1.bin").read_bytes())
+    found = metrics.decode((GOLDEN / f"metric-batch-v{version}.bin").read_bytes())
     assert [
         {"key": one.key, "step": one.step, "time": one.time, "bits": bits(one.value)[::-1].hex()}
         for one in found
@@ -101,7 +104,7 @@ def test_a_frame_that_does_not_state_its_length_is_read() -> None:
     body = metrics.encode([Point(key="a", step=1, time=2, value=3.0)])[8:]
     stream = zstandard.ZstdCompressor(write_content_size=False).compressobj()
     again = stream.compress(zstandard.decompress(body)) + stream.flush()
-    assert metrics.decode(_sealed(again)) == [Point(key="a", step=1, time=2, value=3.0)]
+    assert metrics.decode(_sealed(again, b"2")) == [Point(key="a", step=1, time=2, value=3.0)]
 
 
 @pytest.mark.parametrize("step", [2**63, -(2**63) - 1])
@@ -131,8 +134,8 @@ def test_a_series_is_read_in_order(ws: Workspace, other: Workspace) -> None:
     assert metrics.read(ws, "r", "c") == metrics.read(other, "r") == []
 
 
-def test_the_latest_is_of_the_highest_step_then_time_then_arrival(ws: Workspace) -> None:
-    for step, time, value in ((2, 5, 1.0), (2, 6, 2.0), (1, 9, 3.0), (2, 6, math.nan), (2, 6, 4.0)):
+def test_the_latest_is_of_the_highest_step_then_time_then_the_greatest(ws: Workspace) -> None:
+    for step, time, value in ((2, 5, 1.0), (2, 6, 4.0), (1, 9, 9.0), (2, 6, math.nan), (2, 6, 2.0)):
         metrics.append(ws, "r", [Point(key="a", step=step, time=time, value=value)])
     assert metrics.latest(ws, "r") == {"a": 4.0}
     assert metrics.latest(ws, "nobody") == {}

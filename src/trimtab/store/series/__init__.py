@@ -1,0 +1,1 @@
+"""Metric series at scale: columns of points, chunks with summaries, compaction and charts."""
