@@ -12,11 +12,14 @@ from collections.abc import Sequence
 from functools import partial
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from trimtab import ids
 from trimtab.config import Requirement
 from trimtab.errors import UndecidedError
-from trimtab.evaluate import metrics, sequential
+from trimtab.evaluate import ends, metrics, sequential
+from trimtab.evaluate.ends import Sequences
 from trimtab.evaluate.estimate import Estimate, Linear, finite
 from trimtab.evaluate.evidence import About
 from trimtab.evaluate.fairness import combine, measure_groups, union_gap, union_ratio
@@ -39,28 +42,35 @@ def measure_anytime(
     run: str = "",
     now: int | None = None,
     against: Scored | None = None,
+    links: NDArray[np.int64] | None = None,
     exact: bool = False,
+    each_end: bool = False,
 ) -> list[Evidence]:
     """Evidence with `validity="anytime"` for the requirements that allow it; raises ConfigError.
 
     `against` is the other arm of an experiment, on rows of its own: gains are then measured between
-    the arms, otherwise on the rows that `scored` shares with its baseline or champion. With `exact`
-    only finite-sample intervals are made, which are wider and exist for fewer metrics. Slices and
-    groups share the level among all that the column has, so that one more judged changes nothing.
+    the arms, otherwise on the rows that `scored` shares with its baseline or champion. `links` names
+    for each of our rows the other arm's row of the same request, -1 for none. With `exact` only
+    finite-sample intervals are made, which are wider and exist for fewer metrics. With `each_end`
+    each end holds at the level by itself (see `ends`), where a requirement has one bound. Slices
+    and groups share the level among all that the column has, so that one more judged changes
+    nothing.
     """
     check_requirements(requirements, scored.task)
     about = About(subject=subject, window=window, run=run, now=ids.now() if now is None else now)
 
     def estimate(metric: Metric, requirement: Requirement, part: Part) -> Estimate:
+        kind = ends.EACH if each_end and _has_one_bound(requirement) else ends.BOTH
         if requirement.is_fairness:
-            return _disparity(metric, requirement, part.scored, part.level, exact=exact)
+            return _disparity(metric, requirement, part.scored, part.level, kind, exact=exact)
         if requirement.better_than and against is not None:
             arm = _same_part(against, requirement, part.name)
-            return _between(metric, part.scored, arm, part.level, exact=exact)
+            same = None if requirement.by else links
+            return _between(metric, part.scored, arm, part.level, kind, same, exact=exact)
         other = compared_with(part.scored, requirement)
         if requirement.better_than and other is not None:
-            return _paired(metric, part.scored, other, part.level)
-        return value(metric, part.scored, part.level, exact=exact)
+            return _paired(metric, part.scored, other, part.level, kind)
+        return value(metric, part.scored, part.level, kind, exact=exact)
 
     found = []
     for requirement in requirements:
@@ -75,7 +85,14 @@ def measure_anytime(
     return found
 
 
-def value(metric: Metric, scored: Scored, level: float, *, exact: bool = False) -> Estimate:
+def value(
+    metric: Metric,
+    scored: Scored,
+    level: float,
+    kind: Sequences = ends.BOTH,
+    *,
+    exact: bool = False,
+) -> Estimate:
     """A metric with an interval that holds at any look; raises UndecidedError.
 
     Shares by mixture, bounded means by betting, `roc_auc` by pairs where `exact`, everything else
@@ -86,9 +103,9 @@ def value(metric: Metric, scored: Scored, level: float, *, exact: bool = False) 
     if metric.observe is not None and _is_bounded(metric):
         values = counted(metric.observe(scored))
         if not metric.is_share:
-            mean = sequential.bounded_mean(values, level, *metric.bounds)
+            mean = kind.mean(values, level, *metric.bounds)
             return _estimate(*mean, "betting")
-        lo, hi = sequential.share_interval(float(values.sum()), len(values), level)
+        lo, hi = kind.share(float(values.sum()), len(values), level)
         return _estimate(float(values.mean()), lo, hi, len(values), "beta-binomial-mixture")
     if exact:
         pairs = sequential.auc_pairs(scored.known_truth, scored.known_score, level)
@@ -96,7 +113,7 @@ def value(metric: Metric, scored: Scored, level: float, *, exact: bool = False) 
             raise UndecidedError("no positive and negative have arrived to compare")
         return _estimate(*pairs, "pairs-mixture")
     found = _linear(metric, scored)
-    factor = sequential.asymptotic_factor(scored.rows, level)
+    factor = kind.factor(scored.rows, level)
     lo, hi = smooth_interval(found, factor, metric.scale)
     lo, hi = max(lo, metric.bounds[0]), min(hi, metric.bounds[1])
     return _estimate(snapped(found.value, metric.bounds), lo, hi, scored.rows, "asymptotic")
@@ -109,40 +126,64 @@ def _same_part(against: Scored, requirement: Requirement, name: str) -> Scored:
     raise UndecidedError(f"the other arm has no rows of {name}")
 
 
-def _paired(metric: Metric, scored: Scored, other: Scored, level: float) -> Estimate:
+def _paired(
+    metric: Metric, scored: Scored, other: Scored, level: float, kind: Sequences
+) -> Estimate:
     rows = paired_rows(metric, scored, other)
     span = metric.bounds[1] - metric.bounds[0]
     if rows is not None and _is_bounded(metric):
         values = sign_of(metric) * counted(rows)
-        mean = sequential.bounded_mean(values, level, -span, span)
+        mean = kind.mean(values, level, -span, span)
         return _estimate(*mean, "paired-betting")
     ours, theirs = _form(metric, scored), _form(metric, other)
     if ours is None or theirs is None:
-        return _union(metric, scored, other, level, exact=False)
+        return _union(metric, scored, other, level, kind, exact=False)
     both = paired_linear(metric, ours, theirs)
-    half = sequential.asymptotic_factor(scored.rows, level) * both.error
+    half = kind.factor(scored.rows, level) * both.error
     lo, hi = max(both.value - half, -span), min(both.value + half, span)
     return _estimate(both.value, lo, hi, scored.rows, "paired-asymptotic")
 
 
 def _between(
-    metric: Metric, scored: Scored, other: Scored, level: float, *, exact: bool
+    metric: Metric,
+    scored: Scored,
+    other: Scored,
+    level: float,
+    kind: Sequences,
+    links: NDArray[np.int64] | None,
+    *,
+    exact: bool,
 ) -> Estimate:
     if exact:
-        return _union(metric, scored, other, level, exact=True)
+        return _union(metric, scored, other, level, kind, exact=True)
     ours, theirs = _form(metric, scored), _form(metric, other)
     if ours is None or theirs is None:
-        return _union(metric, scored, other, level, exact=False)
-    n, gain = scored.rows + other.rows, sign_of(metric) * (ours.value - theirs.value)
-    half = sequential.asymptotic_factor(n, level) * math.hypot(ours.error, theirs.error)
+        return _union(metric, scored, other, level, kind, exact=False)
+    a, b, gain = scored.rows, other.rows, sign_of(metric) * (ours.value - theirs.value)
+    # Time is counted in information: so many rows in two equal arms would say as much.
+    clock = max(round(4 * a * b / (a + b)), 2)
+    square = ours.error**2 + theirs.error**2 - _shared(ours, theirs, links)
+    half = kind.factor(clock, level) * math.sqrt(max(square, 0.0))
     span = metric.bounds[1] - metric.bounds[0]
-    return _estimate(gain, max(gain - half, -span), min(gain + half, span), n, "arms-asymptotic")
+    lo, hi = max(gain - half, -span), min(gain + half, span)
+    return _estimate(gain, lo, hi, a + b, "arms-asymptotic")
 
 
-def _union(metric: Metric, scored: Scored, other: Scored, level: float, *, exact: bool) -> Estimate:
+def _shared(ours: Linear, theirs: Linear, links: NDArray[np.int64] | None) -> float:
+    """Twice the covariance of two arms that answered some of the same requests."""
+    if links is None:
+        return 0.0
+    mine = np.flatnonzero(links >= 0)
+    products = ours.influence[mine] @ theirs.influence[links[mine]]
+    return 2 * float(products) / (len(ours.influence) * len(theirs.influence))
+
+
+def _union(
+    metric: Metric, scored: Scored, other: Scored, level: float, kind: Sequences, *, exact: bool
+) -> Estimate:
     each = bonferroni(level, 2)
-    ours = value(metric, scored, each, exact=exact)
-    theirs = value(metric, other, each, exact=exact)
+    ours = value(metric, scored, each, kind, exact=exact)
+    theirs = value(metric, other, each, kind, exact=exact)
     pair = (ours, theirs) if sign_of(metric) > 0 else (theirs, ours)
     lo, hi = union_gap(*pair)
     n = scored.rows if scored.rows == other.rows else scored.rows + other.rows
@@ -150,14 +191,20 @@ def _union(metric: Metric, scored: Scored, other: Scored, level: float, *, exact
 
 
 def _disparity(
-    metric: Metric, requirement: Requirement, scored: Scored, level: float, *, exact: bool
+    metric: Metric,
+    requirement: Requirement,
+    scored: Scored,
+    level: float,
+    kind: Sequences,
+    *,
+    exact: bool,
 ) -> Estimate:
     """Over all pairs of groups, the small ones among them, since they may grow to be judged."""
     found = groups(scored, requirement.across)
     each = bonferroni(level, math.comb(len(found), 2))
 
     def measure(part: Scored, at: float) -> Estimate:
-        estimate = value(metric, part, bonferroni(at, 2), exact=exact)
+        estimate = value(metric, part, bonferroni(at, 2), kind, exact=exact)
         form = None if exact else _form(metric, part)
         if form is None:
             return estimate
@@ -166,28 +213,32 @@ def _disparity(
 
     measured_groups = measure_groups(measure, scored, found, each)
     if requirement.ratio is None:
-        return combine(measured_groups, "gap", partial(_pair_gap, each), "pairs-anytime")
-    return combine(measured_groups, "ratio", partial(_pair_ratio, each), "pairs-anytime")
+        return combine(measured_groups, "gap", partial(_pair_gap, each, kind), "pairs-anytime")
+    return combine(measured_groups, "ratio", partial(_pair_ratio, each, kind), "pairs-anytime")
 
 
-def _pair_gap(level: float, a: Estimate, b: Estimate) -> tuple[float, float]:
+def _pair_gap(level: float, kind: Sequences, a: Estimate, b: Estimate) -> tuple[float, float]:
     """Asymptotic where both groups are ample, else all that their own intervals allow together."""
     if not (a.details and b.details):
         return union_gap(a, b)
-    half = _pair_factor(level, a, b) * math.hypot(a.details["error"], b.details["error"])
+    half = _pair_factor(level, kind, a, b) * math.hypot(a.details["error"], b.details["error"])
     return finite(a.value - b.value - half), finite(a.value - b.value + half)
 
 
-def _pair_ratio(level: float, a: Estimate, b: Estimate) -> tuple[float, float]:
+def _pair_ratio(level: float, kind: Sequences, a: Estimate, b: Estimate) -> tuple[float, float]:
     if not (a.details and b.details) or a.value <= 0 or b.value <= 0:
         return union_ratio(a, b)
     spread = math.hypot(a.details["error"] / a.value, b.details["error"] / b.value)
-    half, ratio = min(_pair_factor(level, a, b) * spread, 700.0), a.value / b.value
+    half, ratio = min(_pair_factor(level, kind, a, b) * spread, 700.0), a.value / b.value
     return ratio * math.exp(-half), finite(ratio * math.exp(half))
 
 
-def _pair_factor(level: float, a: Estimate, b: Estimate) -> float:
-    return sequential.asymptotic_factor(a.details["rows"] + b.details["rows"], level)
+def _pair_factor(level: float, kind: Sequences, a: Estimate, b: Estimate) -> float:
+    return kind.factor(a.details["rows"] + b.details["rows"], level)
+
+
+def _has_one_bound(requirement: Requirement) -> bool:
+    return any(math.isinf(bound) for bound in requirement.bounds)
 
 
 def _has_sequence(metric: Metric, requirement: Requirement, *, exact: bool) -> bool:
