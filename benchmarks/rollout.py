@@ -12,16 +12,13 @@ a prediction log and of one look at them.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trimtab.evaluate import ends, sequential
+from trimtab.evaluate import ends
 from trimtab.evaluate.policy import MIN_ROWS, MIN_UNITS, bonferroni
 
 LEVEL = 0.95

@@ -20,10 +20,10 @@ from trimtab.alerting import AlertsConfig
 from trimtab.bounds import Requirement as Requirement  # noqa: PLC0414 - it is a part of Config
 from trimtab.bounds import readable, requirement, unknown
 from trimtab.errors import ConfigError, NotFoundError
+from trimtab.guarding import GuardConfig, check_guard, check_stages
 from trimtab.schedule import RetrainConfig, TriggerConfig
 
 FILE: Final = "trimtab.toml"
-_STAGE = re.compile(r"(shadow|\d{1,3}(\.\d+)?%)\Z")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -82,6 +82,7 @@ class ServeConfig(_Section, frozen=True, kw_only=True):
     max_hold_hours: float = 168.0
     auth: AuthConfig = AuthConfig()
     limits: LimitsConfig = LimitsConfig()
+    guard: GuardConfig = GuardConfig()
     pii: dict[str, Literal["drop", "hash", "mask"]] = {}
     invalid: dict[str, Literal["reject", "impute", "flag"]] = {}
     sample: dict[str, float] = {}
@@ -216,9 +217,8 @@ def _check(config: Config, name: str) -> None:
         raise ConfigError(
             f"{name}: project name {config.project.name!r} must be letters, digits, '_', '.' or '-'"
         )
-    for stage in config.serve.rollout:
-        if not _STAGE.match(stage):
-            raise ConfigError(f"{name}: [serve] stage {stage!r} must be 'shadow' or a percentage")
+    check_stages(config.serve.rollout, f"{name}: [serve] rollout")
+    check_guard(config.serve.guard, f"{name}: [serve.guard]")
     for text in (config.monitor.window, config.monitor.lateness, *config.alerts.spans):
         duration(text)
     _check_log(config.serve, f"{name}: [serve]")

@@ -1,8 +1,8 @@
 """A candidate's way to the endpoint: shadow, shares of the traffic, all of it; or back.
 
-Every look judges the project's own requirements on evidence that may be looked at at any time.
-Quality and fairness must pass; latency must not fail. Undecided holds, and rolls back after
-`[serve] max_hold_hours`. docs/rollout.md explains the rules to people.
+Every look judges the project's own requirements, and guards against the champion, on evidence that
+may be looked at at any time. Quality and fairness must pass; guards must not fail. Undecided holds,
+and rolls back after `[serve] max_hold_hours`. docs/rollout.md explains the rules to people.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import msgspec
 from trimtab import ids
 from trimtab.config import Config, Requirement
 from trimtab.deploy import local
-from trimtab.errors import DataError, ModelError
-from trimtab.evaluate import anytime, latency, metrics
+from trimtab.errors import ModelError
+from trimtab.evaluate import metrics
 from trimtab.evaluate.judge import judge
 from trimtab.evaluate.metric import Metric
-from trimtab.loop import skew
+from trimtab.loop import blind, guards, measuring, skew
 from trimtab.loop.project import Project
-from trimtab.model import registry
-from trimtab.monitor import catalogue, joined, progress, traffic
+from trimtab.monitor import catalogue, joined, progress
 from trimtab.monitor.catalogue import Catalogue
 from trimtab.monitor.progress import Progress
+from trimtab.monitor.watched import watched
 from trimtab.store import evidence, operations, states, verdicts, versions
-from trimtab.store.records import Evidence, Rollout, Verdict, Version
+from trimtab.store.records import Rollout, Verdict, Version
 
 MIN_STAGE_ROWS: Final = 30
 """Rows that a candidate must have answered itself before a share of traffic is raised."""
@@ -88,7 +88,9 @@ def look(project: Project, rollout: Rollout, now: int) -> Step:
     with catalogue.open_catalogue(local.folder(ws, rollout.endpoint)) as index:
         seen = progress.of(ws, rollout)
         key = [config.digest, rollout.stage, seen.answered, int(seen.counts.sum()),
-               joined.newest(index, rollout.candidate)]  # fmt: skip
+               seen.candidate.asked, seen.champion.asked, seen.pairs.compared,
+               joined.newest(index, rollout.candidate),
+               joined.newest(index, rollout.champion)]  # fmt: skip
         before = states.get(ws, f"rollout:{rollout.id}") or {}
         if before.get("key") == key:
             judged = msgspec.convert(before["verdicts"], list[Verdict])
@@ -99,14 +101,20 @@ def look(project: Project, rollout: Rollout, now: int) -> Step:
     is_shadow = rollout.stages[rollout.stage] == "shadow"
     answered = int(seen.counts.sum()) if is_shadow else seen.answered
     decision, reason = decide(config, rollout, judged, answered, now)
+    if decision == "hold" and seen.pairs.compared and _no_label(judged):
+        reason += f"; so far {blind.said(seen, config.serve.guard.level)}"
     if decision == "promote":
         decision, reason = _last_look(project, rollout, reason)
     return Step(decision=decision, reason=reason, verdicts=judged)
 
 
 def _judge(project: Project, rollout: Rollout, seen: Progress, index: Catalogue) -> list[Verdict]:
-    config = project.config
-    found = measure(project, rollout, seen, index)
+    config, ws = project.config, project.ws
+    found, arms = measuring.measure(project, rollout, seen, index)
+    held = guards.look(config, rollout, seen, arms)
+    if not config.serve.labels:
+        candidate = versions.get(ws, "model", rollout.candidate)
+        held += blind.look(config, rollout, seen, watched(ws, candidate))
     judged = [
         judge(
             requirement,
@@ -119,10 +127,15 @@ def _judge(project: Project, rollout: Rollout, seen: Progress, index: Catalogue)
         for requirement in config.require
         if not _is_of_bench(requirement) and (config.serve.labels or not _needs_labels(requirement))
     ]
-    with project.ws.transaction():
-        evidence.append(project.ws, found)
-        verdicts.append(project.ws, judged)
+    judged += [one.verdict for one in held]
+    with ws.transaction():
+        evidence.append(ws, [*found, *(one.evidence for one in held)])
+        verdicts.append(ws, judged)
     return judged
+
+
+def _no_label(judged: Sequence[Verdict]) -> bool:
+    return any(one.status == "missing" for one in judged)
 
 
 def _last_look(project: Project, rollout: Rollout, reason: str) -> tuple[str, str]:
@@ -156,8 +169,8 @@ def decide(
     if failed:
         return "roll back", f"{failed[0].text} failed: {failed[0].reason}"
     stage = rollout.stages[rollout.stage]
-    guards = [one for one in judged if is_guard(one.metric)]
-    waiting = [one for one in judged if one not in guards and one.status != "pass"]
+    asked = [one for one in judged if not guarding(one)]
+    waiting = [one for one in asked if one.status != "pass"]
     too_few = answered < MIN_STAGE_ROWS
     if waiting or too_few:
         if now - rollout.staged_at > config.serve.max_hold_hours * _HOUR:
@@ -172,9 +185,9 @@ def decide(
             return "hold", f"{waiting[0].text} is {waiting[0].status}: {waiting[0].reason}"
         what = "requests shadowed" if stage == "shadow" else f"rows answered at {stage}"
         return "hold", f"{answered} of {MIN_STAGE_ROWS} {what}"
-    passed = "; ".join(one.reason for one in judged if one not in guards) or (
-        "no requirement can be measured without labels: its quality is not known"
-    )
+    passed = "; ".join(one.reason for one in asked) or "no requirement can be measured here"
+    if not config.serve.labels:
+        passed += f"; {blind.BLIND}"
     if rollout.stage + 1 >= len(rollout.stages):
         return "promote", passed
     return "advance", passed
@@ -185,53 +198,9 @@ def is_guard(metric: str) -> bool:
     return metric in ("latency_ms", "error_rate")
 
 
-def measure(project: Project, rollout: Rollout, seen: Progress, index: Catalogue) -> list[Evidence]:
-    """Evidence on the candidate from its answers as shadow and canary, and the labels they got.
-
-    Labels that cannot be truths of the candidate are left out.
-    """
-    config = project.config
-    if not seen.counts.size:
-        return []
-    signature = registry.signature_of(project.ws, rollout.candidate)
-    window = f"rollout:{rollout.id}"
-    found = [
-        latency.quantile_evidence(
-            seen.milliseconds(),
-            one.quantile,
-            subject=rollout.candidate,
-            window=window,
-            validity="anytime",
-            level=one.level,
-        )
-        for one in config.require
-        if one.metric == "latency_ms" and one.quantile
-    ]
-    known, truths = joined.since(index, rollout.candidate, signature, rollout.opened_at)
-    if not known.rows:
-        return found
-    biased = (
-        "outcomes are seen only for selected cases"
-        if config.serve.label_policy == "selected"
-        else ""
-    )
-    try:
-        table = traffic.scored(
-            known,
-            [one.value for one in truths],
-            signature,
-            slices=traffic.slices(known, truths, joined.columns(config)),
-            biased=biased,
-        )
-        found += anytime.measure_anytime(
-            table,
-            [one for one in config.require if not one.better_than],
-            subject=rollout.candidate,
-            window=window,
-        )
-    except DataError as error:
-        raise DataError(f"labels do not fit the model's classes: {error.message}") from error
-    return found
+def guarding(one: Verdict) -> bool:
+    """Whether a verdict only guards: it must not fail, and need not pass."""
+    return bool(one.details.get("guard")) or is_guard(one.metric)
 
 
 def _needs_labels(requirement: Requirement) -> bool:
@@ -241,6 +210,7 @@ def _needs_labels(requirement: Requirement) -> bool:
 
 def _is_of_bench(requirement: Requirement) -> bool:
     """Costs, capacity and skew are measured on their own; gains over the baseline on withheld rows."""
-    return requirement.metric in ("cost_per_1000", "capacity", "skew") or bool(
-        requirement.better_than
+    return (
+        requirement.metric in ("cost_per_1000", "capacity", "skew")
+        or requirement.better_than == "baseline"
     )

@@ -176,7 +176,7 @@ def _count_in(
     with ws.transaction():
         for (model, role), some in traffic.by_model(frames).items():
             _count(ws, endpoint, model, role, some, span, altered)
-        progress.add(ws, endpoint, frames)
+        progress.add(ws, endpoint, frames, joined.columns(config))
         pulse.arrive(ws, endpoint, frames)
         states.put(ws, f"newest:{endpoint}", max(newest, states.get(ws, f"newest:{endpoint}") or 0))
         states.put(ws, passed(endpoint), cursor)

@@ -135,6 +135,7 @@ class Engine:
                 else:
                     code = code_of(one.error)
                     self.metrics.add("shadow_errors_total", model=route.label, error=code)
+                    self._recorder.refusal(one.job, one.error)
         self._recorder.keep_quietly(kept)
 
     def fail(self, job: Job, error: TrimtabError) -> Response:

@@ -351,7 +351,7 @@ def test_a_shadow_that_wants_other_columns_is_counted_and_hurts_nobody(
     job = engine.begin("POST", "/predict", {}, msgspec.json.encode({"row": ROW}))
     assert engine.answer([job])[0].status == 200
     engine.shadow([job])
-    assert [frame.role for frame in logged(engine)] == ["champion"]
+    assert [(one.role, one.rows) for one in logged(engine)] == [("champion", 1), ("shadow", 0)]
     assert b"shadow_errors_total" in engine.handle("GET", "/metrics", {}, b"").body
     # What only the shadow reads may be sent, and the champion does not mind.
     assert post({"row": {**ROW, "years": 3.0}})[0] == 200
