@@ -111,6 +111,11 @@ def _render(shown: EndpointShown) -> None:
     for rollout in shown.rollouts:
         stage = rollout.stages[min(rollout.stage, len(rollout.stages) - 1)]
         paper.say(f"rollout {words.short(rollout.id)}: {rollout.state} at {stage} {rollout.reason}")
+    if shown.held:
+        paper.table(
+            ["the candidate must hold", "so far", "measured"],
+            [(held.text, words.standing(held), words.measured(held)) for held in shown.held],
+        )
     for incident in shown.incidents:
         paper.say(f"incident {words.short(incident.id)}: {incident.state} {incident.title}")
     if shown.windows:

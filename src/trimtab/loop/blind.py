@@ -62,6 +62,7 @@ def agreement(config: Config, rollout: Rollout, seen: Progress) -> Found | None:
         f"agreement with the champion >= {least:g}",
         f"{said(seen, level)}, must be >= {least:g}",
         guards=False,
+        bound={"min": least},
     )  # fmt: skip
 
 

@@ -86,6 +86,7 @@ def errors(config: Config, rollout: Rollout, seen: Progress) -> Found | None:
         f"it failed to answer {ours.failed:,} of {ours.asked:,} requests and the champion "
         f"{theirs.failed:,} of {theirs.asked:,}, a difference of {shown} %, must be <= "
         f"{100 * guard.error_margin:g} %",
+        bound={"max": guard.error_margin},
     )
 
 
@@ -129,6 +130,7 @@ def slowness(config: Config, rollout: Rollout, seen: Progress) -> Found | None:
         f"its latency {quantile} is {_ms(a)} on {a.n:,} requests and the champion's {_ms(b)} on "
         f"{b.n:,}, {text.interval(estimate.value, estimate.lo, estimate.hi)} times as long, must be "
         f"<= {guard.latency_ratio:g} times (or {guard.latency_floor_ms:g} ms more)",
+        bound={"max": guard.latency_ratio},
     )  # fmt: skip
 
 
@@ -163,6 +165,7 @@ def quality(config: Config, rollout: Rollout, arms: Arms) -> list[Found]:
                 f"{name} not worse than the champion's by {margin:.3g}",
                 f"{name} gains {shown} over the champion's on {one.n:,} labelled answers of both, "
                 f"must be >= {-margin:.3g}",
+                bound={"min": -margin},
             )
         )
     return found
@@ -178,9 +181,13 @@ def concluded(
     *,
     guards: bool = True,
     requirement: str = "",
+    bound: dict[str, float] | None = None,
 ) -> Found:
-    """A verdict on the candidate from one piece of evidence; `guards` says it need not pass."""
-    details: dict[str, Any] = {"measured": one.details}
+    """A verdict on the candidate from one piece of evidence; `guards` says it need not pass.
+
+    `bound` is what the value must keep, as `min` or `max`, for whoever draws it.
+    """
+    details: dict[str, Any] = {"measured": one.details, **({"bound": bound} if bound else {})}
     if guards:
         details["guard"] = True
     biased = one.details.get("biased")

@@ -27,6 +27,7 @@ from trimtab.monitor.progress import Progress
 from trimtab.monitor.watched import watched
 from trimtab.store import evidence, operations, states, verdicts, versions
 from trimtab.store.records import Rollout, Verdict, Version
+from trimtab.store.workspace import Workspace
 
 MIN_STAGE_ROWS: Final = 30
 """Rows that a candidate must have answered itself before a share of traffic is raised."""
@@ -106,6 +107,12 @@ def look(project: Project, rollout: Rollout, now: int) -> Step:
     if decision == "promote":
         decision, reason = _last_look(project, rollout, reason)
     return Step(decision=decision, reason=reason, verdicts=judged)
+
+
+def standing(ws: Workspace, rollout: Rollout) -> list[Verdict]:
+    """The verdicts of the last look at a rollout: requirements first, then guards."""
+    kept = states.get(ws, f"rollout:{rollout.id}") or {}
+    return msgspec.convert(kept.get("verdicts", []), list[Verdict])
 
 
 def _judge(project: Project, rollout: Rollout, seen: Progress, index: Catalogue) -> list[Verdict]:

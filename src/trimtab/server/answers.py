@@ -202,13 +202,17 @@ class Endpoints(Report, frozen=True, kw_only=True):
 
 
 class EndpointShown(Report, frozen=True, kw_only=True):
-    """An endpoint with its address, rollouts, incidents and newest windows of traffic."""
+    """An endpoint with its address, rollouts, incidents and newest windows of traffic.
+
+    `held` is what the open rollout's candidate was held to at the last look.
+    """
 
     endpoint: Endpoint
     url: str
     rollouts: list[Rollout]
     incidents: list[Incident]
     windows: list[Window]
+    held: list[Verdict] = []
 
 
 class KeyShown(Report, frozen=True, kw_only=True):

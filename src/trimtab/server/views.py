@@ -10,6 +10,7 @@ import msgspec
 from trimtab import ids
 from trimtab.config import Requirement
 from trimtab.errors import NotFoundError
+from trimtab.loop import rollout
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Overview, RequirementState
 from trimtab.server import bars, operations
@@ -42,6 +43,13 @@ class RequirementRow(msgspec.Struct, frozen=True):
     cells: list[Cell]
 
 
+class RolloutRow(msgspec.Struct, frozen=True):
+    """What the last look at an open rollout found."""
+
+    rollout: Rollout
+    judged: list[RequirementRow]
+
+
 class RunRow(msgspec.Struct, frozen=True):
     """A run in the table with its first metrics."""
 
@@ -54,6 +62,7 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
 
     overview: Overview
     requirements: list[RequirementRow]
+    rollouts: list[RolloutRow]
     steps: list[Action]
     runs: list[RunRow]
 
@@ -74,6 +83,13 @@ def loop(project: Project) -> Loop:
     return Loop(
         overview=overview,
         requirements=[_row(one, known.get(one.text)) for one in overview.requirements],
+        rollouts=[
+            RolloutRow(
+                one, [_judged(verdict, known) for verdict in rollout.standing(project.ws, one)]
+            )
+            for one in overview.rollouts
+            if one.state == "open"
+        ],
         steps=overview.actions[:RECENT],
         runs=_rows(project, overview.runs[:RECENT]),
     )
@@ -158,6 +174,16 @@ def _row(state: RequirementState, requirement: Requirement | None) -> Requiremen
             for place, verdict in places.items()
         ],
     )
+
+
+def _judged(verdict: Verdict, known: dict[str, Requirement]) -> RequirementRow:
+    """A requirement or a guard as a rollout found it, on a scale of its own."""
+    bound = verdict.details.get("bound")
+    held = known.get(verdict.text) or (
+        Requirement(metric=verdict.metric, **bound) if bound else None
+    )
+    drawn = bars.bar(held, verdict, bars.scale(held, [verdict]))
+    return RequirementRow(verdict.text, [Cell("rollout", verdict, drawn)])
 
 
 def _rows(project: Project, found: Sequence[Run]) -> list[RunRow]:

@@ -6,13 +6,14 @@ import asyncio
 import os
 
 import httpx
+import msgspec
 import pytest
 
 from trimtab import ids
 from trimtab.loop.project import apply, open_project
 from trimtab.serve.process import started
 from trimtab.server.app import build
-from trimtab.store import artifacts, metrics, operations, runs, verdicts, versions
+from trimtab.store import artifacts, metrics, operations, runs, states, verdicts, versions
 from trimtab.store.records import (
     Action,
     Artifact,
@@ -202,6 +203,25 @@ def steer(project, model, now):
         staged_at=now,
     )
     operations.open_rollout(ws, rollout)
+    guard = Verdict(
+        id=ids.new_id(),
+        requirement="blake3:" + "0" * 64,
+        text="error_rate <= the champion's + 0.01",
+        metric="error_rate",
+        statistic="over:champion",
+        subject=model,
+        place="rollout",
+        status="undecided",
+        reason="it failed to answer 2 of 120 requests and the champion 11 of 2,280",
+        value=0.012,
+        lo=-0.004,
+        hi=0.06,
+        n=2400,
+        details={"guard": True, "bound": {"max": 0.01}},
+        decided_at=now,
+    )
+    told = {"key": [], "verdicts": [msgspec.to_builtins(guard)]}
+    states.put(ws, f"rollout:{rollout.id}", told)
     detail = {"effect": 0.31, "features": ["years", "debt"], "windows": 3}
     operations.open_incident(
         ws,

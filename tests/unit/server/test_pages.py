@@ -59,10 +59,12 @@ def test_the_loop_shows_every_part(client):
         "undecided",
         "champion, 95%",
         "open_rollout because roc_auc",
+        "error_rate ≤ the champion's + 0.01",
+        "[-0.004, 0.06]",
     ):
         assert text in document.text
     assert "income moved" not in document.text, "resolved incidents are no trouble"
-    assert len(re.findall(r'<svg class="bar"', answer.text)) == 9
+    assert len(re.findall(r'<svg class="bar"', answer.text)) == 10
 
 
 def test_every_page_has_landmarks_and_one_heading(client, project):

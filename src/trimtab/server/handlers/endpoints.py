@@ -7,6 +7,7 @@ import msgspec
 from trimtab.deploy import local
 from trimtab.errors import NotFoundError
 from trimtab.loop import compact as job
+from trimtab.loop import rollout
 from trimtab.loop.project import Project
 from trimtab.server import requests as asked
 from trimtab.server.answers import Endpoints, EndpointShown, LogCompacted
@@ -29,12 +30,19 @@ def show(project: Project, request: asked.Named) -> EndpointShown:
         raise NotFoundError(
             f"there is no endpoint {name!r}", hint=f"there is: {names or 'none yet'}"
         )
+    rollouts = operations.rollouts(ws, endpoint=name)
     return EndpointShown(
         endpoint=found,
         url=local.url(found) if found.port else "",
-        rollouts=operations.rollouts(ws, endpoint=name),
+        rollouts=rollouts,
         incidents=operations.incidents(ws, endpoint=name),
         windows=operations.windows(ws, endpoint=name)[-_WINDOWS:],
+        held=[
+            verdict
+            for one in rollouts
+            if one.state == "open"
+            for verdict in rollout.standing(ws, one)
+        ],
     )
 
 
