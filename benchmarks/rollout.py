@@ -1,7 +1,7 @@
 """How often a rollout decides wrongly where it looks after every request, and what a look costs.
 
-    python benchmarks/rollout.py            # 2,000 runs each, about three minutes
-    python benchmarks/rollout.py --runs 400
+    python benchmarks/rollout.py            # 2,000 runs each, some twenty minutes
+    python benchmarks/rollout.py --runs 400 --only cost    # or guards, arms, share
 
 Every run draws the requests of a candidate and its champion and judges after each one, by the very
 functions that a rollout judges by. Shares of wrong decisions are to be at most 5 %, the power for
@@ -12,14 +12,18 @@ a prediction log and of one look at them.
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trimtab.evaluate import ends
+from trimtab.config import Config, ProjectConfig
+from trimtab.evaluate import ends, sequential
 from trimtab.evaluate.policy import MIN_ROWS, MIN_UNITS, bonferroni
+from trimtab.guarding import GuardConfig
 
 LEVEL = 0.95
 CHUNK = 100
@@ -111,6 +115,106 @@ def _critical(n: int, at: float, kind: ends.Sequences, *, lower: bool) -> int:
     return high if lower else low
 
 
+def errors_guard(
+    errs: tuple[float, float], *, runs: int, most: int, seed: int, every: int = 10
+) -> Any:
+    """The guard on errors at its margin and beyond, looked at after every tenth request."""
+    random = np.random.default_rng(seed)
+    margin, each = GuardConfig().error_margin, bonferroni(LEVEL, 2)
+    looks = np.arange(every, most + 1, every)
+    x = (random.random((runs, most)) < errs[0]).cumsum(axis=1)[:, looks - 1]
+    y = (random.random((runs, most)) < errs[1]).cumsum(axis=1)[:, looks - 1]
+    wrong = np.zeros(runs, dtype=bool)
+    for at, n in enumerate(looks.tolist()):
+        known = {s: ends.share_ends(s, n, each) for s in {*x[:, at].tolist(), *y[:, at].tolist()}}
+        lo = np.array([known[s][0] for s in x[:, at].tolist()])
+        hi = np.array([known[s][1] for s in y[:, at].tolist()])
+        wrong |= lo - hi > margin
+    return {"rolled back": float(wrong.mean())}
+
+
+def latency_guard(ratio: float, *, runs: int, most: int, seed: int, every: int = 50) -> Any:
+    """The guard on p95 where the candidate takes `ratio` times as long, by `sigma` 0.5 in the log."""
+    random = np.random.default_rng(seed)
+    guard, each = GuardConfig(), bonferroni(LEVEL, 2)
+    looks = range(every, most + 1, every)
+    ranks = {n: sequential.quantile_ranks(0.95, n, each) for n in looks}
+    wrong = 0
+    for _ in range(runs):
+        ours, theirs = ratio * random.lognormal(2, 0.5, most), random.lognormal(2, 0.5, most)
+        for n in looks:
+            low, high = ranks[n]
+            if low < 1 or high > n:
+                continue
+            lo = np.partition(ours[:n], low - 1)[low - 1]
+            hi = np.partition(theirs[:n], high - 1)[high - 1]
+            if lo > guard.latency_ratio * hi and lo > hi + guard.latency_floor_ms:
+                wrong += 1
+                break
+    return {"rolled back": wrong / runs}
+
+
+def cost(requests: int = 100_000) -> dict[str, float]:
+    """Microseconds of CPU per request of a log: added to a rollout's progress, and one look at all."""
+    from trimtab import ids
+    from trimtab.loop import guards
+    from trimtab.model import registry, signature
+    from trimtab.model.signature import Column, Signature
+    from trimtab.monitor import progress
+    from trimtab.serve.frame import Frame, pack, unpack
+    from trimtab.store import operations, versions
+    from trimtab.store.records import Rollout
+    from trimtab.store.workspace import open_workspace
+
+    random = np.random.default_rng(3)
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        ws = open_workspace(Path(folder), "bench")
+        models = []
+        for name in ("a", "b"):
+            place = Path(folder) / name
+            place.mkdir()
+            signed = Signature(
+                task="binary", engine="onnx", inputs=(Column(name="x", kind="number"),), target=name,
+                classes=("no", "yes"), positive="yes",
+            )  # fmt: skip
+            (place / signature.FILE).write_bytes(signature.encode(signed))
+            models.append(versions.add(ws, "model", "bench", registry.put(ws, place)).digest)
+        for stage, role in ((0, "shadow"), (1, "canary")):
+            rollout = Rollout(
+                id=ids.new_id(), endpoint=role, champion=models[0], candidate=models[1],
+                stages=["shadow", "50%", "100%"], stage=stage, opened_at=1, staged_at=1,
+            )  # fmt: skip
+            operations.open_rollout(ws, rollout)
+            score = random.random(requests // 2).astype("<f4")
+            frames = []
+            for which, what in ((0, "champion"), (1, role)):
+                spent = random.lognormal(8, 0.5, len(score)).astype(int).tolist()
+                for at, one in enumerate(score):
+                    name = f"{at:032x}" if role == "shadow" else f"{which}{at:031x}"
+                    frames.append(Frame(
+                        ids=(name,), request=name, received_at=2, endpoint=role, role=what,
+                        model=models[which], label="", contract="predict", latency_us=spent[at],
+                        score=one.tobytes(), decision=["yes" if one >= 0.5 else "no"],
+                    ))  # fmt: skip
+            # as the log gives them: every text an object of its own
+            frames = [read[0] for one in frames if (read := unpack(pack(one), 0))]
+            taken = []
+            for _ in range(5):
+                begun = time.process_time()
+                with ws.transaction():
+                    progress.add(ws, role, frames)
+                taken.append(time.process_time() - begun)
+            found[f"{role}, per logged answer"] = 1e6 * min(taken) / len(frames)
+            begun = time.process_time()
+            guards.look(
+                Config(project=ProjectConfig(name="bench")), rollout, progress.of(ws, rollout), None
+            )
+            found[f"{role}, a look at 500,000"] = 1e6 * (time.process_time() - begun) / len(frames)
+        ws.close()
+    return {name: round(value, 3) for name, value in found.items()}
+
+
 def _chunks(runs: int) -> Iterator[int]:
     for start in range(0, runs, CHUNK):
         yield min(CHUNK, runs - start)
@@ -131,6 +235,18 @@ def main() -> None:
     for truth, at in ((0.9, 0.9), (0.98, 0.98), (0.5, 0.5), (0.9, 0.885), (0.87, 0.885)):
         cases.append((f"share {truth:g}, bound {at:g}, 10,000 rows", lambda kind, t=truth, at=at: bound(
             t, at, runs=asked.runs, most=10_000, kind=kind, seed=2)))  # fmt: skip
+    if asked.only in "cost":
+        print(f"{'cost in microseconds per request':56} {cost()}", flush=True)
+    for errs in ((0.02, 0.02), (0.03, 0.02), (0.06, 0.02)):
+        if asked.only in "guards":
+            name = f"errors {errs[0]:.2f} / {errs[1]:.2f}, margin 0.01, 3,000 rows each"
+            print(f"{name:56} {errors_guard(errs, runs=asked.runs, most=3000, seed=4)}", flush=True)
+    for ratio in (1.0, 1.5, 2.0):
+        if asked.only in "guards":
+            name = f"latency {ratio:g} times, at most 1.5, 5,000 rows each"
+            print(
+                f"{name:56} {latency_guard(ratio, runs=asked.runs, most=5000, seed=5)}", flush=True
+            )
     for name, run in cases:
         if asked.only in name:
             for label, kind in (("each end", ends.EACH), ("both ends", ends.BOTH)):

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from trimtab import ids
 from trimtab.deploy import local
 from trimtab.errors import RefusedError
 from trimtab.loop import release, rollout, skew
@@ -293,3 +294,33 @@ def test_the_real_endpoint_refuses_a_model_that_sees_other_features(quick, secon
     assert "column 'income'" in reason
     release.rollback(project, "loans")
     assert len(online(project, rows(10, 9))) == 10
+
+
+def test_an_endpoint_that_dies_during_a_canary_is_started_again_and_the_rollout_goes_on(
+    quick, second
+):
+    project = quick
+    champion = release.champion_of(project, "loans")
+    opened = rollout.open_for(project, "loans", second, champion, cause={})
+    later = msgspec.structs.replace(opened, stage=1, staged_at=ids.now())
+    operations.update_rollout(project.ws, later)
+    rollout.route(project, later, second, champion)
+    online(project, rows(200, 11))
+    before = operations.endpoint(project.ws, "loans")
+    os.kill(before.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while local.find(project.ws, "loans").state != "lost" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    said = call(project, "tick")  # an endpoint outlives the process that starts it
+    assert said["acted"][0]["kind"] == "restart"
+    after = operations.endpoint(project.ws, "loans")
+    assert after.pid != before.pid
+    assert [(one["role"], one["weight"]) for one in after.routes["routes"]] == [
+        ("champion", pytest.approx(0.95)),
+        ("canary", pytest.approx(0.05)),
+    ]
+    (still,) = operations.rollouts(project.ws, endpoint="loans", state="open")
+    assert (still.id, still.stage) == (later.id, 1)
+    assert len(online(project, rows(200, 12))) == 200
+    assert "5%: hold" in " ".join(call(project, "tick")["waiting"])
+    release.rollback(project, "loans")

@@ -1,7 +1,10 @@
+import dataclasses
 import os
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from trimtab.model import calibration
 from trimtab.model.calibration import Calibration, beside
@@ -166,6 +169,24 @@ def test_without_routes_nothing_is_served(tmp_path):
     assert not router.reload()
     assert router.table is None
     assert "no routes.json" in router.error
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.text(max_size=60),
+    st.lists(st.floats(0.001, 1.0), min_size=2, max_size=6, unique=True).map(sorted),
+)
+def test_a_key_that_has_the_candidate_keeps_it_as_shares_rise(router, key, shares):
+    table = router.table
+    champion = dataclasses.replace(table.routes[0], role="champion")
+    canary = dataclasses.replace(table.routes[0], role="canary", upto=1.0)
+    roles = []
+    for share in shares:
+        routes = (dataclasses.replace(champion, upto=1.0 - share), canary)
+        split = dataclasses.replace(table, routes=routes)
+        roles.append(split.pick(key).role)
+        assert split.pick(key).role == roles[-1]
+    assert roles == sorted(roles, reverse=True), "champion first, and the candidate for good"
 
 
 def test_shares_follow_the_weights_and_only_grow(router, endpoint, spec):
