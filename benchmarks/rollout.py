@@ -1,7 +1,7 @@
 """How often a rollout decides wrongly where it looks after every request, and what a look costs.
 
-    python benchmarks/rollout.py            # 2,000 runs each, some twenty minutes
-    python benchmarks/rollout.py --runs 400 --only cost    # or guards, arms, share
+    python benchmarks/rollout.py               # 400 runs each, some minutes
+    python benchmarks/rollout.py --runs 2000 --only arms   # or cost, guards, share
 
 Every run draws the requests of a candidate and its champion and judges after each one, by the very
 functions that a rollout judges by. Shares of wrong decisions are to be at most 5 %, the power for
@@ -222,7 +222,7 @@ def _chunks(runs: int) -> Iterator[int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=2000)
+    parser.add_argument("--runs", type=int, default=400)
     parser.add_argument("--only", default="")
     asked = parser.parse_args()
     cases: list[tuple[str, Callable[[ends.Sequences], Any]]] = []
