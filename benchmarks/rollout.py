@@ -120,16 +120,15 @@ def errors_guard(
 ) -> Any:
     """The guard on errors at its margin and beyond, looked at after every tenth request."""
     random = np.random.default_rng(seed)
-    margin, each = GuardConfig().error_margin, bonferroni(LEVEL, 2)
+    margin = GuardConfig().error_margin
     looks = np.arange(every, most + 1, every)
     x = (random.random((runs, most)) < errs[0]).cumsum(axis=1)[:, looks - 1]
     y = (random.random((runs, most)) < errs[1]).cumsum(axis=1)[:, looks - 1]
     wrong = np.zeros(runs, dtype=bool)
     for at, n in enumerate(looks.tolist()):
-        known = {s: ends.share_ends(s, n, each) for s in {*x[:, at].tolist(), *y[:, at].tolist()}}
-        lo = np.array([known[s][0] for s in x[:, at].tolist()])
-        hi = np.array([known[s][1] for s in y[:, at].tolist()])
-        wrong |= lo - hi > margin
+        pairs = list(zip(x[:, at].tolist(), y[:, at].tolist(), strict=True))
+        known = {(s, t): ends.share_arms((s, n), (t, n), LEVEL).lo for s, t in set(pairs)}
+        wrong |= np.array([known[pair] > margin for pair in pairs])
     return {"rolled back": float(wrong.mean())}
 
 

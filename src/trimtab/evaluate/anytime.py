@@ -160,10 +160,8 @@ def _between(
     if ours is None or theirs is None:
         return _union(metric, scored, other, level, kind, exact=False)
     a, b, gain = scored.rows, other.rows, sign_of(metric) * (ours.value - theirs.value)
-    # Time is counted in information: so many rows in two equal arms would say as much.
-    clock = max(round(4 * a * b / (a + b)), 2)
     square = ours.error**2 + theirs.error**2 - _shared(ours, theirs, links)
-    half = kind.factor(clock, level) * math.sqrt(max(square, 0.0))
+    half = kind.factor(ends.arms_clock(a, b), level) * math.sqrt(max(square, 0.0))
     span = metric.bounds[1] - metric.bounds[0]
     lo, hi = max(gain - half, -span), min(gain + half, span)
     return _estimate(gain, lo, hi, a + b, "arms-asymptotic")

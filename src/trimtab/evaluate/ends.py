@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from trimtab.evaluate import sequential
+from trimtab.evaluate.policy import MIN_UNITS, bonferroni
 from trimtab.evaluate.scored import Floats
 from trimtab.evaluate.sequential import Interval
 
@@ -84,6 +85,27 @@ def share_ends(successes: float, n: int, level: float) -> tuple[float, float]:
     if n <= 0:
         return 0.0, 1.0
     return _lower(successes, n, level), 1 - _lower(n - successes, n, level)
+
+
+def share_arms(ours: tuple[int, int], theirs: tuple[int, int], level: float) -> Interval:
+    """The difference of two arms' shares, each (successes, rows); each end alone holds at any look.
+
+    Both shares' own ends together (Bonferroni), true for every n; from 20 of the rarer kind in each
+    arm on the normal limit of the difference, which is narrower.
+    """
+    (x, a), (y, b) = ours, theirs
+    p, q = x / a if a else 0.0, y / b if b else 0.0
+    if min(x, a - x, y, b - y) >= MIN_UNITS:
+        half = end_factor(arms_clock(a, b), level) * math.sqrt(p * (1 - p) / a + q * (1 - q) / b)
+        return Interval(p - q, max(p - q - half, -1.0), min(p - q + half, 1.0), a + b)
+    each = bonferroni(level, 2)
+    mine, other = share_ends(x, a, each), share_ends(y, b, each)
+    return Interval(p - q, min(mine[0] - other[1], p - q), max(mine[1] - other[0], p - q), a + b)
+
+
+def arms_clock(a: int, b: int) -> int:
+    """How far two arms have come, in information: so many rows in equal arms say as much."""
+    return max(round(4 * a * b / (a + b)), 2)
 
 
 def _lower(successes: float, n: int, level: float) -> float:

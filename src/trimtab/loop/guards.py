@@ -56,25 +56,21 @@ def look(config: Config, rollout: Rollout, seen: Progress, arms: Arms | None) ->
 def errors(config: Config, rollout: Rollout, seen: Progress) -> Found | None:
     """The share of requests that it fails to answer, less the champion's, at most a margin.
 
-    Finite-sample: both shares' ends hold together (Bonferroni), so few requests suffice for gross
-    failure, and no failure at all proves little early.
+    Few requests suffice for gross failure, and no failure at all proves little early.
     """
     guard, ours, theirs = config.serve.guard, seen.candidate, seen.champion
     if not ours.asked:
         return None
-    each = bonferroni(guard.level, 2)
-    lo, hi = ends.share_ends(ours.failed, ours.asked, each)
-    least, most = ends.share_ends(theirs.failed, theirs.asked, each)
-    value = _share(ours) - (_share(theirs) if theirs.asked else 0.0)
+    found = ends.share_arms((ours.failed, ours.asked), (theirs.failed, theirs.asked), guard.level)
     estimate = Estimate(
-        value=value,
-        lo=min(lo - most, value),
-        hi=max(hi - least, value),
-        n=ours.asked + theirs.asked,
-        method="arms-beta-binomial",
+        value=found.value,
+        lo=found.lo,
+        hi=found.hi,
+        n=found.n,
+        method="arms-anytime",
         details={"candidate": [ours.failed, ours.asked], "champion": [theirs.failed, theirs.asked]},
     )
-    shown = text.interval(100 * value, 100 * estimate.lo, 100 * estimate.hi)
+    shown = text.interval(100 * found.value, 100 * found.lo, 100 * found.hi)
     return concluded(
         config,
         rollout,
@@ -257,10 +253,6 @@ def _side(estimate: Estimate, most: float) -> Status:
     if estimate.lo > most:
         return "fail"
     return "pass" if estimate.hi <= most else "undecided"
-
-
-def _share(arm: Arm) -> float:
-    return arm.failed / arm.asked
 
 
 def _quantile(rollout: Rollout, arm: Arm, quantile: str, level: float) -> Evidence:

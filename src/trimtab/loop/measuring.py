@@ -40,7 +40,7 @@ def measure(project: Project, rollout: Rollout, seen: Progress, index: Catalogue
     """
     config = project.config
     signature = registry.signature_of(project.ws, rollout.candidate)
-    found = _latency(config, rollout, seen)
+    found = _endpoint(config, rollout, seen)
     free = [one for one in config.require if _is_free(config, one, seen)]
     if free:
         found += _anytime(_answered(signature, seen), free, rollout)
@@ -71,15 +71,25 @@ def _anytime(
     )
 
 
-def _latency(config: Config, rollout: Rollout, seen: Progress) -> list[Evidence]:
+def _endpoint(config: Config, rollout: Rollout, seen: Progress) -> list[Evidence]:
+    """Latency and errors, of shadow and canary together."""
+    subject, window = rollout.candidate, guards.window(rollout)
+    asked, failed = seen.candidate.asked, seen.candidate.failed
+    found = [
+        latency.rate_evidence(
+            failed, asked, subject=subject, window=window, validity="anytime", level=one.level
+        )
+        for one in config.require
+        if one.metric == "error_rate" and asked
+    ]
     if not seen.counts.size:
-        return []
-    return [
+        return found
+    return found + [
         latency.quantile_evidence(
             seen.milliseconds(),
             one.quantile,
-            subject=rollout.candidate,
-            window=guards.window(rollout),
+            subject=subject,
+            window=window,
             validity="anytime",
             level=one.level,
         )

@@ -166,3 +166,13 @@ def test_a_look_after_every_request_keeps_the_level_and_the_power() -> None:
     better, worse = found(0.10, 0.12, 12)
     assert better / runs >= 0.95
     assert within(worse, runs)
+
+
+def test_few_failures_need_no_normal_limit_and_many_get_one() -> None:
+    few = ends.share_arms((20, 60), (0, 60), LEVEL)
+    assert few.lo > 0.01
+    none = ends.share_arms((5, 5), (0, 0), LEVEL)
+    assert (none.value, none.hi) == (1.0, 1.0)
+    assert none.lo < 0, "nothing is known of the other arm"
+    many = ends.share_arms((60, 1000), (30, 1000), LEVEL)
+    assert 0 < many.value - many.lo < 0.035

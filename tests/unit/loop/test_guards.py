@@ -183,6 +183,17 @@ def test_a_candidate_that_fails_requests_is_rolled_back_without_any_requirement(
     assert "failed to answer 20 of 220 requests and the champion 0 of 200" in step.reason
 
 
+def test_a_required_error_rate_is_judged_on_live_requests(world) -> None:
+    one = world(require="error_rate = { max = 0.02 }")
+    one.stage(1)
+    one.both(300)
+    one.fail("b", "canary", 20)
+    one.fail("a", "champion", 20)
+    step = one.look()
+    assert step.decision == "roll back"
+    assert step.reason.startswith("error_rate <= 0.02 failed: error_rate is 0.062 [")
+
+
 def test_what_fails_alike_is_no_fault_of_the_candidate(world) -> None:
     one = world(serve="guard = { agreement = 0 }")
     one.stage(1)
