@@ -43,9 +43,13 @@ def look(config: Config, rollout: Rollout, seen: Progress, model: Watched | None
 
 
 def agreement(config: Config, rollout: Rollout, seen: Progress) -> Found | None:
-    """The share of shadowed rows that both answered alike; None where none is asked or possible."""
+    """The share of shadowed rows that both answered alike; None where none is asked or possible.
+
+    While the shadow has no answer beside the champion's to the same row it is undecided.
+    """
     least, level = config.serve.guard.agreement, config.serve.guard.level
-    if not least or rollout.stages[0] != "shadow" or not seen.pairs.compared:
+    shadows = rollout.stages[rollout.stage] == "shadow"
+    if not least or not (shadows or seen.pairs.compared):
         return None
     share, lo, hi = interval(seen, level)
     estimate = Measured(
@@ -69,12 +73,16 @@ def agreement(config: Config, rollout: Rollout, seen: Progress) -> Found | None:
 def interval(seen: Progress, level: float) -> tuple[float, float, float]:
     """The share of shadowed rows that both answered alike, and its ends."""
     pairs = seen.pairs
+    if not pairs.compared:
+        return 0.5, 0.0, 1.0
     lo, hi = ends.share_ends(pairs.agreed, pairs.compared, level)
     return pairs.agreed / pairs.compared, lo, hi
 
 
 def said(seen: Progress, level: float) -> str:
     """The agreement in words."""
+    if not seen.pairs.compared:
+        return "the log holds no row that champion and shadow both answered"
     shown = text.interval(*interval(seen, level))
     return f"it agrees with the champion on {shown} of {seen.pairs.compared:,} shadowed rows"
 

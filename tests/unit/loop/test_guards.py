@@ -341,6 +341,14 @@ def test_answers_of_one_request_are_paired_across_looks(world) -> None:
     assert of(one.look(), "agreement").n == 200
 
 
+def test_a_shadow_without_the_champions_answers_beside_it_holds(world) -> None:
+    one = world()
+    one.answer("b", "shadow", one.noise.random(100))
+    step = one.look()
+    assert step.decision == "hold"
+    assert "no row that champion and shadow both answered" in step.reason
+
+
 def test_with_labels_awaited_the_agreement_is_told_and_decides_nothing(world) -> None:
     one = world(require="accuracy = { min = 0.6 }", serve='labels = "labels.csv"')
     score = one.noise.random(200)
