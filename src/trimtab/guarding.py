@@ -65,7 +65,9 @@ def check_guard(guard: GuardConfig, where: str) -> None:
 def check_stages(stages: Sequence[str], where: str) -> None:
     """Raises ConfigError for stages that contradict each other."""
     if not stages:
-        raise ConfigError(f"{where} has no stage", hint='["100%"] is a switch after one look')
+        raise ConfigError(
+            f"{where} has no stage", hint='["100%"] gives the candidate everything at once'
+        )
     before = 0.0
     for place, stage in enumerate(stages):
         if stage == _SHADOW:

@@ -9,12 +9,14 @@ import pytest
 from trimtab import config as project_file
 from trimtab import ids
 from trimtab.errors import ConfigError
+from trimtab.evaluate.scored import Scored
 from trimtab.guarding import check_stages
+from trimtab.loop import guards
 from trimtab.loop import rollout as rollouts
 from trimtab.loop.project import Project
 from trimtab.model import registry, signature
 from trimtab.model.signature import Column, Signature
-from trimtab.monitor import basis, catalogue, joined, progress, traffic
+from trimtab.monitor import basis, catalogue, joined, progress, tally, traffic
 from trimtab.monitor.history import Piece
 from trimtab.profile import reference
 from trimtab.serve import frame as bytes_of
@@ -387,3 +389,43 @@ def test_contradictory_stages_are_refused(stages, said) -> None:
 def test_guards_that_make_no_sense_are_refused(guard) -> None:
     with pytest.raises(ConfigError, match="serve.guard"):
         project_file.parse({"project": {"name": "loans"}, "serve": {"guard": guard}})
+
+
+def ever_rolled_back(random, *, errs, spent, right, rows=2000, every=250) -> bool:
+    """One rollout over two equal arms, looked at after every so many requests of each."""
+    config = project_file.parse({
+        "project": {"name": "goods"}, "require": {"accuracy": {"min": 0.1}},
+        "data": {"goods": {"source": "goods.csv"}}, "serve": {"labels": "labels.csv"},
+    })  # fmt: skip
+    rollout = Rollout(
+        id="r", endpoint="goods", candidate="b", champion="a", stages=["50%", "100%"],
+        opened_at=0, staged_at=0,
+    )  # fmt: skip
+    failed = random.random((2, rows)) < np.array(errs)[:, None]
+    micro = (random.lognormal(9, 0.5, (2, rows)) * np.array(spent)[:, None]).astype(np.int64)
+    wrong = random.random((2, rows)) >= np.array(right)[:, None]
+    truth = np.arange(rows) % 2 == 0
+    for n in range(every, rows + 1, every):
+        ours, theirs = (
+            tally.Arm(n, int(failed[at, :n].sum()), *np.unique(micro[at, :n], return_counts=True))
+            for at in (0, 1)
+        )
+        tables = [
+            Scored(task="binary", truth=truth[:n], score=None, decision=(truth ^ wrong[at])[:n])
+            for at in (0, 1)
+        ]
+        none = np.empty(0, np.int64)
+        seen = progress.Progress(n, none, none, candidate=ours, champion=theirs)
+        arms = guards.Arms(*tables, np.full(n, -1))
+        if any(one.verdict.status == "fail" for one in guards.look(config, rollout, seen, arms)):
+            return True
+    return False
+
+
+@pytest.mark.slow
+def test_an_equal_candidate_passes_all_guards_and_each_harm_is_found() -> None:
+    random = np.random.default_rng(12)
+    equal = {"errs": (0.02, 0.02), "spent": (1.0, 1.0), "right": (0.9, 0.9)}
+    assert sum(ever_rolled_back(random, **equal) for _ in range(60)) <= 3
+    for harm in ({"errs": (0.08, 0.02)}, {"spent": (2.0, 1.0)}, {"right": (0.8, 0.9)}):
+        assert sum(ever_rolled_back(random, **equal | harm) for _ in range(20)) >= 19, harm
