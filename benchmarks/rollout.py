@@ -1,7 +1,7 @@
 """How often a rollout decides wrongly where it looks after every request, and what a look costs.
 
     python benchmarks/rollout.py               # 400 runs each, some minutes
-    python benchmarks/rollout.py --runs 2000 --only arms   # or cost, guards, share
+    python benchmarks/rollout.py --runs 2000 --only arms   # or cost, guards, means, share
 
 Every run draws the requests of a candidate and its champion and judges after each one, by the very
 functions that a rollout judges by. Shares of wrong decisions are to be at most 5 %, the power for
@@ -12,6 +12,7 @@ a prediction log and of one look at them.
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -100,6 +101,28 @@ def bound(truth: float, at: float, *, runs: int, most: int, kind: ends.Sequences
         up += int((counts >= above).any(axis=1).sum())
         down += int((counts <= below).any(axis=1).sum())
     return {"found above": up / runs, "found below": down / runs}
+
+
+def means(kind: str, *, runs: int, most: int, seed: int) -> dict[str, float]:
+    """A loss's mean on the log scale, from 50 rows on: how often the truth is ever above or below."""
+    random = np.random.default_rng(seed)
+    draw, truth = {
+        "normal": (lambda size: random.normal(1, 0.3, size), 1.0),
+        "exponential": (random.standard_exponential, 1.0),
+        "lognormal": (lambda size: random.lognormal(0, 1, size), math.exp(0.5)),
+    }[kind]
+    n = np.arange(1, most + 1)
+    factor = np.array([0.0, *(ends.end_factor(one, LEVEL) for one in range(2, most + 1))])
+    below = above = 0
+    for size in _chunks(runs):
+        values = draw((size, most))
+        mean = values.cumsum(axis=1) / n
+        spread = np.sqrt(np.maximum((values**2).cumsum(axis=1) / n - mean**2, 0))
+        half = (factor * spread / np.sqrt(n) / mean)[:, MIN_ROWS - 1 :]
+        gap = np.log(mean[:, MIN_ROWS - 1 :] / truth)
+        below += int((gap - half > 0).any(axis=1).sum())
+        above += int((gap + half < 0).any(axis=1).sum())
+    return {"truth below": below / runs, "truth above": above / runs}
 
 
 def _critical(n: int, at: float, kind: ends.Sequences, *, lower: bool) -> int:
@@ -219,6 +242,25 @@ def _chunks(runs: int) -> Iterator[int]:
         yield min(CHUNK, runs - start)
 
 
+def others(asked: argparse.Namespace) -> None:
+    if asked.only in "cost":
+        print(f"{'cost in microseconds per request':56} {cost()}", flush=True)
+    for errs in ((0.02, 0.02), (0.03, 0.02), (0.06, 0.02)):
+        if asked.only in "guards":
+            name = f"errors {errs[0]:.2f} / {errs[1]:.2f}, margin 0.01, 3,000 rows each"
+            print(f"{name:56} {errors_guard(errs, runs=asked.runs, most=3000, seed=4)}", flush=True)
+    for ratio in (1.0, 1.5, 2.0):
+        if asked.only in "guards":
+            name = f"latency {ratio:g} times, at most 1.5, 5,000 rows each"
+            print(
+                f"{name:56} {latency_guard(ratio, runs=asked.runs, most=5000, seed=5)}", flush=True
+            )
+    for kind in ("normal", "exponential", "lognormal"):
+        if asked.only in "means":
+            found = means(kind, runs=asked.runs, most=5000, seed=6)
+            print(f"{f'mean of {kind} losses, 5,000 rows':56} {found}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=400)
@@ -234,18 +276,7 @@ def main() -> None:
     for truth, at in ((0.9, 0.9), (0.98, 0.98), (0.5, 0.5), (0.9, 0.885), (0.87, 0.885)):
         cases.append((f"share {truth:g}, bound {at:g}, 10,000 rows", lambda kind, t=truth, at=at: bound(
             t, at, runs=asked.runs, most=10_000, kind=kind, seed=2)))  # fmt: skip
-    if asked.only in "cost":
-        print(f"{'cost in microseconds per request':56} {cost()}", flush=True)
-    for errs in ((0.02, 0.02), (0.03, 0.02), (0.06, 0.02)):
-        if asked.only in "guards":
-            name = f"errors {errs[0]:.2f} / {errs[1]:.2f}, margin 0.01, 3,000 rows each"
-            print(f"{name:56} {errors_guard(errs, runs=asked.runs, most=3000, seed=4)}", flush=True)
-    for ratio in (1.0, 1.5, 2.0):
-        if asked.only in "guards":
-            name = f"latency {ratio:g} times, at most 1.5, 5,000 rows each"
-            print(
-                f"{name:56} {latency_guard(ratio, runs=asked.runs, most=5000, seed=5)}", flush=True
-            )
+    others(asked)
     for name, run in cases:
         if asked.only in name:
             for label, kind in (("each end", ends.EACH), ("both ends", ends.BOTH)):
