@@ -93,8 +93,7 @@ def _early(kind: ends.Sequences, rows: int = 1200, counts: int = MIN_UNITS + 40)
 def bound(truth: float, at: float, *, runs: int, most: int, kind: ends.Sequences, seed: int) -> Any:
     """A share against a bound: how often its interval is ever wholly above it, or below."""
     random = np.random.default_rng(seed)
-    above = np.array([_critical(n, at, kind, lower=True) for n in range(1, most + 1)])
-    below = np.array([_critical(n, at, kind, lower=False) for n in range(1, most + 1)])
+    above, below = _edges(at, most, kind)
     up = down = 0
     for size in _chunks(runs):
         counts = (random.random((size, most)) < truth).cumsum(axis=1)
@@ -125,17 +124,17 @@ def means(kind: str, *, runs: int, most: int, seed: int) -> dict[str, float]:
     return {"truth below": below / runs, "truth above": above / runs}
 
 
-def _critical(n: int, at: float, kind: ends.Sequences, *, lower: bool) -> int:
-    """The fewest successes whose interval lies above a bound, or the most whose lies below."""
-    low, high = (round(at * n), n + 1) if lower else (-1, round(at * n))
-    while high - low > 1:
-        middle = (low + high) // 2
-        lo, hi = kind.share(middle, n, LEVEL)
-        if lower:
-            low, high = (low, middle) if lo >= at else (middle, high)
-        else:
-            low, high = (middle, high) if hi < at else (low, middle)
-    return high if lower else low
+def _edges(at: float, most: int, kind: ends.Sequences) -> tuple[Any, Any]:
+    """After each row: the fewest successes whose interval lies above, the most whose lies below."""
+    above, below, high, low = [], [], 0, -1
+    for n in range(1, most + 1):
+        while high <= n and kind.share(high, n, LEVEL)[0] < at:
+            high += 1
+        while kind.share(low + 1, n, LEVEL)[1] < at:
+            low += 1
+        above.append(high)
+        below.append(low)
+    return np.array(above), np.array(below)
 
 
 def errors_guard(
