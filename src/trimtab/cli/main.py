@@ -26,6 +26,7 @@ SECTIONS: Final = {
         "plan": "plan:plan",
         "run": "run:run",
         "gate": "gate:gate",
+        "replay": "replay:replay",
     },
     "Serve and steer": {
         "deploy": "deploy:deploy",

@@ -70,7 +70,7 @@ def best(
         raise DataError(
             "no column is left to learn from", hint="roles take the target, key, time and protected"
         )
-    labels = _labels(train[roles.learned], task)
+    labels = outcomes(train[roles.learned], task)
     _check_folds(labels, task, plan.cv)
     trials = _search(factory, features(train, wanted), labels, task, space, plan, memo)
     winner = max(trials, key=lambda trial: (trial.score, -trial.number))
@@ -207,7 +207,8 @@ def _fit(
         ) from error
 
 
-def _labels(column: pl.Series, task: Task) -> NDArray[Any]:
+def outcomes(column: pl.Series, task: Task) -> NDArray[Any]:
+    """A target column without gaps as an estimator gets it: classes as they are, or numbers."""
     if task == "regression":
         return column.cast(pl.Float64).to_numpy()
     if column.dtype.is_float():
@@ -218,7 +219,7 @@ def _labels(column: pl.Series, task: Task) -> NDArray[Any]:
 def _classes(column: pl.Series, task: Task) -> tuple[Class, ...]:
     if task == "regression":
         return ()
-    return tuple(np.unique(_labels(column, task)).tolist())
+    return tuple(np.unique(outcomes(column, task)).tolist())
 
 
 def _check_folds(labels: NDArray[Any], task: Task, cv: int) -> None:

@@ -1,0 +1,1 @@
+"""History run again under never, scheduled, on-drift and continuous training."""
