@@ -116,6 +116,11 @@ def _replay(project: Project | None, source: str, said: dict[str, Any]) -> Repla
     tell = _Teller()
     path = Path(source)
     is_file = bool(source) and (path.suffix != "" or path.is_file())
+    if is_file and not path.is_file():
+        raise NotFoundError(
+            f"there is no file {path}",
+            hint="a source of the project has no suffix: loans, loans@v3",
+        )
     if project is None and not is_file:
         from trimtab import config
 

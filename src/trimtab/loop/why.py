@@ -131,6 +131,7 @@ def _run(project: Project, run: Run) -> Lineage:
     seconds = (run.ended_at - run.started_at) / 1e6 if run.ended_at else None
     facts = {
         "status": run.status,
+        **{key: value for key, value in run.tags.items() if key == "said"},
         "started": ids.iso(run.started_at),
         "seconds": seconds,
         "params": run.params,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from trimtab.errors import NotFoundError
 from trimtab.loop import reports
-from trimtab.server import answers, steering
+from trimtab.server import answers, replaying, steering
 from trimtab.server import requests as asked
 from trimtab.server.operation import PREFIX, Operation
 from trimtab.store.records import Incident
@@ -373,6 +373,7 @@ TABLE: Final[tuple[Operation[Any, Any], ...]] = (
     MONITOR_SHOW,
     LABELS_LS,
     LABELS_SHOW,
+    *replaying.TABLE,
     *steering.TABLE,
     CONFIG_SHOW,
     CONFIG_SCHEMA,

@@ -12,6 +12,8 @@ from trimtab.config import Requirement
 from trimtab.errors import NotFoundError
 from trimtab.loop import rollout
 from trimtab.loop.project import Project
+from trimtab.loop.replay import picture, stored
+from trimtab.loop.replay.report import Replayed
 from trimtab.loop.reports import Overview, RequirementState
 from trimtab.server import bars, operations
 from trimtab.server.answers import RunShown
@@ -74,6 +76,8 @@ class RunPage(msgspec.Struct, frozen=True, kw_only=True):
     charts: list[Chart]
     inputs: list[Link]
     outputs: list[Link]
+    replay: Replayed | None = None
+    picture: str = ""
 
 
 def loop(project: Project) -> Loop:
@@ -103,9 +107,13 @@ def run_rows(project: Project, asked: RunFilter) -> list[RunRow]:
 def run_page(project: Project, run: str) -> RunPage:
     """A run with its series drawn; raises NotFoundError."""
     shown = operations.RUNS_SHOW.call(project, Identified(id=run))
+    replay = stored.read(project.ws, shown.run)
+    drawn = [] if replay else [one for one in _curves(project, shown) if one.points > 1]
     return RunPage(
         shown=shown,
-        charts=[chart(one) for one in _curves(project, shown) if one.points > 1],
+        charts=[chart(one) for one in drawn],
+        replay=replay,
+        picture=picture.svg(replay, style=False) if replay else "",
         inputs=[link for link in shown.links if link.direction == "in"],
         outputs=[link for link in shown.links if link.direction == "out"],
     )

@@ -30,10 +30,10 @@ def make(name: str, features: Mapping[str, Kind], task: Task, seed: int = 0) -> 
 
     numbers = [column for column, kind in features.items() if kind != "text"]
     words = [column for column, kind in features.items() if kind == "text"]
-    kept: Any = "passthrough"
+    # boosting takes gaps as they are, but no column that is one whole gap for a while
+    kept = SimpleImputer(strategy="median", keep_empty_features=True)
     if name != "boosting":
-        imputed = SimpleImputer(strategy="median", keep_empty_features=True)
-        kept = make_pipeline(imputed, StandardScaler())
+        kept = make_pipeline(kept, StandardScaler())
     coded = OneHotEncoder(
         handle_unknown="infrequent_if_exist", max_categories=_MOST_WORDS, sparse_output=False
     )

@@ -21,7 +21,7 @@ STYLE: Final = """\
 .replay .never{stroke:#59646c}.replay .schedule{stroke:#1f5d9c;stroke-dasharray:6 3}
 .replay .drift{stroke:#b0271c}.replay .continuous{stroke:#1b7145;stroke-dasharray:2 2}
 .replay .guess{stroke:#855600;stroke-dasharray:1 4}.replay text.chosen{font-weight:700;fill:#1b2226}
-.replay .mark{stroke-width:2}
+.replay .mark{stroke-width:2;stroke-dasharray:none}
 @media (prefers-color-scheme:dark){.replay text{fill:#9aa7ae}.replay .title,.replay text.chosen{fill:#e5eaec}
 .replay .axis{stroke:#2b353b}.replay .never{stroke:#9aa7ae}.replay .schedule{stroke:#82bcf3}
 .replay .drift{stroke:#ff8f84}.replay .continuous{stroke:#66cb95}.replay .guess{stroke:#e6ba62}}

@@ -70,7 +70,7 @@ class Wish:
 def of_file(path: Path, wish: Wish, folder: Path) -> Source:
     """A plain table; raises NotFoundError, UsageError and DataError."""
     if not path.is_file():
-        raise NotFoundError(f"there is no file {path}")
+        raise NotFoundError(f"there is no file {path}", hint="a csv, parquet or ndjson file")
     if not wish.target:
         raise UsageError(
             "a plain table needs a target", hint=f"trimtab replay {path} --target COLUMN"
@@ -268,11 +268,13 @@ def _template(wish: Wish, features: dict[str, Kind], task: Task, folder: Path) -
     module, _, attribute = name.partition(":")
     factory = getattr(load.load_module(module, folder), attribute, None)
     if not callable(factory):
-        raise NotFoundError(f"{module}.py has no function {attribute!r}")
+        raise NotFoundError(
+            f"{module}.py has no function {attribute!r}", hint="name one: MODULE:FACTORY"
+        )
     made = factory()
     if not (hasattr(made, "fit") and hasattr(made, "get_params")):
         raise UsageError(
-            f"{name} gave a {type(made).__name__}, which is no estimator",
+            f"{name} gave no estimator but a value of type {type(made).__name__}",
             hint="return an unfitted scikit-learn estimator or pipeline",
         )
     return made

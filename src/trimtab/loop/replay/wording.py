@@ -56,7 +56,8 @@ def because(
         f"({_share(gain.lo, static)} to {_share(gain.hi, static)}) with {what}"
     )
     if choice.alike:
-        text += f"; {' and '.join(choice.alike)} cannot be told from it and train more often"
+        verb = "trains" if len(choice.alike) == 1 else "train"
+        text += f"; {' and '.join(choice.alike)} cannot be told from it and {verb} more often"
     return text
 
 
