@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -26,17 +26,30 @@ class Answer(NamedTuple):
     chance: NDArray[np.float64] | None
 
 
+class Decide(NamedTuple):
+    """Of two classes the one in this place is decided where its chance reaches the threshold."""
+
+    place: int = 1
+    threshold: float = 0.5
+
+
+EVEN: Final = Decide()
+
+
 class Learner:
     """A fitted estimator among `classes`, those of the whole history in order."""
 
-    def __init__(self, estimator: Any, task: Task, classes: Sequence[Class]) -> None:
+    def __init__(
+        self, estimator: Any, task: Task, classes: Sequence[Class], decide: Decide = EVEN
+    ) -> None:
         self.estimator = estimator
         self.task = task
         self.classes = list(classes)
+        self.decide = decide
 
     def copy(self) -> Learner:
         """Another one that learns on without changing this one."""
-        return Learner(copy.deepcopy(self.estimator), self.task, self.classes)
+        return Learner(copy.deepcopy(self.estimator), self.task, self.classes, self.decide)
 
     def learn(self, table: pl.DataFrame, labels: NDArray[Any]) -> None:
         """Take rows in; raises PipelineError where the estimator fails."""
@@ -65,14 +78,22 @@ class Learner:
             raise _failed("asking", self.estimator, error) from error
         spread = np.zeros((len(chance), len(self.classes)))
         spread[:, self._places(self.estimator.classes_)] = chance
-        return Answer(spread.argmax(axis=1), spread)
+        if self.task != "binary":
+            return Answer(spread.argmax(axis=1), spread)
+        place, threshold = self.decide
+        return Answer(np.where(spread[:, place] >= threshold, place, 1 - place), spread)
 
     def _places(self, labels: Any) -> NDArray[np.int64]:
         return np.searchsorted(np.array(self.classes), np.asarray(labels)).astype(np.int64)
 
 
 def fit(
-    template: Any, table: pl.DataFrame, labels: NDArray[Any], task: Task, classes: Sequence[Class]
+    template: Any,
+    table: pl.DataFrame,
+    labels: NDArray[Any],
+    task: Task,
+    classes: Sequence[Class],
+    decide: Decide = EVEN,
 ) -> Learner:
     """A learner on these rows; the template itself is not changed. Raises PipelineError."""
     # scikit-learn is heavy and needed only where a model is fitted.
@@ -84,7 +105,7 @@ def fit(
             made = clone(template).fit(table, labels)
     except Exception as error:  # a user's estimator may raise anything
         raise _failed("fitting", template, error) from error
-    return Learner(made, task, classes)
+    return Learner(made, task, classes, decide)
 
 
 def seeded(template: Any, seed: int) -> Any:

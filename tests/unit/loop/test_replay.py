@@ -363,3 +363,45 @@ def test_electricity_is_drifting_and_its_labels_follow_each_other(real_data, nee
     assert "repeating the last label is better" in found.warnings[0]
     error = {one.name: one.losses["error"].value for one in found.guesses}["no-change"]
     assert error == pytest.approx(0.15, abs=0.02)  # as published: accuracy 85 %
+
+
+def test_decisions_go_by_the_projects_threshold():
+    frame = histories.history("stationary", 1, 1500).with_columns(
+        y=pl.when(pl.col("y") == 1).then(pl.lit("yes")).otherwise(pl.lit("zero"))
+    )
+    features = kinds(frame, {"y"})
+    template = stock.make("linear", features, "binary")
+    errors, drift = {}, {}
+    for limit in (0.5, 0.99):
+        known = history.build(
+            frame, target="y", time="", features=features, cut=Cut(), decide=f"P(yes) >= {limit}"
+        )
+        found = engine.replay(known, template, Ask(), source="t", target="y", tell=quiet)
+        errors[limit] = found.policies[0].losses["error"].value
+        drift[limit] = by_name(found)["drift"].retrains
+    assert errors[0.5] < 0.3 < errors[0.99] < 0.6
+    assert drift == {0.5: [], 0.99: []}
+
+
+def test_a_training_that_fails_leaves_the_old_model():
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.linear_model import LogisticRegression
+
+    class Picky(ClassifierMixin, BaseEstimator):
+        def fit(self, X, y):
+            if len(y) < 300:
+                raise ValueError("too few for me")
+            self.model_ = LogisticRegression().fit(X, y)
+            self.classes_ = self.model_.classes_
+            return self
+
+        def predict(self, X):
+            return self.model_.predict(X)
+
+        def predict_proba(self, X):
+            return self.model_.predict_proba(X)
+
+    frame = histories.history("sudden", 1, 2000)
+    found = replayed(frame, Picky(), settings=Settings(min_rows=100), policies=("drift",))
+    assert any("drift: " in one and "too few for me" in one for one in found.notes)
+    assert all(fit.rows >= 375 for fit in by_name(found)["drift"].retrains)

@@ -16,7 +16,7 @@ from trimtab.monitor import calibration, concept
 from trimtab.monitor.calibration import Calibration
 from trimtab.monitor.concept import ConceptState, Stream
 from trimtab.tune.candidate import Task
-from trimtab.tune.learner import Answer
+from trimtab.tune.learner import EVEN, Answer, Decide
 
 _ENOUGH: Final = 500
 """Withheld rows from which on chances are calibrated; fewer give one rate, that of wrong answers."""
@@ -31,11 +31,12 @@ class Detector:
     begun: int
     limit: float = 0.0
     by_chance: bool = True
+    place: int = 1
 
     def feed(self, answer: Answer, truth: NDArray[Any], task: Task) -> None:
         """Take in rows in order, as many as became known together."""
         shown = answer if self.by_chance else Answer(answer.decision, None)
-        score, event, _ = _told(shown, truth, task, self.limit)
+        score, event, _ = _told(shown, truth, task, self.limit, self.place)
         self.state = concept.over(concept.update(self.state, self.expected, score, event))
 
     @property
@@ -46,7 +47,13 @@ class Detector:
 
 
 def start(
-    answer: Answer, truth: NDArray[Any], task: Task, *, begun: int, run_length: float
+    answer: Answer,
+    truth: NDArray[Any],
+    task: Task,
+    *,
+    begun: int,
+    run_length: float,
+    decide: Decide = EVEN,
 ) -> Detector:
     """A detector that expects what the withheld rows showed."""
     if task == "regression":
@@ -54,21 +61,22 @@ def start(
         return Detector(known, concept.start(run_length, streams=("more",)), begun, limit)
     if len(truth) < _ENOUGH:
         answer = Answer(answer.decision, None)
-    score, event, streams = _told(answer, truth, task, 0.0)
+    score, event, streams = _told(answer, truth, task, 0.0, decide.place)
     if answer.chance is None:
         known = calibration.constant(int(event.sum()), len(event))
     else:
         known = calibration.fit(score, event)
-    state = concept.start(run_length, streams=streams)
-    return Detector(known, state, begun, by_chance=answer.chance is not None)
+    state = concept.start(run_length, streams=streams, threshold=decide.threshold)
+    by_chance = answer.chance is not None
+    return Detector(known, state, begun, by_chance=by_chance, place=decide.place)
 
 
 def _told(
-    answer: Answer, truth: NDArray[Any], task: Task, limit: float
+    answer: Answer, truth: NDArray[Any], task: Task, limit: float, place: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[Stream, ...]]:
     """Scores and events as the monitor counts them, and the streams that are watched.
 
-    For two classes the event is the second; for more a right answer, by the confidence in it; where
+    For two classes the event is the positive one; for more a right answer, by the confidence in it; where
     there are no chances a wrong answer; for numbers an error beyond the limit.
     """
     if task == "regression":
@@ -78,6 +86,10 @@ def _told(
         wrong = (answer.decision != truth).astype(np.float64)
         return np.zeros(len(wrong)), wrong, ("more",)
     if task == "binary":
-        return answer.chance[:, 1], truth.astype(np.float64), ("errors", "more", "fewer")
+        return (
+            answer.chance[:, place],
+            (truth == place).astype(np.float64),
+            ("errors", "more", "fewer"),
+        )
     right = (answer.decision == truth).astype(np.float64)
     return answer.chance.max(axis=1), right, ("fewer",)

@@ -72,9 +72,11 @@ def replay(
         policy = policies.make(name, history, settings, can_learn=learner.can_learn(template))
         traces[name] = walk.walk(history, policy, template, start, tell)
         abouts[name] = policy.about
-    skipped = sum(one.skipped for one in traces.values())
-    if skipped:
-        notes.append(f"{skipped} retrainings were left out: their rows held one class only")
+    notes += [
+        f"{name}: {len(one.failed)} trainings made no model, so the old one stayed: {one.failed[0]}"
+        for name, one in traces.items()
+        if one.failed
+    ]
     dull = _guesses(history)
     values = {name: one.losses[loss] for name, one in traces.items()}
     others = {name: one for name, one in values.items() if name != "never"}

@@ -21,6 +21,7 @@ from trimtab.tune import roles as naming
 from trimtab.tune import study
 from trimtab.tune.candidate import Class, Kind, Task
 from trimtab.tune.frames import features as prepared
+from trimtab.tune.learner import EVEN, Decide
 
 WINDOWS: Final = 50
 LEAST: Final = 6
@@ -60,6 +61,7 @@ class History:
     seen: tuple[int, ...]
     known_at: NDArray[np.int64]
     notes: tuple[str, ...]
+    decide: Decide = EVEN
 
     @property
     def rows(self) -> int:
@@ -93,10 +95,12 @@ def build(
     features: dict[str, Kind],
     cut: Cut,
     task: Task | None = None,
+    decide: str = "",
 ) -> History:
     """Order, clean and cut a table; raises DataError or UsageError saying what does not fit.
 
-    Without `time` the rows are taken in the order in which they stand.
+    Without `time` the rows are taken in the order in which they stand. `decide` is as in the
+    project file.
     """
     notes: list[str] = []
     rows = _labelled(frame, target, notes)
@@ -108,6 +112,7 @@ def build(
     if task != "regression":
         known, codes = np.unique(labels, return_inverse=True)
         classes = tuple(known.tolist())
+        task = task if (task == "binary") == (len(classes) == 2) else naming.task_of(rows[target])
     starts = _starts(len(labels), times, cut.window)
     begin = _begin(codes, starts, cut.first, task, notes)
     tested = len(starts) - 1 - begin
@@ -130,7 +135,15 @@ def build(
         seen=tuple(int(known_at[row]) for row in starts[:-1]),
         known_at=known_at,
         notes=tuple(notes),
+        decide=_decide(decide, classes, task),
     )
+
+
+def _decide(text: str, classes: tuple[Class, ...], task: Task) -> Decide:
+    positive, threshold = naming.decision(text, classes, task)
+    if positive is None or threshold is None:
+        return EVEN
+    return Decide(classes.index(positive), threshold)
 
 
 def _labelled(frame: pl.DataFrame, target: str, notes: list[str]) -> pl.DataFrame:

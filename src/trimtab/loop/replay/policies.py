@@ -133,6 +133,7 @@ class OnDrift:
             history.task,
             begun=now,
             run_length=self._settings.run_length,
+            decide=history.decide,
         )
         self._fed = now
 

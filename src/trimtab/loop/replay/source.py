@@ -43,6 +43,7 @@ class Source:
     inputs: dict[str, str]
     notes: tuple[str, ...] = ()
     searched: bool = False
+    decide: str = ""
 
     def history(self, cut: Cut) -> History:
         """The rows in order, cut into windows; raises DataError or UsageError."""
@@ -53,6 +54,7 @@ class Source:
             features=self.features,
             cut=cut,
             task=self.task,
+            decide=self.decide,
         )
 
 
@@ -158,6 +160,7 @@ def of_project(project: Project, what: str, wish: Wish, run: str) -> Source:
         template=template,
         inputs={label: digest for label, (_, digest) in inputs.items()},
         notes=tuple(notes),
+        decide=found.decide if task == "binary" else "",
         searched=champion is not None and not wish.estimator and bool(champion.trials),
     )
 

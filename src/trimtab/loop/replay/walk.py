@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trimtab.errors import DataError
+from trimtab.errors import DataError, PipelineError
 from trimtab.loop.replay import losses
 from trimtab.loop.replay.history import History, taught
 from trimtab.loop.replay.losses import Floats
@@ -26,14 +26,14 @@ Tell = Callable[[int, int, str], None]
 
 @dataclass
 class Trace:
-    """What happened: losses of tested rows, retrainings, time. `skipped` fits had one class only."""
+    """What happened: losses of tested rows, retrainings, time, and why trainings made no model."""
 
     losses: dict[str, Floats] = field(default_factory=dict)
     retrains: list[Fit] = field(default_factory=list)
     updates: int = 0
     seconds: float = 0.0
     rows_fitted: int = 0
-    skipped: int = 0
+    failed: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ def _train(
         model.learn(history.table[due.rows], history.labels[due.rows])
         trace.updates += 1
         trace.rows_fitted += due.rows.stop - due.rows.start
-    elif _can_teach(history, due.rows):
-        model = _fit(history, template, due.rows)
+    elif (made := _refitted(history, template, due.rows, trace)) is not None:
+        model = made
         part = taught(due.rows.start, due.rows.stop)
         trace.rows_fitted += part.stop - part.start
         trace.retrains.append(
@@ -110,16 +110,31 @@ def _train(
             )
         )
         policy.fitted(model, due.rows, history.starts[window])
-    else:
-        trace.skipped += 1
     trace.seconds += time.perf_counter() - begun
     return model
+
+
+def _refitted(history: History, template: Any, rows: slice, trace: Trace) -> Learner | None:
+    """A model of these rows; None, with the reason noted, where they make none: the old one stays."""
+    if not _can_teach(history, rows):
+        trace.failed.append("its rows hold one class only")
+        return None
+    try:
+        return _fit(history, template, rows)
+    except PipelineError as error:
+        trace.failed.append(error.message)
+        return None
 
 
 def _fit(history: History, template: Any, rows: slice) -> Learner:
     part = taught(rows.start, rows.stop)
     return learner.fit(
-        template, history.table[part], history.labels[part], history.task, history.classes
+        template,
+        history.table[part],
+        history.labels[part],
+        history.task,
+        history.classes,
+        history.decide,
     )
 
 
