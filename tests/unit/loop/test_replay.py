@@ -13,6 +13,7 @@ from trimtab.loop.replay.engine import Ask
 from trimtab.loop.replay.history import Cut
 from trimtab.loop.replay.policies import Settings
 from trimtab.loop.replay.source import Wish, of_file
+from trimtab.loop.replay.walk import Trace
 from trimtab.testing import histories
 from trimtab.tune import stock
 from trimtab.tune.frames import kinds
@@ -405,3 +406,31 @@ def test_a_training_that_fails_leaves_the_old_model():
     found = replayed(frame, Picky(), settings=Settings(min_rows=100), policies=("drift",))
     assert any("drift: " in one and "too few for me" in one for one in found.notes)
     assert all(fit.rows >= 375 for fit in by_name(found)["drift"].retrains)
+
+
+def test_another_loss_that_would_decide_otherwise_is_named():
+    known = cut_up(histories.history("stationary", 1, 1000))
+    noise = np.random.default_rng(0)
+    size = known.rows - known.tested
+    sure, wrong = np.ones(size), (noise.random(size) < 0.4).astype(float)
+    traces = {
+        "never": Trace(losses={"log_loss": sure, "error": wrong}),
+        "drift": Trace(
+            losses={"log_loss": sure + 0.1, "error": wrong * (noise.random(size) < 0.5)}
+        ),
+    }
+    fits = {"never": 0, "drift": 2}
+    told = engine._otherwise(known, traces, fits, "log_loss", "never", 0.95)
+    assert len(told) == 1
+    assert "by the share of wrong decisions it would be dynamic, drift" in told[0]
+    assert "--loss error" in told[0]
+    told = engine._otherwise(known, traces, fits, "error", "drift", 0.95)
+    assert told == ["by the log loss no policy is surely better than never (1)"]
+
+
+def test_a_model_that_guesses_is_said_to_guess():
+    noise = np.random.default_rng(0)
+    frame = pl.DataFrame({"x": noise.normal(size=2000), "y": noise.integers(0, 2, 2000)})
+    found = replayed(frame)
+    assert any("always saying the majority" in one for one in found.warnings)
+    assert all("the features tell too little" in one for one in found.warnings)

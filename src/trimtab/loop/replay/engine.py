@@ -83,6 +83,8 @@ def replay(
     compared = judge.compare(history, values["never"], others, ask.level)
     fits = {name: len(one.retrains) + one.updates for name, one in traces.items()}
     choice = judge.choose(history, values, compared, fits, ask.level)
+    warned = wording.warnings(history, traces[choice.policy].losses, dull, loss, ask.level)
+    warned += _otherwise(history, traces, fits, loss, choice.policy, ask.level)
     outcomes = [
         _outcome(history, name, abouts[name], traces[name], loss, ask, compared.get(name), dull)
         for name in wanted
@@ -104,7 +106,7 @@ def replay(
         training="static" if choice.policy == "never" else "dynamic",
         recommends=choice.policy,
         because=wording.because(outcomes, choice, compared, loss),
-        warnings=wording.warnings(history, traces[choice.policy].losses, dull, loss, ask.level),
+        warnings=warned,
         unknown=wording.unknown(
             outcomes,
             choice,
@@ -147,6 +149,28 @@ def _wanted(template: Any, ask: Ask) -> tuple[list[str], list[str]]:
             wanted.remove("continuous")
             notes.append(f"{kind} {_NO_PARTIAL} for every window")
     return wanted, notes
+
+
+def _otherwise(
+    history: History,
+    traces: dict[str, Trace],
+    fits: dict[str, int],
+    loss: str,
+    chosen: str,
+    level: float,
+) -> list[str]:
+    """Other losses by which the training would be of the other sort."""
+    found = []
+    for other in traces["never"].losses:
+        if other == loss:
+            continue
+        values = {name: one.losses[other] for name, one in traces.items()}
+        rest = {name: one for name, one in values.items() if name != "never"}
+        compared = judge.compare(history, values["never"], rest, level)
+        choice = judge.choose(history, values, compared, fits, level)
+        if (choice.policy == "never") != (chosen == "never"):
+            found.append(wording.otherwise(other, choice.policy, values))
+    return found
 
 
 def _run_length(history: History, pages: float) -> float:

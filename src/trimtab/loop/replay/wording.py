@@ -79,10 +79,17 @@ def warnings(
         means = f"{_LOSS[name]} {losses[name].mean():.4g} against {mine.mean():.4g}"
         sure = "is better than" if lead.lo > 0 else "cannot be told from"
         if guess == NO_CHANGE:
-            found.append(f"repeating the last label {sure} the best policy: {means}; {_FOLLOW}")
+            reason = _FOLLOW if _follow(guesses, name) else _DULL
+            found.append(f"repeating the last label {sure} the best policy: {means}; {reason}")
         else:
             found.append(f"always saying the {guess} {sure} the best policy: {means}; {_DULL}")
     return found
+
+
+def _follow(guesses: dict[str, dict[str, Floats]], loss: str) -> bool:
+    """Whether labels follow each other: the last one tells more than the commonest."""
+    rest = [losses[loss].mean() for guess, losses in guesses.items() if guess != NO_CHANGE]
+    return bool(guesses[NO_CHANGE][loss].mean() < 0.9 * min(rest))
 
 
 def unknown(
@@ -115,7 +122,8 @@ def unknown(
         found.append("the gain rests on one change; whether others will come cannot be known")
     elif drift is not None and not drift.retrains:
         found.append(
-            "the detector found no change: the gain may come of more rows rather than of newer ones"
+            "the detector found no change: the gain may come of more rows, or of rows in places that "
+            "the first part did not cover"
         )
     if delay == "0":
         found.append(
@@ -132,16 +140,22 @@ def unknown(
     return found
 
 
+def otherwise(loss: str, policy: str, values: dict[str, Floats]) -> str:
+    """What another loss would recommend."""
+    means = {name: float(one.mean()) for name, one in values.items()}
+    if policy == "never":
+        return f"by the {_LOSS[loss]} no policy is surely better than never ({means['never']:.4g})"
+    return (
+        f"by the {_LOSS[loss]} it would be dynamic, {policy}: {means[policy]:.4g} against never's "
+        f"{means['never']:.4g}. Say --loss {loss} where that is what counts"
+    )
+
+
 def guess(name: str, regression: bool) -> str:
     """What a predictor without features does."""
     if name == NO_CHANGE:
         return "repeats the last label that is known when a row comes"
     return "the median of the labels so far" if regression else "the commonest label so far"
-
-
-def named(loss: str) -> str:
-    """A loss as people call it."""
-    return _LOSS[loss]
 
 
 def _share(value: float, whole: float) -> str:
