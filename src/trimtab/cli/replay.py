@@ -76,7 +76,8 @@ def replay(session: Session, source: str, svg: Path | None, **said: Any) -> None
 
     History is run again, test then train, under each policy, and what they lose and cost is
     compared. SOURCE is a source of the project or a version of it, by default the one with the
-    target, and the estimator is the champion's; or it is a csv or parquet file. In a project the
+    target; NAME@all is every version of it. The estimator is the champion's. Or SOURCE is a csv
+    or parquet file. In a project the
     replay is kept as a run. Nothing is promoted or changed.
     """
     project = _project(session)

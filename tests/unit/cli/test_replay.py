@@ -86,6 +86,20 @@ def test_a_projects_history_is_replayed_and_kept(call, loans):
     assert "drift.log_loss" in call("runs", "show", found["run"]).out
 
 
+def test_all_versions_are_one_history_with_each_key_once(call, loans):
+    call("data", "add", "loans")
+    frame = pl.read_csv(loans / "loans.csv")
+    later = frame.with_columns(pl.col("id") + 1000, pl.lit(1).alias("y"))[1500:]
+    later.write_csv(loans / "loans.csv")
+    found = call("replay", "loans@all", "--json", "--policies", "never").body
+    assert found["source"] == "loans@v1, loans@v2"
+    assert found["rows"] == 3999  # 3,000 and 1,500, 500 keys in both, one dropped by the step
+    project = open_project(loans)
+    read = [one.name for one in runs.links(project.ws, found["run"]) if one.direction == "in"]
+    assert sorted(read) == ["loans@v1", "loans@v2"]
+    project.ws.close()
+
+
 def test_the_table_for_people_says_what_and_why(call, loans):
     out = call("replay", "loans", "--policies", "drift").out
     assert "dynamic training: drift" in out

@@ -434,3 +434,12 @@ def test_a_model_that_guesses_is_said_to_guess():
     found = replayed(frame)
     assert any("always saying the majority" in one for one in found.warnings)
     assert all("the features tell too little" in one for one in found.warnings)
+
+
+def test_a_change_with_too_few_rows_after_it_is_not_called_none():
+    frame = histories.history("sudden", 1, 3000)
+    found = replayed(frame, policies=("drift",), settings=Settings(min_rows=2000))
+    assert by_name(found)["drift"].retrains == []
+    assert "of the 2,000 labelled rows" in by_name(found)["drift"].waits
+    assert "--min-rows" in found.unknown[0]
+    assert "no change" not in " ".join(found.unknown)

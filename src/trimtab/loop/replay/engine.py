@@ -14,7 +14,7 @@ from trimtab.loop.replay import guesses, judge, policies, walk, wording
 from trimtab.loop.replay import losses as known_losses
 from trimtab.loop.replay.history import Cut, History
 from trimtab.loop.replay.losses import Floats
-from trimtab.loop.replay.policies import Settings
+from trimtab.loop.replay.policies import Policy, Settings
 from trimtab.loop.replay.report import Guess, Outcome, Replayed, Window
 from trimtab.loop.replay.walk import Tell, Trace
 from trimtab.monitor import budget
@@ -67,11 +67,11 @@ def replay(
     settings = msgspec.structs.replace(ask.settings, run_length=_run_length(history, ask.pages))
     start = walk.first(history, template)
     traces: dict[str, Trace] = {}
-    abouts: dict[str, str] = {}
+    walked: dict[str, Policy] = {}
     for name in wanted:
         policy = policies.make(name, history, settings, can_learn=learner.can_learn(template))
         traces[name] = walk.walk(history, policy, template, start, tell)
-        abouts[name] = policy.about
+        walked[name] = policy
     notes += [
         f"{name}: {len(one.failed)} trainings made no model, so the old one stayed: {one.failed[0]}"
         for name, one in traces.items()
@@ -86,7 +86,7 @@ def replay(
     warned = wording.warnings(history, traces[choice.policy].losses, dull, loss, ask.level)
     warned += _otherwise(history, traces, fits, loss, choice.policy, ask.level)
     outcomes = [
-        _outcome(history, name, abouts[name], traces[name], loss, ask, compared.get(name), dull)
+        _outcome(history, walked[name], traces[name], loss, ask, compared.get(name), dull)
         for name in wanted
     ]
     return Replayed(
@@ -189,8 +189,7 @@ def _guesses(history: History) -> dict[str, dict[str, Floats]]:
 
 def _outcome(
     history: History,
-    name: str,
-    about: str,
+    policy: Policy,
     trace: Trace,
     loss: str,
     ask: Ask,
@@ -203,8 +202,8 @@ def _outcome(
             float(trace.losses["error"].mean()), float(dull[guesses.NO_CHANGE]["error"].mean())
         )
     return Outcome(
-        policy=name,
-        about=about,
+        policy=policy.name,
+        about=policy.about,
         losses={
             key: judge.figure(history, values, ask.level) for key, values in trace.losses.items()
         },
@@ -217,6 +216,7 @@ def _outcome(
         gain=compared.gain if compared else None,
         better=bool(compared and compared.better),
         kappa_temporal=kappa,
+        waits=policy.waits,
     )
 
 

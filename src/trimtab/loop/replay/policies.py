@@ -46,6 +46,8 @@ class Policy(Protocol):
     name: str
     about: str
     learns: bool
+    waits: str
+    """What it still waited for at the end, "" for nothing."""
 
     def fitted(self, model: Learner, rows: slice, now: int) -> None:
         """A model was trained on these rows and answers from row `now` on."""
@@ -78,7 +80,7 @@ class Answers:
 class Never:
     """Trained once, on the first part."""
 
-    name, about, learns = "never", "trained once, on the first part", False
+    name, about, learns, waits = "never", "trained once, on the first part", False, ""
 
     def fitted(self, model: Learner, rows: slice, now: int) -> None:
         """Nothing to note."""
@@ -91,7 +93,7 @@ class Never:
 class Scheduled:
     """Every k windows anew, on as many newest rows as the first part had."""
 
-    name, learns = "schedule", False
+    name, learns, waits = "schedule", False, ""
 
     def __init__(self, history: History, every: int) -> None:
         self._history = history
@@ -119,6 +121,7 @@ class OnDrift:
         self._settings = settings
         self._detector: Detector | None = None
         self._fed = 0
+        self.waits = ""
         self.about = (
             f"when the error detector alarms and {settings.min_rows:,} rows since are labelled"
         )
@@ -147,8 +150,15 @@ class OnDrift:
             rows = slice(self._fed, known)
             watch.feed(answers.get(rows), history.codes[rows], history.task)
             self._fed = known
-        onset = watch.onset
-        if onset is None or known - onset < self._settings.min_rows:
+        onset, least = watch.onset, self._settings.min_rows
+        self.waits = ""
+        if onset is None:
+            return None
+        if known - onset < least:
+            self.waits = (
+                f"the detector alarmed, since row {onset:,}, and at the end {known - onset:,} of the "
+                f"{least:,} labelled rows were there that it waits for"
+            )
             return None
         return Due(slice(onset, known), f"the error detector alarmed, since row {onset:,}")
 
@@ -156,7 +166,7 @@ class OnDrift:
 class Continuous:
     """Every window's labels taken in as they come, by `partial_fit`; or refitted on newest rows."""
 
-    name = "continuous"
+    name, waits = "continuous", ""
 
     def __init__(self, history: History, *, learns: bool) -> None:
         self._history = history

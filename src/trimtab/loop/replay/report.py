@@ -39,9 +39,10 @@ class Fit(Report, frozen=True, kw_only=True):
 class Outcome(Report, frozen=True, kw_only=True):
     """What a policy did. `losses` by name, `windows` the deciding loss in each window.
 
-    `gain` is what it saves of `never`'s loss. `updates` are steps of `partial_fit`. `seconds` are of
+    `gain` is what it saved of `never`'s loss. `updates` are steps of `partial_fit`. `seconds` are of
     fitting and learning, the first training among them; `rows_fitted` counts rows in the same way.
-    `kappa_temporal` is accuracy above the no-change classifier as a share of what that leaves.
+    `kappa_temporal` is accuracy above the no-change classifier as a share of what that leaves;
+    `waits` is what the policy still waited for when history ended.
     """
 
     policy: str
@@ -56,6 +57,7 @@ class Outcome(Report, frozen=True, kw_only=True):
     gain: Figure | None = None
     better: bool = False
     kappa_temporal: float | None = None
+    waits: str = ""
 
 
 class Guess(Report, frozen=True, kw_only=True):

@@ -27,6 +27,8 @@ from trimtab.tune.frames import kinds
 from trimtab.tune.roles import Roles
 
 DEFAULT: Final = "linear"
+ALL: Final = "all"
+"""`NAME@all`: every version of a source, what the loop published of its own traffic among them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,7 @@ def of_file(path: Path, wish: Wish, folder: Path) -> Source:
 def of_project(project: Project, what: str, wish: Wish, run: str) -> Source:
     """The project's history: rows as the flow's own steps clean them, the champion's estimator.
 
-    `what` is a source or a version of one (`loans@v3`), "" the one with the target. Without a
+    `what` is a source or a version of one (`loans@v3`, `loans@all`), "" the one with the target. Without a
     model the flow's factory is taken as it stands; a flow without `search` is replayed on the
     source's own rows, and needs a model.
     """
@@ -128,7 +130,7 @@ def of_project(project: Project, what: str, wish: Wish, run: str) -> Source:
         time=_time(wish, found.time, frame, "the project's history"),
     )
     _check(frame, roles, name)
-    notes = [f"rows and steps of {', '.join(sorted(inputs))}; estimator of {name}"]
+    notes = [f"rows and steps of {', '.join(inputs)}; estimator of {name}"]
     if roles.fit_on and roles.fit_on != target:
         notes.append(f"models learn {target}, not [model] fit_on = {roles.fit_on!r}")
     features = dict(champion.features) if champion else _features(frame, roles)
@@ -151,14 +153,14 @@ def of_project(project: Project, what: str, wish: Wish, run: str) -> Source:
             hint="name an estimator: --estimator linear",
         )
     return Source(
-        name=", ".join(sorted(inputs)),
+        name=", ".join(inputs),
         frame=frame,
         target=target,
         time=roles.time,
         features=features,
         task=task,
         template=template,
-        inputs={label: digest for label, (_, digest) in inputs.items()},
+        inputs=inputs,
         notes=tuple(notes),
         decide=found.decide if task == "binary" else "",
         searched=champion is not None and not wish.estimator and bool(champion.trials),
@@ -201,17 +203,34 @@ def _pinned(project: Project, drawn: Graph, what: str) -> dict[str, str]:
 
 def _datasets(
     project: Project, drawn: Graph, pinned: dict[str, str], run: str
-) -> tuple[dict[str, tuple[str, str]], Callable[[str], pl.DataFrame]]:
-    """Versions by label (dataset, digest), and how a dataset's table is read."""
-    found = {}
-    labels = {}
+) -> tuple[dict[str, str], Callable[[str], pl.DataFrame]]:
+    """Digests of what is read by label, and how a dataset's table is read."""
+    ws = project.ws
+    found: dict[str, str] = {}
+    labels: dict[str, list[str]] = {}
     for name in drawn.flow.datasets:
-        version = datasets.read(
-            project.ws, project.config, name, run=run, pinned=pinned.get(name, "")
-        )
-        found[version.label] = (name, version.digest)
-        labels[name] = version.label
-    return found, lambda name: tables.read(project.ws, labels[name])
+        asked = pinned.get(name, "")
+        whole = asked == f"{name}@{ALL}"
+        version = datasets.read(ws, project.config, name, run=run, pinned="" if whole else asked)
+        taken = versions.find(ws, "data", name) if whole else [version]
+        taken = sorted(taken, key=lambda one: one.number)
+        labels[name] = [one.label for one in taken]
+        found |= {one.label: one.digest for one in taken}
+
+    def read(name: str) -> pl.DataFrame:
+        parts = [tables.read(ws, label) for label in labels[name]]
+        return _together(parts, project.config.data[name].key)
+
+    return found, read
+
+
+def _together(parts: list[pl.DataFrame], key: str) -> pl.DataFrame:
+    """The rows of all versions, each once: of a key that is in several the newest."""
+    if len(parts) == 1:
+        return parts[0]
+    rows = pl.concat(parts, how="diagonal_relaxed")
+    known = [key] if key and key in rows.columns else None
+    return rows.unique(known, keep="last", maintain_order=True)
 
 
 def _values(drawn: Graph, read: Callable[[str], pl.DataFrame]) -> Callable[[Ref], Any]:

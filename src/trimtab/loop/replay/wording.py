@@ -33,7 +33,7 @@ def because(
             return "no other policy was tried"
         busy = [name for name in compared if by[name].retrains or by[name].updates]
         if not busy:
-            return "no other policy had cause to train again"
+            return "no other policy trained again"
         best = max(busy, key=lambda name: compared[name].gain.value)
         gain = compared[best].gain
         if gain.lo > 0:
@@ -107,7 +107,9 @@ def unknown(
     found = []
     drift = by.get("drift")
     if choice.policy == "never":
-        if drift is not None and not drift.retrains:
+        if drift is not None and drift.waits:
+            found.append(f"{drift.waits}; fewer with --min-rows")
+        elif drift is not None and not drift.retrains:
             found.append(
                 "the detector found no change in this history: what one would cost cannot be known from it"
             )
@@ -120,7 +122,7 @@ def unknown(
         ]
     elif drift is not None and len(drift.retrains) == 1:
         found.append("the gain rests on one change; whether others will come cannot be known")
-    elif drift is not None and not drift.retrains:
+    elif drift is not None and not drift.retrains and not drift.waits:
         found.append(
             "the detector found no change: the gain may come of more rows, or of rows in places that "
             "the first part did not cover"
