@@ -189,7 +189,7 @@ def _starts(rows: int, times: NDArray[np.int64] | None, window: str) -> tuple[in
     if window and not _ROWS.fullmatch(window):
         if times is None:
             raise UsageError(
-                f"--window {window} is a length of time, and the rows have no times",
+                f"--window {window} is a length of time, and the rows have no dates",
                 hint="name the column with --time, or give rows: --window 500",
             )
         bucket = times // _span(window, "--window")
@@ -234,7 +234,7 @@ def _known(rows: int, times: NDArray[np.int64] | None, delay: str) -> NDArray[np
         return np.maximum(own - int(delay), 0)
     if times is None:
         raise UsageError(
-            f"--delay {delay} is a length of time, and the rows have no times",
+            f"--delay {delay} is a length of time, and the rows have no dates",
             hint="name the column with --time, or give rows: --delay 500",
         )
     found = np.searchsorted(times + _span(delay, "--delay"), times, side="right")

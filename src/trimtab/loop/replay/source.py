@@ -118,7 +118,7 @@ def of_project(project: Project, what: str, wish: Wish, run: str) -> Source:
     if searched:
         frame = graph.fill(searched[0].arguments["rows"], _values(drawn, read))
     else:
-        frame = read(next((n for n in drawn.flow.datasets if config.data[n].target), ""))
+        frame = read(_labelled(project, drawn))
     if not isinstance(frame, pl.DataFrame):
         raise DataError(f"the flow trains on {type(frame).__name__}, a replay needs a table")
     name = label or f"flow {drawn.flow.name}"
@@ -164,6 +164,17 @@ def of_project(project: Project, what: str, wish: Wish, run: str) -> Source:
         notes=tuple(notes),
         decide=found.decide if task == "binary" else "",
         searched=champion is not None and not wish.estimator and bool(champion.trials),
+    )
+
+
+def _labelled(project: Project, drawn: Graph) -> str:
+    """The flow's dataset that has the target; raises ConfigError."""
+    for name in drawn.flow.datasets:
+        if project.config.data[name].target:
+            return name
+    raise ConfigError(
+        f"flow {drawn.flow.name} reads no source with a target, and has no search",
+        hint="replay a file: trimtab replay FILE --target COLUMN --time COLUMN",
     )
 
 

@@ -125,7 +125,7 @@ def unknown(
     elif drift is not None and not drift.retrains and not drift.waits:
         found.append(
             "the detector found no change: the gain may come of more rows, or of rows in places that "
-            "the first part did not cover"
+            "the first part did not cover; a longer --first shows which"
         )
     if delay == "0":
         found.append(
