@@ -238,8 +238,10 @@ def _check_triggers(config: Config, name: str) -> None:
     triggers += [(f"[trigger.{key}]", one) for key, one in config.trigger.items()]
     for label, one in triggers:
         schedule.check(one, f"{name}: {label}")
-        for text in (one.cooldown, one.catch_up):
+        for text in (one.cooldown, one.catch_up, one.timeout):
             duration(text)
+        if not duration(one.timeout):
+            raise ConfigError(f"{name}: {label} timeout = {one.timeout!r} lets no job work")
         for word in one.on:
             flow = word.partition(":")[2]
             if word.startswith("after:") and flow not in {*config.trigger, "retrain"}:

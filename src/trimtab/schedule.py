@@ -26,7 +26,10 @@ _LIMIT: Final = re.compile(r"(\d+)/(hour|day|week)")
 
 
 class RetrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[retrain]`: what proposes a new model, and the brakes on it; a trigger of the model's flow."""
+    """`[retrain]`: what proposes a new model, and the brakes on it; a trigger of the model's flow.
+
+    A job that is at work for longer than `timeout` is stopped.
+    """
 
     on: tuple[str, ...] = ()
     at_most: str = "1/day"
@@ -36,6 +39,7 @@ class RetrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     overlap: Overlap = "skip"
     cooldown: str = "0s"
     catch_up: str = "1d"
+    timeout: str = "6h"
     cost_per_day: float = 0.0
     max_depth: int = 3
     secret: str = ""
@@ -55,6 +59,7 @@ class TriggerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     overlap: Overlap = "skip"
     cooldown: str = "0s"
     catch_up: str = "1d"
+    timeout: str = "6h"
     cost_per_day: float = 0.0
     max_depth: int = 3
     secret: str = ""

@@ -22,6 +22,8 @@ def _render(overview: Overview) -> None:
 
     paper.say(overview.sentence)
     paper.say()
+    paper.say(overview.outlook.text)
+    paper.say()
     paper.table(
         ["stage", "", "is"],
         [

@@ -18,8 +18,8 @@ def start(
     cwd: Path,
     env: Mapping[str, str],
     pass_fds: Sequence[int] = (),
-) -> None:
-    """Start a process in a session of its own that says everything to `output`."""
+) -> int:
+    """Start a process in a session of its own that says everything to `output`; returns its id."""
     # Who ended since is reaped here: a server that ticks for months leaves no zombies.
     _started[:] = [one for one in _started if one.poll() is None]
     _started.append(
@@ -34,3 +34,4 @@ def start(
             pass_fds=pass_fds,
         )
     )
+    return _started[-1].pid

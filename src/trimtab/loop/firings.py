@@ -17,6 +17,7 @@ from trimtab.loop.gate import CHAMPION
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
 from trimtab.loop.triggers import KIND, Slot, Trigger
+from trimtab.schedule import TriggerConfig
 from trimtab.store import operations, runs, versions
 from trimtab.store.records import Action
 
@@ -115,7 +116,7 @@ def advance(project: Project, notes: Notes) -> int:
     at_work = 0
     for action in operations.unhandled(project.ws, KIND):
         if action.state == "running":
-            at_work += _look_after(project, action, notes)
+            at_work += jobs.look_after(project, action, _limit(project, action), notes)
         elif action.state == "done" and not action.result.get("handled"):
             _open_rollout(project, action, notes)
         elif action.state == "failed" and not action.result.get("handled"):
@@ -123,17 +124,11 @@ def advance(project: Project, notes: Notes) -> int:
     return at_work
 
 
-def _look_after(project: Project, action: Action, notes: Notes) -> int:
-    if jobs.at_work(project, action):
-        notes.waiting.append(
-            f"{action.cause['trigger']} at work since {ids.iso(action.updated_at)}"
-        )
-        return 1
-    if action.result.get("attempts", 0) >= jobs.MAX_ATTEMPTS:
-        operations.update_action(project.ws, action.id, "failed", reason=jobs.died(project, action))
-        return 0
-    notes.acted.append(jobs.launch(project, action))
-    return 1
+def _limit(project: Project, action: Action) -> str:
+    """How long a firing may be at work; of a trigger that is gone, as long as by default."""
+    name = action.cause["trigger"]
+    known = next((one for one in triggers.every(project) if one.name == name), None)
+    return known.settings.timeout if known else TriggerConfig().timeout
 
 
 def _start(project: Project, trigger: Trigger, notes: Notes) -> None:

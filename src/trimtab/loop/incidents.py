@@ -24,6 +24,7 @@ from trimtab.store.records import Action, Incident, Version
 REQUIREMENT = "requirement"
 CONCEPT = "concept drift"
 REFUSED = "retrain refused"
+DOWN = "endpoint down"
 _MENDED = ("data drift", CONCEPT, REQUIREMENT, REFUSED)
 _OUTPUTS: Final = ("__score__", "__decision__")
 
@@ -163,6 +164,28 @@ def refused(project: Project, endpoint: str, what: str, reason: str, subject: st
                 "reason": reason,
                 "runbook": "Decide: correct the data or the flow and `trimtab run`, or change the "
                 "requirement on purpose. Resolve this incident to let retraining try again.",
+            },
+            opened_at=now,
+            since=now,
+        ),
+    )
+
+
+def down(project: Project, endpoint: str, reason: str) -> list[Action]:
+    """Ask a person: an endpoint does not start again."""
+    now = ids.now()
+    return _open(
+        project,
+        Incident(
+            id=ids.new_id(),
+            kind=DOWN,
+            key=f"{endpoint}:{DOWN}",
+            endpoint=endpoint,
+            title=f"{endpoint} does not start: {reason}",
+            detail={
+                "reason": reason,
+                "runbook": "Decide: mend what its log says and `trimtab deploy`, go back with "
+                "`trimtab rollback`, or stop it. Resolve this incident to let it be tried again.",
             },
             opened_at=now,
             since=now,

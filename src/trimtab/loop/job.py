@@ -14,8 +14,8 @@ import traceback
 from pathlib import Path
 
 from trimtab import ids
-from trimtab.errors import TrimtabError
-from trimtab.loop import feedback, gate, train, triggers
+from trimtab.errors import PipelineError, TrimtabError
+from trimtab.loop import feedback, gate, jobs, train, triggers
 from trimtab.loop.project import Project, open_project
 from trimtab.pipeline import driver
 from trimtab.serve.process import started
@@ -35,18 +35,29 @@ def main(arguments: list[str]) -> int:
             fired(project, action)
         else:
             retrain(project, action)
+    except PipelineError as error:  # the flow's own: what it needs may be there later
+        return _failed(project, action, error.message, error.hint)
     except TrimtabError as error:
         operations.update_action(
             project.ws, action.id, "failed", reason=error.message, hint=error.hint
         )
         return error.exit_code
     except Exception as error:
-        operations.update_action(
-            project.ws, action.id, "failed", reason=f"{type(error).__name__}: {error}",
-            traceback=traceback.format_exc(),
-        )  # fmt: skip
-        return 1
+        return _failed(project, action, f"{type(error).__name__}: {error}", traceback.format_exc())
     return 0
+
+
+def _failed(project: Project, action: Action, reason: str, hint: str) -> int:
+    """Say that the flow failed: the controller begins it again later, up to the last attempt."""
+    now = next(one for one in operations.actions(project.ws) if one.id == action.id)
+    last = now.result.get("attempts", 0) >= jobs.MAX_ATTEMPTS
+    if last:
+        reason = f"it failed {jobs.MAX_ATTEMPTS} times: {reason}"
+    state = "failed" if last else "running"
+    operations.update_action(
+        project.ws, action.id, state, reason=reason, hint=hint, failed_at=ids.now()
+    )
+    return 1
 
 
 def retrain(project: Project, action: Action) -> None:

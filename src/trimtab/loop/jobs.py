@@ -15,14 +15,18 @@ import time
 from pathlib import Path
 from typing import Final
 
+from trimtab import ids
+from trimtab.config import duration
 from trimtab.loop import children
+from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
 from trimtab.serve.process import started
 from trimtab.store import operations
 from trimtab.store.records import Action
 
 MAX_ATTEMPTS: Final = 3
-"""How often a job whose process died is started before a person is asked."""
+"""How often a job that died or whose flow failed is started before a person is asked."""
+_FIRST_WAIT: Final = 60_000_000
 _END_SECONDS: Final = 5.0
 
 
@@ -33,7 +37,7 @@ def launch(project: Project, action: Action) -> Action:
     log.parent.mkdir(exist_ok=True)
     with log.open("ab") as output, _lock_file(project, action).open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        children.start(
+        pid = children.start(
             [sys.executable, "-P", "-m", "trimtab.loop.job", str(project.path), action.id],
             output=output,
             cwd=project.folder,
@@ -52,6 +56,8 @@ def launch(project: Project, action: Action) -> Action:
             "running" if now.state == "planned" else now.state,
             attempts=now.result.get("attempts", 0) + 1,
             log=str(log.relative_to(project.folder)),
+            pid=pid,
+            pid_started=started(pid),
         )
     return action
 
@@ -67,6 +73,52 @@ def at_work(project: Project, action: Action) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+def look_after(project: Project, action: Action, limit: str, notes: Notes) -> int:
+    """See to a job that has not ended: 1 while it is at work or will be, 0 where it was given up.
+
+    `limit` is how long it may be at work, such as "6h". One that died is begun again, one whose flow
+    failed after a wait that doubles, and none more than `MAX_ATTEMPTS` times.
+    """
+    name = str(action.cause.get("trigger", "retraining"))
+    if at_work(project, action):
+        if _seconds(action) * 1e6 <= duration(limit):
+            notes.waiting.append(f"{name} at work since {ids.iso(action.updated_at)}")
+            return 1
+        stop(project, action)
+        said = f"it was at work for longer than {limit} (timeout) and was stopped"
+        operations.update_action(project.ws, action.id, "failed", reason=said)
+        return 0
+    if action.result.get("attempts", 0) >= MAX_ATTEMPTS:
+        operations.update_action(project.ws, action.id, "failed", reason=died(project, action))
+        return 0
+    left = wait(action) - (ids.now() - int(action.result.get("failed_at", 0)))
+    # A clock that was set back may make a wait longer, but never longer than it was to be.
+    if 0 < left <= wait(action):
+        notes.waiting.append(f"{name} failed: {_tried(action)}; again in {left // 1_000_000} s")
+        return 1
+    notes.acted.append(launch(project, action))
+    return 1
+
+
+def wait(action: Action) -> int:
+    """How long a job whose flow failed waits for its next attempt, in microseconds; doubles."""
+    if not action.result.get("failed_at"):
+        return 0
+    return _FIRST_WAIT << max(int(action.result.get("attempts", 1)) - 1, 0)
+
+
+def _tried(action: Action) -> str:
+    return f"{action.result.get('reason', '')} (attempt {action.result.get('attempts', 1)})"
+
+
+def _seconds(action: Action) -> float:
+    """How long a job's process has lived; by the machine's own count, so no set clock changes it."""
+    since = float(action.result.get("pid_started", 0.0))
+    if since and hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - since
+    return max(ids.now() - action.updated_at, 0) / 1e6
 
 
 def stop(project: Project, action: Action) -> None:
@@ -86,6 +138,8 @@ def died(project: Project, action: Action) -> str:
     """Why a job is given up, with the last line that it said."""
     log = project.folder / action.result.get("log", "")
     lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
+    if action.result.get("failed_at"):
+        return f"it failed {action.result['attempts']} times: {action.result['reason']}"
     said = f": {lines[-1]}" if lines else ""
     return f"the job died {action.result['attempts']} times{said}"
 

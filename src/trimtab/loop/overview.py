@@ -9,7 +9,7 @@ from dataclasses import replace
 from trimtab import ids
 from trimtab.deploy import local
 from trimtab.errors import NotFoundError
-from trimtab.loop import pause
+from trimtab.loop import outlook, pause
 from trimtab.loop.project import Project, applied
 from trimtab.loop.reports import Node, Overview, RequirementState
 from trimtab.monitor import knowledge
@@ -47,6 +47,7 @@ def overview(project: Project) -> Overview:
         purpose=config.project.purpose,
         sentence=_sentence(project, champion, endpoints, open_rollouts, is_open, actions)
         + _rest(project),
+        outlook=outlook.outlook(project, ids.now()),
         nodes=nodes,
         requirements=judged,
         versions=models,

@@ -92,12 +92,22 @@ class RequirementState(Report, frozen=True, kw_only=True):
     monitor: Verdict | None = None
 
 
+class Outlook(Report, frozen=True, kw_only=True):
+    """What the controller sees, will do next and why not more: in a paragraph, and line by line."""
+
+    text: str
+    sees: list[str]
+    next: list[str]
+    held: list[str]
+
+
 class Overview(Report, frozen=True, kw_only=True):
     """A project's loop at a glance."""
 
     project: str
     purpose: str
     sentence: str
+    outlook: Outlook
     nodes: list[Node]
     requirements: list[RequirementState]
     versions: list[Version]

@@ -6,7 +6,7 @@ labels as a data version and runs the champion's own code on it.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from trimtab import ids, schedule
 from trimtab.config import duration
@@ -20,8 +20,36 @@ KIND: Final = "retrain"
 _LOSES_QUALITY: Final = (incidents.CONCEPT, incidents.REQUIREMENT)
 
 
+class Proposed(NamedTuple):
+    """A retrain that an incident asks for: the key of its action, and how many rows would teach it."""
+
+    key: str
+    rows: int
+
+
 def propose(project: Project, incident: Incident) -> Action | str:
     """Plan a retrain for an incident, or say why not; "" where the incident asks for none."""
+    found = considered(project, incident)
+    if isinstance(found, str):
+        return found
+    now = ids.now()
+    action = Action(
+        id=ids.new_id(),
+        kind=KIND,
+        key=found.key,
+        state="planned",
+        cause={"incident": incident.id, "kind": incident.kind, "since": incident.since,
+               "endpoint": incident.endpoint},
+        result={"said": f"retrain on {found.rows} labelled rows since {ids.iso(incident.since)}"},
+        created_at=now,
+        updated_at=now,
+    )  # fmt: skip
+    operations.plan_action(project.ws, action)
+    return jobs.launch(project, action)
+
+
+def considered(project: Project, incident: Incident) -> Proposed | str:
+    """What an incident asks for, or why it gets none; reads only."""
     ws, config = project.ws, project.config
     if incident.kind == incidents.REFUSED:
         return f"a person must decide: {incident.title}"
@@ -53,20 +81,7 @@ def propose(project: Project, incident: Incident) -> Action | str:
             f"{incident.kind} since {ids.iso(incident.since)}: {labelled} labelled rows since, "
             f"{config.retrain.min_rows} are needed to retrain"
         )
-    now = ids.now()
-    action = Action(
-        id=ids.new_id(),
-        kind=KIND,
-        key=key,
-        state="planned",
-        cause={"incident": incident.id, "kind": incident.kind, "since": incident.since,
-               "endpoint": incident.endpoint},
-        result={"said": f"retrain on {labelled} labelled rows since {ids.iso(incident.since)}"},
-        created_at=now,
-        updated_at=now,
-    )  # fmt: skip
-    operations.plan_action(ws, action)
-    return jobs.launch(project, action)
+    return Proposed(key, labelled)
 
 
 def advance(project: Project, notes: Notes) -> int:
@@ -75,16 +90,9 @@ def advance(project: Project, notes: Notes) -> int:
     Returns how many are still at work.
     """
     ws, at_work = project.ws, 0
-    for action in operations.actions(ws, kind=KIND):
+    for action in operations.unhandled(ws, KIND):
         if action.state in ("planned", "running"):
-            if jobs.at_work(project, action):
-                at_work += 1
-                notes.waiting.append(f"retraining since {ids.iso(action.updated_at)}")
-            elif action.result.get("attempts", 0) >= jobs.MAX_ATTEMPTS:
-                operations.update_action(ws, action.id, "failed", reason=jobs.died(project, action))
-            else:
-                at_work += 1
-                notes.acted.append(jobs.launch(project, action))
+            at_work += jobs.look_after(project, action, project.config.retrain.timeout, notes)
         elif action.state == "done" and not action.result.get("handled"):
             _open_rollout(project, action, notes)
         elif action.state == "failed" and not action.result.get("handled"):

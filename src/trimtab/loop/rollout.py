@@ -96,9 +96,11 @@ def look(project: Project, rollout: Rollout, now: int) -> Step:
         if before.get("key") == key:
             judged = msgspec.convert(before["verdicts"], list[Verdict])
         else:
-            judged = _judge(project, rollout, seen, index)
-            told = [msgspec.to_builtins(one) for one in judged]
-            states.put(ws, f"rollout:{rollout.id}", {"key": key, "verdicts": told})
+            # One transaction: a look that dies is a look that was not taken, and leaves no evidence.
+            with ws.transaction():
+                judged = _judge(project, rollout, seen, index)
+                told = [msgspec.to_builtins(one) for one in judged]
+                states.put(ws, f"rollout:{rollout.id}", {"key": key, "verdicts": told})
     is_shadow = rollout.stages[rollout.stage] == "shadow"
     answered = int(seen.counts.sum()) if is_shadow else seen.answered
     decision, reason = decide(config, rollout, judged, answered, now)

@@ -12,13 +12,23 @@ import fcntl
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import msgspec
 
 from trimtab import ids
 from trimtab.deploy import local
-from trimtab.loop import compact, firings, incidents, notify, pause, release, retrain, rollout
+from trimtab.loop import (
+    acts,
+    compact,
+    firings,
+    incidents,
+    notify,
+    pause,
+    release,
+    restarts,
+    retrain,
+    rollout,
+)
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Pass
@@ -88,12 +98,7 @@ def _endpoint(
     project: Project, endpoint: Endpoint, notes: Notes, now: int | None, *, rests: bool
 ) -> None:
     ws, name = project.ws, endpoint.name
-    if endpoint.state == "lost" and endpoint.routes:
-        config = project.config
-        endpoint = local.start(ws, name, config.serve, verify_key=config.model.verify_key)
-        action = act(project, "restart", f"restart:{name}:{endpoint.pid}", {"endpoint": name})
-        operations.update_action(ws, action.id, "done")
-        notes.acted.append(action)
+    restarts.look(project, endpoint, notes)
     champion = release.champion_of(project, name)
     if champion is None:
         return
@@ -129,7 +134,7 @@ def _rollout(project: Project, one: Rollout, notes: Notes, now: int, *, rests: b
     # The decision and what follows from it in the store are one; routes that are written before a
     # pass dies, or not yet, are what the rollout's row says again at the next.
     with ws.transaction():
-        action = act(
+        action = acts.planned(
             project,
             step.decision,
             f"rollout:{one.id}:{one.stage}:{step.decision}",
@@ -177,21 +182,3 @@ def _retrain(project: Project, name: str, notes: Notes) -> None:
             notes.acted.append(proposed)
         elif proposed:
             notes.waiting.append(proposed)
-
-
-def act(project: Project, kind: str, key: str, cause: dict[str, Any], *, said: str = "") -> Action:
-    """Write an action down; one whose key is known already is the same action, taken up again."""
-    now = ids.now()
-    action = Action(
-        id=ids.new_id(),
-        kind=kind,
-        key=key,
-        state="planned",
-        cause=cause,
-        result={"said": said} if said else {},
-        created_at=now,
-        updated_at=now,
-    )
-    if operations.plan_action(project.ws, action):
-        return action
-    return next(one for one in operations.actions(project.ws, kind=kind) if one.key == key)

@@ -180,20 +180,6 @@ def _incident_lineage(incident: Incident) -> Lineage:
     )
 
 
-def _action(project: Project, what: str) -> Lineage | None:
-    found = [one for one in operations.actions(project.ws) if _means(what, one.id)]
-    return _action_lineage(project, found[0]) if found else None
-
-
-def _action_lineage(project: Project, action: Action) -> Lineage:
-    incident = _incident(project, str(action.cause.get("incident", "")))
-    return Lineage(
-        title=f"action {action.kind}: {action.state}",
-        facts={**action.result, "key": action.key},
-        because=[incident] if incident else [],
-    )
-
-
 def _prediction(project: Project, what: str) -> Lineage | None:
     for endpoint in operations.endpoints(project.ws):
         folder = project.ws.root / "endpoints" / endpoint.name
