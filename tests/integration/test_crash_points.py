@@ -25,7 +25,7 @@ from trimtab import ids
 from trimtab.deploy import local
 from trimtab.loop import children, doctor, train
 from trimtab.loop import tick as controller
-from trimtab.loop.project import apply, open_project
+from trimtab.loop.project import open_project
 from trimtab.serve.engine import Engine
 from trimtab.serve.folder import STATE, Settings, State
 from trimtab.serve.log import Log
@@ -173,6 +173,7 @@ class Jobs:
             self.held[command[-1]] = [os.dup(one) for one in pass_fds]
 
         reaper.act("a job was begun", begin)
+        return 0
 
     def say(self, ws):
         """What a job says first."""
@@ -206,9 +207,13 @@ def begun(monkeypatch, process):
         )
     for name in ("rename", "replace", "unlink", "link"):
         does = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *a, _name=name, _does=does, **k: reaper.act(_name, _does, *a, **k))
+        monkeypatch.setattr(
+            os, name, lambda *a, _name=name, _does=does, **k: reaper.act(_name, _does, *a, **k)
+        )
     write = Path.write_bytes
-    monkeypatch.setattr(Path, "write_bytes", lambda path, data: reaper.act("a file", write, path, data))
+    monkeypatch.setattr(
+        Path, "write_bytes", lambda path, data: reaper.act("a file", write, path, data)
+    )
     monkeypatch.setattr(children, "start", found.start)
 
     def endpoint(command, **_):
@@ -309,7 +314,10 @@ def facts_of(project):
     """All that a project's rows and files say, but for times, ids and how often was tried."""
     ws = project.ws
     known = {}
-    for kind, found in (("rollout", operations.rollouts(ws)), ("incident", operations.incidents(ws))):
+    for kind, found in (
+        ("rollout", operations.rollouts(ws)),
+        ("incident", operations.incidents(ws)),
+    ):
         for place, one in enumerate(reversed(found)):
             known[one.id] = f"{kind} {place}"
     for one in reversed(operations.actions(ws)):
@@ -317,7 +325,9 @@ def facts_of(project):
     routes = {}
     for path in sorted(ws.root.glob("endpoints/*/routes.json")):
         body = json.loads(path.read_bytes())
-        routes[path.parent.name] = [[sorted(one.items()) for one in body[key]] for key in ("routes", "shadow")]
+        routes[path.parent.name] = [
+            [sorted(one.items()) for one in body[key]] for key in ("routes", "shadow")
+        ]
     endpoints = operations.endpoints(ws)
     facts = {
         "versions": [(one.label, one.digest) for kind in ("data", "model") for one in versions.find(ws, kind)],
@@ -381,8 +391,15 @@ def lives(tmp_path_factory):
         world.settle(jobs)
         ((action, _),) = jobs.held.items()
         jobs.end()
-        work = [sys.executable, "-m", "trimtab.loop.job", str(world.folder / "trimtab.toml"), action]
-        subprocess.run(work, check=True, cwd=world.folder)
+        work = [
+            sys.executable,
+            "-m",
+            "trimtab.loop.job",
+            str(world.folder / "trimtab.toml"),
+            action,
+        ]
+        paths = os.pathsep.join(str(Path(path).resolve()) for path in sys.path if path)
+        subprocess.run(work, check=True, cwd=world.folder, env={**os.environ, "PYTHONPATH": paths})
         world.save("job done")
         world.change(refuse)
         world.save("job refused")
@@ -450,7 +467,15 @@ def test_a_pass_that_dies_anywhere_is_repaired_by_the_next(lives, begun, moment,
         begun.end()
         for key, value in expected.items():
             if found[key] != value:
-                print(moment, number, died, key, [x for x in found[key] if x not in value] , "NOT", [x for x in value if x not in found[key]])
+                print(
+                    moment,
+                    number,
+                    died,
+                    key,
+                    [x for x in found[key] if x not in value],
+                    "NOT",
+                    [x for x in value if x not in found[key]],
+                )
                 bad += 1
     assert not bad
     with capsys.disabled():

@@ -19,14 +19,16 @@ if TYPE_CHECKING:  # rich is loaded only to print
 @verb(
     "why",
     "trimtab why loans@champion",
-    "trimtab why 01983f0c5a7b7c00…            # a prediction, run or incident",
+    "trimtab why 01983f0c5a7b7c00…            # a prediction, run, incident, rollout or action",
     "trimtab why step:clean",
+    "trimtab why nightly                      # a trigger",
 )
 @click.argument("what")
 def why(session: Session, what: str) -> None:
     """Walk back from a thing to what caused it.
 
-    WHAT is a model or data version, step:NAME, or the id of a prediction, run or incident.
+    WHAT is a model or data version, step:NAME, a trigger, or the id of a prediction, run, incident,
+    rollout or action.
     """
     session.answer(session.call(operations.WHY, Question(what=what)), _render)
 

@@ -1,23 +1,52 @@
-"""Lineage in words: from a prediction, model, run, incident or data version back to its causes."""
+"""Lineage in words: from whatever is or was done here back to its causes."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Final
 
 from trimtab import hashing, ids
 from trimtab.errors import NotFoundError
+from trimtab.loop import triggers
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Lineage
 from trimtab.monitor import catalogue, history
-from trimtab.store import artifacts, cache, operations, runs, verdicts, versions
-from trimtab.store.records import Action, Incident, Rollout, Run, Version
+from trimtab.store import artifacts, cache, evidence, operations, runs, verdicts, versions
+from trimtab.store.records import Action, Incident, Rollout, Run, Verdict, Version
 
+ACTS: Final = {
+    "incident": "an incident was noted",
+    "retrain": "a retrain",
+    "fire": "a trigger fired",
+    "advance": "a rollout went to its next stage",
+    "promote": "a candidate became champion",
+    "roll back": "a model went back",
+    "restart": "an endpoint was started again",
+    "hold": "a rollout was held",
+    "release": "a held rollout was let go on",
+    "deploy": "a model was put in place",
+    "retire": "an endpoint was retired",
+}
+"""What each kind of action is, in words."""
+_ASKED: Final = {
+    "manual": "a person asked for it",
+    "webhook": "a signed call asked for it",
+    "schedule": "its schedule came",
+    "backfill": "a person filled its schedule",
+    "data": "new data came",
+    "rows": "{rows} labelled answers",
+    "after": "a run of another trigger ended",
+}
+_ABOUT: Final = ("endpoint", "flow", "slot", "stage", "by")
+_INNER: Final = ("pid", "pid_started", "handled")
+_FEW: Final = 5
 _PREFIX: Final = 12
 """How much of an id is enough: its time, and more."""
 
 
 def why(project: Project, what: str) -> Lineage:
-    """Explain `MODEL@ALIAS`, `NAME@vN`, a prediction id, a run, an incident or `step:NAME`.
+    """Explain `MODEL@ALIAS`, `NAME@vN`, `step:NAME`, a trigger by its name, or by its id a
+    prediction, a run, an incident, a rollout or an action.
 
     Raises NotFoundError saying what may be asked.
     """
@@ -27,7 +56,14 @@ def why(project: Project, what: str) -> Lineage:
         return _named(project, what)
     if hashing.is_digest(what):
         return _candidate(project, what)
-    found = _incident(project, what) or _action(project, what) or _run_of(project, what)
+    if what.startswith("trigger:"):
+        return _trigger(project, what.removeprefix("trigger:"))
+    found = (
+        _incident(project, what, deep=True)
+        or _action(project, what)
+        or _rollout_of(project, what)
+        or _run_of(project, what)
+    )
     if found is None:
         found = _prediction(project, what)
     if found is None:
@@ -39,9 +75,12 @@ def _bare_name(project: Project, what: str) -> Lineage:
     try:
         return _named(project, what)
     except NotFoundError as error:
+        if any(one.name == what for one in triggers.every(project)):
+            return _trigger(project, what)
         raise NotFoundError(
             f"nothing here is called {what!r}",
-            hint="ask for MODEL@ALIAS, DATA@vN, a prediction id, a run, an incident or step:NAME",
+            hint="ask for MODEL@ALIAS, DATA@vN, step:NAME, a trigger, or the id of a prediction, "
+            "a run, an incident, a rollout or an action",
         ) from error
 
 
@@ -71,7 +110,7 @@ def _model(project: Project, version: Version) -> Lineage:
     )
 
 
-def _candidate(project: Project, digest: str) -> Lineage:
+def _candidate(project: Project, digest: str, *, rollouts: bool = True) -> Lineage:
     ws = project.ws
     meta = artifacts.get(ws, digest).meta
     because = [
@@ -83,21 +122,39 @@ def _candidate(project: Project, digest: str) -> Lineage:
         parent = runs.get(ws, run).parent
         because.append(_run(project, runs.get(ws, parent or run)))
     because += [
-        _rollout(project, one) for one in operations.rollouts(ws) if one.candidate == digest
+        _rollout(project, one)
+        for one in operations.rollouts(ws)
+        if rollouts and one.candidate == digest
     ]
     facts = {"digest": digest, "engine": meta.get("engine"), "parity": meta.get("parity")}
     return Lineage(title=f"candidate {digest}", facts=facts, because=because)
 
 
+def _rollout_of(project: Project, what: str) -> Lineage | None:
+    """A rollout that was asked for: with what made its candidate, and what opened it."""
+    found = next((one for one in operations.rollouts(project.ws) if _means(what, one.id)), None)
+    if found is None:
+        return None
+    inner = _rollout(project, found)
+    because = [*inner.because, *_causes(project, found.cause)]
+    with contextlib.suppress(NotFoundError):
+        because.append(_candidate(project, found.candidate, rollouts=False))
+    return Lineage(title=inner.title, facts=inner.facts, because=because)
+
+
 def _rollout(project: Project, one: Rollout) -> Lineage:
-    judged = _newest(project, one.candidate, "rollout")
     return Lineage(
         title=f"rollout at {one.endpoint}: {one.state}",
-        facts={"stages": one.stages, "reason": one.reason},
-        because=[
-            Lineage(title=f"rollout: {v.text}: {v.status}", facts={"reason": v.reason})
-            for v in judged
-        ],
+        facts={"id": one.id, "stages": one.stages, "at": one.stages[one.stage],
+               "opened": ids.iso(one.opened_at), "reason": one.reason},
+        because=[_verdict(v) for v in _newest(project, one.candidate, "rollout")],
+    )  # fmt: skip
+
+
+def _verdict(one: Verdict) -> Lineage:
+    return Lineage(
+        title=f"{one.place}: {one.text}: {one.status}",
+        facts={"reason": one.reason, "rows": one.n, "decided": ids.iso(one.decided_at)},
     )
 
 
@@ -161,9 +218,35 @@ def _data(project: Project, version: Version) -> Lineage:
     )
 
 
-def _incident(project: Project, what: str) -> Lineage | None:
+def _incident(project: Project, what: str, *, deep: bool = False) -> Lineage | None:
     found = [one for one in operations.incidents(project.ws) if _means(what, one.id)]
-    return _incident_lineage(found[0]) if found else None
+    if not found:
+        return None
+    inner = _incident_lineage(found[0])
+    because = _seen(project, found[0]) if deep else []
+    return Lineage(title=inner.title, facts=inner.facts, because=because)
+
+
+def _seen(project: Project, incident: Incident) -> list[Lineage]:
+    """What an incident stands on: verdicts, evidence, the window, and the model with its run."""
+    ws, model = project.ws, str(incident.detail.get("model", ""))
+    subject = model or str(incident.detail.get("subject", ""))
+    found: list[Lineage] = []
+    for place in ("monitor", "rollout", "gate"):
+        found += [_verdict(one) for one in _newest(project, subject, place) if one.status == "fail"]
+    for one in evidence.find(ws, subject=subject, limit=_FEW):
+        facts = {"value": one.value, "from": one.lo, "to": one.hi, "rows": one.n}
+        title = f"evidence: {one.metric} of {one.window} by {one.method}"
+        found.append(Lineage(title=title, facts=facts))
+    for window in operations.windows(ws, endpoint=incident.endpoint, model=model):
+        name = f"{ids.iso(window.start)}/{ids.iso(window.end)}"
+        if name == incident.detail.get("window"):
+            texts = [str(finding.get("text", "")) for finding in window.findings]
+            told = {"rows": window.rows, "role": window.role, "found": texts}
+            found.append(Lineage(title=f"window {name}", facts=told))
+    with contextlib.suppress(NotFoundError):
+        found.append(_candidate(project, subject))
+    return found
 
 
 def _incident_lineage(incident: Incident) -> Lineage:
@@ -177,6 +260,67 @@ def _incident_lineage(incident: Incident) -> Lineage:
             "model": incident.detail.get("version", ""),
             "resolution": incident.resolution,
         },
+    )
+
+
+def _action(project: Project, what: str) -> Lineage | None:
+    found = [one for one in operations.actions(project.ws) if _means(what, one.id)]
+    return _action_lineage(project, found[0]) if found else None
+
+
+def _action_lineage(project: Project, action: Action) -> Lineage:
+    about = {key: value for key, value in action.cause.items() if key in _ABOUT and value}
+    result = {key: value for key, value in action.result.items() if key not in _INNER}
+    return Lineage(
+        title=f"{ACTS.get(action.kind, action.kind)}: {action.state}",
+        facts={**result, **about, "at": ids.iso(action.created_at), "key": action.key},
+        because=_causes(project, action.cause),
+    )
+
+
+def _causes(project: Project, cause: dict[str, Any]) -> list[Lineage]:
+    """What stands behind an action or a rollout, each back to its own causes."""
+    kind = str(cause.get("kind", ""))
+    found = [
+        _incident(project, str(cause.get("incident", "")), deep=True),
+        _rollout_of(project, str(cause.get("rollout", ""))),
+        _action(project, str(cause.get("action", ""))),
+    ]
+    with contextlib.suppress(NotFoundError):
+        if cause.get("version"):
+            found.append(_named(project, str(cause["version"])))
+    with contextlib.suppress(NotFoundError):
+        if cause.get("model") and found[0] is None:
+            found.append(_candidate(project, str(cause["model"]), rollouts=False))
+    fired = cause.get("trigger") if kind != "after" else ""
+    found += [_settings(one) for one in triggers.every(project) if one.name == fired]
+    if kind in _ASKED:
+        title = f"cause: {_ASKED[kind]}".format(**{"by": "", "rows": "", **cause})
+        facts = {key: cause[key] for key in ("by", "reason", "slot") if cause.get(key)}
+        found.append(Lineage(title=title, facts=facts))
+    if set(cause) == {"endpoint"}:
+        found.append(Lineage(title=f"cause: the process of {cause['endpoint']} had ended"))
+    return [one for one in found if one is not None]
+
+
+def _trigger(project: Project, name: str) -> Lineage:
+    """What a trigger starts on, its brakes, and its last firings."""
+    known = next((one for one in triggers.every(project) if one.name == name), None)
+    if known is None:
+        names = ", ".join(one.name for one in triggers.every(project))
+        raise NotFoundError(f"there is no trigger {name!r}", hint=f"there is: {names}")
+    inner = _settings(known)
+    fired = list(reversed(triggers.recent(project.ws, known, ids.now())))[:_FEW]
+    because = [_action_lineage(project, one) for one in fired]
+    return Lineage(title=inner.title, facts=inner.facts, because=because)
+
+
+def _settings(trigger: triggers.Trigger) -> Lineage:
+    settings, flow = trigger.settings, trigger.flow or "the flow of the model"
+    brakes = ("overlap", "cooldown", "at_most", "cost_per_day", "max_depth", "timeout")
+    return Lineage(
+        title=f"trigger {trigger.name} starts {flow}",
+        facts={"on": list(settings.on), **{key: getattr(settings, key) for key in brakes}},
     )
 
 
