@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from trimtab import ids, schedule
-from trimtab.config import duration
+from trimtab import ids
 from trimtab.errors import ConflictError, NotFoundError
-from trimtab.loop import incidents, jobs, rollout, triggers
+from trimtab.loop import brakes, incidents, jobs, rollout, triggers
 from trimtab.loop.gate import CHAMPION
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
 from trimtab.loop.triggers import KIND, Slot, Trigger
 from trimtab.schedule import TriggerConfig
-from trimtab.store import operations, runs, versions
+from trimtab.store import operations, versions
 from trimtab.store.records import Action
 
-_DAY: Final = 86_400_000_000
 _OPEN: Final = ("planned", "running")
 
 
@@ -167,33 +165,7 @@ def _brake(
     if at_work and settings.overlap == "skip":
         return f"the one of {_slot(at_work[-1])} is still at work (overlap = skip)"
     begun = [one for one in before if one.state != "skipped"]
-    if begun and now - begun[-1].created_at < duration(settings.cooldown):
-        return (
-            f"the last one was at {ids.iso(begun[-1].created_at)} (cooldown = {settings.cooldown})"
-        )
-    most, period = schedule.limit(settings.at_most, trigger.name)
-    if most:
-        since = now - duration(f"1{period[0]}")
-        recent = sum(one.created_at > since for one in begun)
-        if recent >= most:
-            return f"{recent} in the last {period} (at_most = {settings.at_most})"
-    return _too_dear(project, trigger, begun, now)
-
-
-def _too_dear(project: Project, trigger: Trigger, begun: Sequence[Action], now: int) -> str:
-    most = trigger.settings.cost_per_day
-    if not most:
-        return ""
-    spent = 0
-    for one in begun:
-        if one.created_at <= now - _DAY or not one.result.get("run"):
-            continue
-        run = runs.get(project.ws, one.result["run"])
-        spent += max((run.ended_at or ids.now()) - run.started_at, 0)
-    cost = spent / 3_600_000_000 * project.config.serve.price_per_hour
-    if cost < most:
-        return ""
-    return f"{cost:.4g} were spent in the last day (cost_per_day = {most:g})"
+    return brakes.brake(project, trigger, begun, now)
 
 
 def _slot(action: Action) -> str:

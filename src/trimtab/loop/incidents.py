@@ -126,14 +126,15 @@ def resolve(project: Project, incident: str, note: str = "") -> Incident:
 
 
 def resolve_by(
-    project: Project, endpoint: str, version: Version, rollout: str, now: int
+    project: Project, endpoint: str, version: Version, rollout: str, now: int, *, cause: str = ""
 ) -> list[Incident]:
     """Close the incidents that the new model answers: those of drift and quality that were open
-    when its rollout began. Ids sort by the clock's time, windows close by event time.
+    when its rollout began, and its `cause`. Ids sort by the clock's time, which may have been set
+    back; windows close by event time.
     """
     closed = []
     for incident in operations.incidents(project.ws, state="open", endpoint=endpoint):
-        if incident.kind not in _MENDED or incident.id > rollout:
+        if incident.kind not in _MENDED or (incident.id > rollout and incident.id != cause):
             continue
         done = msgspec.structs.replace(
             incident,

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from trimtab import ids, schedule
-from trimtab.config import duration
-from trimtab.loop import feedback, incidents, jobs, rollout
+from trimtab import ids
+from trimtab.loop import brakes, feedback, incidents, jobs, rollout, triggers
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
 from trimtab.store import operations, versions
@@ -69,9 +68,9 @@ def considered(project: Project, incident: Incident) -> Proposed | str:
     key = f"{KIND}:{incident.id}{again}"
     if any(one.key == key for one in operations.actions(ws, kind=KIND)):
         return ""
-    too_many = _too_many(project)
-    if too_many:
-        return too_many
+    braked = _braked(project)
+    if braked:
+        return braked
     obstacle = feedback.obstacle(project, incident.endpoint)
     if obstacle:
         return f"{incident.kind} since {ids.iso(incident.since)}: {obstacle}; a person decides"
@@ -131,12 +130,10 @@ def _open_rollout(project: Project, action: Action, notes: Notes) -> None:
     notes.acted.append(action)
 
 
-def _too_many(project: Project) -> str:
-    most, period = schedule.limit(project.config.retrain.at_most, "[retrain]")
-    if not most:
-        return ""
-    since = ids.now() - duration(f"1{period[0]}")
-    recent = [one for one in operations.actions(project.ws, kind=KIND) if one.created_at >= since]
-    if len(recent) >= most:
-        return f"no new retrain: {len(recent)} in the last {period}, at most {most} are allowed"
-    return ""
+def _braked(project: Project) -> str:
+    """What `[retrain]` says against one more now, "" where nothing."""
+    ws, now = project.ws, ids.now()
+    (trigger,) = (one for one in triggers.every(project) if one.name == triggers.RETRAIN)
+    before = [one for one in triggers.recent(ws, trigger, now) if one.state != "skipped"]
+    reason = brakes.brake(project, trigger, before, now)
+    return f"no new retrain: {reason}" if reason else ""

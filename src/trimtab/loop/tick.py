@@ -165,7 +165,8 @@ def _carry_out(
     if step.decision == "promote":
         release.switch(project, one.endpoint, candidate, champion)
         operations.update_rollout(ws, moved)
-        incidents.resolve_by(project, one.endpoint, candidate, one.id, now)
+        cause = str(one.cause.get("incident", ""))
+        incidents.resolve_by(project, one.endpoint, candidate, one.id, now, cause=cause)
     else:
         local.set_routes(ws, one.endpoint, [local.spec(ws, champion, "champion", 1.0)])
         operations.update_rollout(ws, moved)

@@ -122,6 +122,9 @@ def _state(ws: Workspace, trigger: Trigger, now: int) -> dict[str, Any]:
     if known is None or known["words"] != words:
         known = {"words": words, "since": now, "until": now}
         states.put(ws, _name(trigger), known)
+    elif now < known["since"]:  # the clock was set back: what comes now is new all the same
+        known = {**known, "since": now}
+        states.put(ws, _name(trigger), known)
     found: dict[str, Any] = known
     return found
 
