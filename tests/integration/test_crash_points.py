@@ -123,7 +123,7 @@ class Reaper:
     def end(self):
         """Close what a process that ended would have left to the system."""
         self.arm(0)
-        for one in self.open:
+        for one in [*self.open]:
             sqlite3.Connection.rollback(one)
             one.close()
         self.open.clear()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from trimtab import ids
 from trimtab.errors import PipelineError, TrimtabError
-from trimtab.loop import feedback, gate, jobs, train, triggers
+from trimtab.loop import feedback, gate, jobs, triggers
 from trimtab.loop.project import Project, open_project
 from trimtab.pipeline import driver
 from trimtab.serve.process import started
@@ -62,6 +62,9 @@ def _failed(project: Project, action: Action, reason: str, hint: str) -> int:
 
 def retrain(project: Project, action: Action) -> None:
     """Publish the labelled rows, run the flow on them, and note what the gate said."""
+    # Modelling libraries take seconds to load.
+    from trimtab.loop import train  # noqa: PLC0415
+
     ws, cause = project.ws, action.cause
     version = _published(project, action) or feedback.publish(
         project, cause["endpoint"], int(cause["since"])
@@ -89,6 +92,9 @@ def fired(project: Project, action: Action) -> None:
         done = driver.run(ws, project.config, flow, cause=cause)
         operations.update_action(ws, action.id, "done", run=done.run.id)
         return
+    # Modelling libraries take seconds, and a flow of its own may need none.
+    from trimtab.loop import train  # noqa: PLC0415
+
     code = champion_code(project) if _of_champion(project, action) else ""
     trained = train.train(project, cause=cause, code=code)
     decision = trained.decision

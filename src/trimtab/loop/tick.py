@@ -24,6 +24,7 @@ from trimtab.loop import (
     incidents,
     notify,
     pause,
+    quiet,
     release,
     restarts,
     retrain,
@@ -47,17 +48,26 @@ def tick(project: Project, *, now: int | None = None) -> Pass:
     `now` is the present in microseconds; giving it makes time virtual, as replays do. Two passes
     at once are one pass: the second finds the first at work and says so.
     """
+    same = quiet.still(project.ws) if now is None else None
+    if same is not None:
+        return same
     project = project.applied()
     with _alone(project.ws) as alone:
         if not alone:
             return Pass(observed=[], acted=[], waiting=["another pass is at work"], settled=False)
-        return _pass(project, now)
+        before = quiet.marks(project.ws, project.config.serve.labels)
+        project = project.applied()
+        done = _pass(project, now)
+        if now is None:
+            quiet.keep(project, before, done)
+        return done
 
 
 @contextmanager
 def _alone(ws: Workspace) -> Iterator[bool]:
     """Whether no other pass is at work: a lock among this machine's processes, which ends with
-    whoever holds it, and a lease among machines, which is the machine's and not the process's.
+    whoever holds it, and where machines share a store a lease among them, which is the machine's
+    and not the process's. An SQLite file in WAL mode is one machine's (sqlite.org/wal.html).
     """
     holder = f"{socket.gethostname()}:{ws.root}"
     with (ws.root / "tick.lock").open("ab") as lock:
@@ -65,6 +75,9 @@ def _alone(ws: Workspace) -> Iterator[bool]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
+            return
+        if ws.engine.dialect.name == "sqlite":
+            yield True
             return
         if not leases.acquire(ws, "tick", holder, _LEASE_SECONDS):
             yield False
