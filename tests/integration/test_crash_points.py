@@ -443,7 +443,7 @@ MOMENTS = {
     "to 50%": 10,
     "to 100%": 10,
     "to promote": 20,
-    "endpoint lost": 5,
+    "endpoint lost": 10,
 }
 
 
