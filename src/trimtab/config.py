@@ -14,12 +14,13 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
-from trimtab import hashing, schedule
+from trimtab import freezing, hashing, schedule
 from trimtab.access import AuthConfig, JwtConfig, LimitsConfig, check_limits
 from trimtab.alerting import AlertsConfig
 from trimtab.bounds import Requirement as Requirement  # noqa: PLC0414 - it is a part of Config
 from trimtab.bounds import readable, requirement, unknown
 from trimtab.errors import ConfigError, NotFoundError
+from trimtab.freezing import FreezeConfig
 from trimtab.guarding import GuardConfig, check_guard, check_stages
 from trimtab.schedule import RetrainConfig, TriggerConfig
 
@@ -122,6 +123,7 @@ class Config(_Section, frozen=True, kw_only=True):
     retrain: RetrainConfig = RetrainConfig()
     alerts: AlertsConfig = AlertsConfig()
     trigger: dict[str, TriggerConfig] = {}
+    freeze: FreezeConfig = FreezeConfig()
     store: StoreConfig = StoreConfig()
 
     @property
@@ -147,6 +149,7 @@ class _File(_Section, frozen=True, kw_only=True):
     retrain: RetrainConfig = RetrainConfig()
     alerts: AlertsConfig = AlertsConfig()
     trigger: dict[str, TriggerConfig] = {}
+    freeze: FreezeConfig = FreezeConfig()
     store: StoreConfig = StoreConfig()
 
 
@@ -198,6 +201,7 @@ def parse(raw: dict[str, Any], *, name: str = FILE) -> Config:
         retrain=file.retrain,
         alerts=file.alerts,
         trigger=file.trigger,
+        freeze=file.freeze,
         store=file.store,
     )
     _check(config, name)
@@ -225,6 +229,7 @@ def _check(config: Config, name: str) -> None:
     if config.serve.auth.jwt is not None:
         _check_jwt(config.serve.auth.jwt, f"{name}: [serve.auth.jwt]")
     _check_triggers(config, name)
+    freezing.check(config.freeze, f"{name}: [freeze]")
     check_limits(config.serve.limits, f"{name}: [serve.limits]")
     for column in (r.across or r.by for r in config.require if r.across or r.by):
         if not config.data:

@@ -19,7 +19,7 @@ import pytest
 from trimtab import ids
 from trimtab.deploy import local
 from trimtab.errors import RefusedError
-from trimtab.loop import release, rollout, skew
+from trimtab.loop import release, rollout, skew, steering
 from trimtab.loop.project import open_project
 from trimtab.serve import log
 from trimtab.serve.skew import Training
@@ -289,10 +289,10 @@ def test_the_real_endpoint_refuses_a_model_that_sees_other_features(quick, secon
     )
     last = msgspec.structs.replace(opened, stage=len(opened.stages) - 1)
     rollout.route(project, last, second, release.champion_of(project, "loans"))
-    decision, reason = rollout._last_look(project, last, "it passed")
+    decision, reason = rollout.last_look(project, last, "it passed")
     assert decision == "roll back"
     assert "column 'income'" in reason
-    release.rollback(project, "loans")
+    steering.go_back(project, "loans")
     assert len(online(project, rows(10, 9))) == 10
 
 

@@ -4,25 +4,52 @@ from __future__ import annotations
 
 import click
 
-from trimtab.cli.session import Session
+from trimtab.cli.session import Session, user
 from trimtab.cli.verb import verb
 from trimtab.loop.reports import Deployed
 from trimtab.server import operations
 from trimtab.server.requests import Deployment
 
 
-@verb("deploy", "trimtab deploy", "trimtab deploy loans@v2 --direct", "trimtab deploy --port 8080")
+@verb(
+    "deploy",
+    "trimtab deploy",
+    "trimtab deploy loans@v2 --direct",
+    "trimtab deploy loans@v2 --ab 50% --for 2w",
+    "trimtab deploy --port 8080",
+)
 @click.argument("reference", default="", metavar="[MODEL]")
 @click.option("--name", default="", help="The endpoint (default: the model's name).")
 @click.option("--direct", is_flag=True, help="Switch at once, without shadow and canary.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Its port; 0 for any free one.")
-def deploy(session: Session, reference: str, name: str, direct: bool, port: int | None) -> None:
+@click.option("--ab", default="", metavar="SHARE", help="Test it at this share, such as 50%.")
+@click.option("--for", "lasts", default="", metavar="SPAN", help="Of a test, such as 2w.")
+@click.option("--force", is_flag=True, help="Overrule a freeze; needs a reason.")
+@click.option("--reason", default="", help="Why; kept in the ledger.")
+@click.option("--by", default="", help="Who (default: your user name).")
+def deploy(
+    session: Session,
+    reference: str,
+    name: str,
+    direct: bool,
+    port: int | None,
+    ab: str,
+    lasts: str,
+    force: bool,
+    reason: str,
+    by: str,
+) -> None:
     """Put a model version behind a local endpoint.
 
     Without MODEL it is the champion. The first deployment starts the endpoint in a process of its
     own. A later one opens a rollout, which `trimtab tick` carries through its stages by evidence.
+    With --ab both models answer at fixed shares until a person decides: `trimtab rollouts report`
+    compares them, `trimtab rollouts advance` or `rollback` ends the test.
     """
-    request = Deployment(reference=reference, name=name, direct=direct, port=port)
+    request = Deployment(
+        reference=reference, name=name, direct=direct, port=port, ab=ab, lasts=lasts,
+        force=force, reason=reason, by=by or user(),
+    )  # fmt: skip
     session.answer(session.call(operations.DEPLOY, request), render)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
-
 import click
 
-from trimtab.cli.session import Session
+from trimtab.cli.session import Session, user
 from trimtab.cli.verb import noun, verb
 from trimtab.server import operations
 from trimtab.server.answers import Incidents, IncidentShown
@@ -35,7 +33,7 @@ def show(session: Session, incident: str) -> None:
 @click.option("--by", default="", help="Who has it in hand (default: your user name).")
 def ack(session: Session, incident: str, by: str) -> None:
     """Say that somebody has an incident in hand."""
-    request = Acknowledgement(id=incident, by=by or _user())
+    request = Acknowledgement(id=incident, by=by or user())
     session.answer(session.call(operations.INCIDENTS_ACK, request), _render)
 
 
@@ -50,13 +48,6 @@ def resolve(session: Session, incident: str, note: str) -> None:
     """Close an incident by hand."""
     request = Resolution(id=incident, note=note)
     session.answer(session.call(operations.INCIDENTS_RESOLVE, request), _render)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a process without a name, as in a bare container
-        return ""
 
 
 def _render_list(found: Incidents) -> None:

@@ -52,6 +52,7 @@ SECTIONS: Final = {
         "runs": "runs:runs",
         "models": "models:models",
         "endpoints": "endpoints:endpoints",
+        "rollouts": "rollouts:rollouts",
         "incidents": "incidents:incidents",
         "labels": "labels:labels",
         "triggers": "triggers:triggers",

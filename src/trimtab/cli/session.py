@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,3 +51,11 @@ def print_json(value: Any) -> None:
 def note(text: str) -> None:
     """A line about what happens, on stderr: stdout is for data."""
     click.echo(text, err=True)
+
+
+def user() -> str:
+    """The name of who is at the terminal, "" where there is none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a process without a name, as in a bare container
+        return ""

@@ -194,6 +194,11 @@ def down(project: Project, endpoint: str, reason: str) -> list[Action]:
     )
 
 
+def raise_(project: Project, incident: Incident) -> list[Action]:
+    """Open an incident that no window of traffic showed; nothing where its key is open already."""
+    return _open(project, incident)
+
+
 def _named(project: Project, incident: Incident) -> list[Action]:
     """Give the open incident of a failed requirement its cause's name, once that is known."""
     ws = project.ws

@@ -13,7 +13,7 @@ import msgspec
 
 from trimtab import ids, schedule
 from trimtab.deploy import local
-from trimtab.loop import incidents, jobs, pause, retrain, rollout, triggers
+from trimtab.loop import freeze, incidents, jobs, pause, retrain, rollout, steering, triggers
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Outlook
 from trimtab.monitor import catalogue, progress
@@ -29,11 +29,14 @@ Line = tuple[str, str]
 def outlook(project: Project, now: int) -> Outlook:
     """What a pass would do now, as a paragraph and line by line."""
     lines = list(_lines(project, now))
-    rests = pause.paused(project.ws)
-    if rests is not None:
-        why = f": {rests.reason}" if rests.reason else ""
+    rests = freeze.rests(project, now)
+    paused = pause.paused(project.ws)
+    if paused is not None:
+        rests = f"paused: {paused.reason}" if paused.reason else "paused"
+        rests += ", `trimtab resume` ends it"
+    if rests:
         lines = [(kind, said) for kind, said in lines if kind != "next" or said.startswith("roll")]
-        lines.append(("held", f"it is paused{why}, `trimtab resume` ends it"))
+        lines.append(("held", f"it is {rests}"))
     parts = {
         kind: [said for one, said in lines if one == kind] for kind in ("sees", "next", "held")
     }
@@ -122,13 +125,17 @@ def _rollout(project: Project, one: Rollout, now: int) -> Line:
     ws, config = project.ws, project.config
     name = versions.get(ws, "model", one.candidate).label
     stage = one.stages[one.stage]
-    kept: dict[str, Any] | None = states.get(ws, f"rollout:{one.id}")
-    if kept is None:
+    last: dict[str, Any] | None = states.get(ws, f"rollout:{one.id}")
+    if last is None:
         return "next", f"look at {name} at {stage}"
-    judged = msgspec.convert(kept["verdicts"], list[Verdict])
+    judged = msgspec.convert(last["verdicts"], list[Verdict])
     seen = progress.of(ws, one)
     answered = int(seen.counts.sum()) if stage == "shadow" else seen.answered
-    decision, reason = rollout.decide(config, one, judged, answered, now)
+    kept = steering.kept(ws, one, now)
+    looked = steering.patient(one, now) if kept else one
+    decision, reason = rollout.decide(config, looked, judged, answered, now)
+    if kept and decision != "roll back":
+        return "held", f"{name} stays at {stage}: {kept}"
     if decision == "hold":
         end = ids.iso(one.staged_at + int(config.serve.max_hold_hours * _DAY / 24))
         return (

@@ -9,7 +9,7 @@ from dataclasses import replace
 from trimtab import ids
 from trimtab.deploy import local
 from trimtab.errors import NotFoundError
-from trimtab.loop import outlook, pause
+from trimtab.loop import freeze, outlook, pause
 from trimtab.loop.project import Project, applied
 from trimtab.loop.reports import Node, Overview, RequirementState
 from trimtab.monitor import knowledge
@@ -164,7 +164,8 @@ def _rest(project: Project) -> str:
     """That the controller starts nothing, where it was told so."""
     rests = pause.paused(project.ws)
     if rests is None:
-        return ""
+        frozen = freeze.frozen(project.config, ids.now())
+        return f" The controller is {frozen.sentence}." if frozen else ""
     why = f": {rests.reason}" if rests.reason else ""
     return f" The controller is paused since {ids.iso(rests.since)}{why}."
 

@@ -1,7 +1,7 @@
-"""What a person may do to an endpoint: deploy, roll back, stop, start.
+"""What a person may do to an endpoint: deploy, go back, stop, start.
 
 The first deployment starts the endpoint with the model alone. A later one opens a rollout, which
-`tick` carries through its stages by evidence, unless it is asked to switch at once.
+`tick` carries through its stages by evidence, unless it is asked to switch at once or to test.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import msgspec
 
 from trimtab import ids
 from trimtab.deploy import local
-from trimtab.errors import ConflictError, NotFoundError, RefusedError, TrimtabError
-from trimtab.loop import rollout, skew
+from trimtab.errors import ConflictError, NotFoundError, RefusedError, TrimtabError, UsageError
+from trimtab.loop import experiment, freeze, hand, rollout, skew
 from trimtab.loop.gate import CHAMPION
+from trimtab.loop.hand import NOBODY, Hand
 from trimtab.loop.project import Project, apply
 from trimtab.loop.reports import Deployed
+from trimtab.loop.shown import Terms
 from trimtab.model import registry
 from trimtab.serve.routes import RoutesFile
 from trimtab.store import ledger, operations, versions
@@ -30,63 +32,116 @@ def deploy(
     name: str = "",
     direct: bool = False,
     port: int | None = None,
+    ab: str = "",
+    lasts: str = "",
+    who: Hand = NOBODY,
 ) -> Deployed:
     """Put a model version (default: the champion) behind an endpoint (default: the model's name).
 
-    Raises NotFoundError for an unknown version, ConflictError where a rollout is open or the port
-    is taken.
+    With `ab`, such as "50%", it answers that share beside the champion until a person decides, who
+    is asked for it after `lasts`. Raises NotFoundError for an unknown version, ConflictError where a
+    rollout is open or the port is taken, RefusedError in a freeze, UsageError for terms that are none.
     """
+    terms = experiment.terms_of(ab, lasts, ids.now()) if ab else None
+    if (terms and direct) or (lasts and not ab):
+        raise UsageError(
+            "--ab tests two models beside each other, so not with --direct; --for goes with it",
+            hint="such as --ab 50% --for 2w",
+        )
+    who.check()
     apply(project)
     ws, config = project.ws, project.config
     version = _version(project, reference)
     registry.check_signature(ws, version.digest, config.model.verify_key)
     name = name or version.name
-    running = local.find(ws, name)
-    served = champion_of(project, name) if running and running.routes else None
-    if running is None or served is None or served.digest == version.digest:
-        return _start(project, version, name, port)
-    endpoint = local.start(ws, name, config.serve, port=port, verify_key=config.model.verify_key)
-    if direct:
-        _try(project, name, version)
-        with ws.transaction():
-            _close_rollout(project, name, "superseded", f"{version.label} was switched to directly")
-            switch(project, name, version, served)
-        return _deployed(project, name, version, f"{version.label} answers; {served.label} is kept")
-    opened = rollout.open_for(project, name, version, served, cause={"kind": "manual"})
+    with hand.moving(ws):
+        running = local.find(ws, name)
+        served = champion_of(project, name) if running and running.routes else None
+        if running is None or served is None or served.digest == version.digest:
+            if terms is not None:
+                raise ConflictError(
+                    f"{name!r} has no other model to test {version.label} against",
+                    hint="an A/B test needs a champion that answers, and another version",
+                )
+            return _start(project, version, name, port)
+        if not who.force:
+            freeze.refuse(project, f"{version.label} at {name!r}")
+        endpoint = local.start(
+            ws, name, config.serve, port=port, verify_key=config.model.verify_key
+        )
+        if direct:
+            return _direct(project, name, version, served, who)
+        return _open(project, endpoint, version, served, terms, who)
+
+
+def _direct(project: Project, name: str, version: Version, served: Version, who: Hand) -> Deployed:
+    ws = project.ws
+    _try(project, name, version)
+    with ws.transaction():
+        _close_rollout(project, name, "superseded", f"{version.label} was switched to directly")
+        switch(project, name, version, served)
+        hand.note(
+            ws, "deploy", f"deploy:{ids.new_id()}", f"{version.label} answers, not {served.label}",
+            who, endpoint=name, model=version.digest,
+        )  # fmt: skip
+    return _deployed(project, name, version, f"{version.label} answers; {served.label} is kept")
+
+
+def _open(
+    project: Project,
+    endpoint: Endpoint,
+    version: Version,
+    served: Version,
+    terms: Terms | None,
+    who: Hand,
+) -> Deployed:
+    cause = {"kind": "manual", "by": who.by, "reason": who.reason}
+    if terms is not None:
+        cause |= experiment.cause_of(terms)
+    opened = rollout.open_for(
+        project, endpoint.name, version, served, cause=cause,
+        stages=[f"{100 * terms.share:g}%"] if terms else (),
+    )  # fmt: skip
     if opened is None:
         raise ConflictError(
-            f"a rollout is open at {name!r} already",
-            hint="let `trimtab tick` finish it, or use --direct to switch at once",
+            f"a rollout is open at {endpoint.name!r} already",
+            hint="let `trimtab tick` finish it, end it with `trimtab rollouts rollback`, or use "
+            "--direct to switch at once",
+        )
+    said = f"{version.label} begins as {opened.stages[0]}; `trimtab tick` carries it on"
+    if terms is not None:
+        said = (
+            f"{version.label} answers {opened.stages[0]} beside {served.label}: an A/B test. "
+            f"`trimtab rollouts report {endpoint.name}` compares them, a person decides"
         )
     return Deployed(
         endpoint=endpoint,
         url=local.url(endpoint),
         version=version.label,
         rollout=opened,
-        message=f"{version.label} begins as {opened.stages[0]}; `trimtab tick` carries it on",
+        message=said,
     )
 
 
-def rollback(project: Project, name: str = "") -> Deployed:
-    """End an open rollout, or go back to the model before the champion; in one step."""
+def rollback(project: Project, name: str = "", who: Hand = NOBODY) -> Deployed:
+    """Go back to the model before the champion, where no rollout is open; in one step."""
     ws = project.ws
     name = name or project.config.model_name
-    if local.find(ws, name) is None:
-        raise NotFoundError(f"there is no endpoint {name!r}", hint="see `trimtab endpoints ls`")
-    champion = champion_of(project, name)
-    with ws.transaction():
-        closed = _close_rollout(project, name, "rolled_back", "a person rolled it back")
-        if closed and champion:
-            local.set_routes(ws, name, [local.spec(ws, champion, "champion", 1.0)])
-    if closed and champion:
-        return _deployed(project, name, champion, f"the rollout is over; {champion.label} answers")
-    before = versions.aliases(ws, "model", champion.name).get(PREVIOUS) if champion else None
-    if champion is None or not before or before == champion.digest:
-        raise NotFoundError(f"endpoint {name!r} has no earlier model to go back to")
-    version = versions.get(ws, "model", before)
-    registry.check_signature(ws, version.digest, project.config.model.verify_key)
-    switch(project, name, version, champion)
-    return _deployed(project, name, version, f"{version.label} answers again, not {champion.label}")
+    with hand.moving(ws):
+        champion = champion_of(project, name) if local.find(ws, name) else None
+        before = versions.aliases(ws, "model", champion.name).get(PREVIOUS) if champion else None
+        if champion is None or not before or before == champion.digest:
+            raise NotFoundError(f"endpoint {name!r} has no earlier model to go back to")
+        version = versions.get(ws, "model", before)
+        registry.check_signature(ws, version.digest, project.config.model.verify_key)
+        said = f"{version.label} answers again, not {champion.label}"
+        with ws.transaction():
+            switch(project, name, version, champion)
+            hand.note(
+                ws, "roll back", f"rollback:{ids.new_id()}", said,
+                who, endpoint=name, model=version.digest,
+            )  # fmt: skip
+    return _deployed(project, name, version, said)
 
 
 def switch(project: Project, name: str, version: Version, served: Version) -> None:
@@ -199,4 +254,5 @@ def _close_rollout(project: Project, name: str, state: str, reason: str) -> bool
     for one in is_open:
         closed = msgspec.structs.replace(one, state=state, reason=reason, closed_at=ids.now())
         operations.update_rollout(project.ws, closed)
+        experiment.decided(project, one, reason)
     return bool(is_open)

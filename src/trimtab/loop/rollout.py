@@ -43,17 +43,27 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_for(
-    project: Project, name: str, candidate: Version, champion: Version, *, cause: dict[str, Any]
+    project: Project,
+    name: str,
+    candidate: Version,
+    champion: Version,
+    *,
+    cause: dict[str, Any],
+    stages: Sequence[str] = (),
 ) -> Rollout | None:
-    """Open a rollout at its first stage; None where the endpoint has an open one."""
+    """Open a rollout at its first stage; None where the endpoint has an open one.
+
+    `stages` are those of the configuration and all of the traffic, unless they are given.
+    """
     now = ids.now()
-    stages = [*project.config.serve.rollout]
+    wanted = [*project.config.serve.rollout]
+    given = [*stages] or (wanted if wanted[-1] == "100%" else [*wanted, "100%"])
     rollout = Rollout(
         id=ids.new_id(),
         endpoint=name,
         candidate=candidate.digest,
         champion=champion.digest,
-        stages=stages if stages[-1] == "100%" else [*stages, "100%"],
+        stages=given,
         cause=cause,
         opened_at=now,
         staged_at=now,
@@ -107,7 +117,7 @@ def look(project: Project, rollout: Rollout, now: int) -> Step:
     if decision == "hold" and seen.pairs.compared and _no_label(judged):
         reason += f"; so far {blind.said(seen, config.serve.guard.level)}"
     if decision == "promote":
-        decision, reason = _last_look(project, rollout, reason)
+        decision, reason = last_look(project, rollout, reason)
     return Step(decision=decision, reason=reason, verdicts=judged)
 
 
@@ -147,7 +157,7 @@ def _no_label(judged: Sequence[Verdict]) -> bool:
     return any(one.status == "missing" for one in judged)
 
 
-def _last_look(project: Project, rollout: Rollout, reason: str) -> tuple[str, str]:
+def last_look(project: Project, rollout: Rollout, reason: str) -> tuple[str, str]:
     """Before a promotion: what a bench found must not fail, and the endpoint must see and answer
     training rows as training did.
     """

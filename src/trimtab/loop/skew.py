@@ -62,11 +62,11 @@ def before_promotion(project: Project, name: str, version: Version) -> str:
         return ""
     training = msgspec.json.decode(ws.blobs.read(known), type=Training)
     folder = local.folder(ws, name)
-    with _key(folder) as key:
+    with passing_key(folder) as key:
         found = replay.live(
             local.package_folder(ws, version.digest),
             training,
-            host=_reachable(running),
+            host=reachable(running),
             port=running.port,
             folder=folder,
             settings=endpoint_folder.read_settings(folder),
@@ -149,13 +149,13 @@ def _bound(project: Project) -> float:
     return min(bounds, default=0.0)
 
 
-def _reachable(endpoint: Endpoint) -> str:
+def reachable(endpoint: Endpoint) -> str:
     """An address of this machine for one that listens on all of them."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(endpoint.host, endpoint.host)  # noqa: S104
 
 
 @contextlib.contextmanager
-def _key(folder: Path) -> Iterator[str]:
+def passing_key(folder: Path) -> Iterator[str]:
     """A key for a few minutes where the endpoint asks for keys, else ""."""
     if not keys.read(folder):
         yield ""

@@ -20,15 +20,19 @@ from trimtab.deploy import local
 from trimtab.loop import (
     acts,
     compact,
+    drill,
+    experiment,
     firings,
+    freeze,
+    hand,
     incidents,
     notify,
-    pause,
     quiet,
     release,
     restarts,
     retrain,
     rollout,
+    steering,
 )
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
@@ -92,16 +96,15 @@ def _pass(project: Project, now: int | None) -> Pass:
     notes = Notes()
     process.reap(project.ws)
     present = ids.now() if now is None else now
-    rests = pause.paused(project.ws)
-    if rests is None:
+    rests = freeze.rests(project, present)
+    if not rests:
         jobs = retrain.advance(project, notes) + firings.advance(project, notes)
         firings.fire(project, notes, present)
     else:
         jobs = 0
-        why = f": {rests.reason}" if rests.reason else ""
-        notes.waiting.append(f"paused since {ids.iso(rests.since)}{why}; `trimtab resume` ends it")
+        notes.waiting.append(rests)
     for endpoint in local.every(project.ws):
-        _endpoint(project, endpoint, notes, now, rests=rests is not None)
+        _endpoint(project, endpoint, notes, now, rests=bool(rests))
     notes.observed += notify.deliver(project)
     settled = not notes.acted and not jobs
     return Pass(observed=notes.observed, acted=notes.acted, waiting=notes.waiting, settled=settled)
@@ -124,8 +127,10 @@ def _endpoint(
     if embedded:  # what another server answers with is not ours to retrain or to roll out
         return
     compact.begin(project, name)
-    for one in operations.rollouts(ws, endpoint=name, state="open"):
-        _rollout(project, one, notes, seen.now, rests=rests)
+    with hand.moving(ws):
+        for one in operations.rollouts(ws, endpoint=name, state="open"):
+            if not drill.mended(project, one):
+                _rollout(project, one, notes, seen.now, rests=rests)
     if not rests:
         _retrain(project, name, notes)
 
@@ -138,11 +143,13 @@ def _rollout(project: Project, one: Rollout, notes: Notes, now: int, *, rests: b
     rollout.route(
         project, one, candidate, champion
     )  # repairs routes that a killed pass left behind
-    step = rollout.look(project, one, ids.now())
+    kept = steering.kept(ws, one, ids.now())
+    step = rollout.look(project, steering.patient(one, ids.now()) if kept else one, ids.now())
     stage = one.stages[one.stage]
     said = f"{candidate.label} at {stage}: {step.decision}; {step.reason}"
-    if step.decision == "hold" or (rests and step.decision != "roll back"):
-        notes.waiting.append(said)
+    if step.decision == "hold" or ((rests or kept) and step.decision != "roll back"):
+        notes.waiting.append(f"{candidate.label} at {stage}: {kept}" if kept else said)
+        notes.acted += experiment.over(project, one, ids.now())
         return
     # The decision and what follows from it in the store are one; routes that are written before a
     # pass dies, or not yet, are what the rollout's row says again at the next.
@@ -156,6 +163,8 @@ def _rollout(project: Project, one: Rollout, notes: Notes, now: int, *, rests: b
         )
         moved = _carry_out(project, one, step, (candidate, champion), now)
         operations.update_action(ws, action.id, "done")
+        if moved.state != "open":
+            experiment.decided(project, one, step.reason)
     notes.acted.append(action)
     if moved.state == "open":
         rollout.route(project, moved, candidate, champion)

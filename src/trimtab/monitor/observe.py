@@ -18,6 +18,7 @@ from trimtab import ids
 from trimtab.config import Config, duration
 from trimtab.model import registry
 from trimtab.monitor import (
+    arms,
     asking,
     catalogue,
     completion,
@@ -177,6 +178,7 @@ def _count_in(
         for (model, role), some in traffic.by_model(frames).items():
             _count(ws, endpoint, model, role, some, span, altered)
         progress.add(ws, endpoint, frames, joined.columns(config))
+        arms.add(ws, endpoint, frames, config.serve.sticky)
         pulse.arrive(ws, endpoint, frames)
         states.put(ws, f"newest:{endpoint}", max(newest, states.get(ws, f"newest:{endpoint}") or 0))
         states.put(ws, passed(endpoint), cursor)

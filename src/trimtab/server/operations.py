@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from trimtab.errors import NotFoundError
 from trimtab.loop import reports
-from trimtab.server import answers, replaying, steering
+from trimtab.server import answers, replaying, rollouts, steering
 from trimtab.server import requests as asked
 from trimtab.server.operation import PREFIX, Operation
 from trimtab.store.records import Incident
@@ -82,7 +82,7 @@ ROLLBACK: Final = Operation(
     method="POST",
     path="/endpoints/{name}/rollback",
     summary="End an open rollout, or go back to the model before.",
-    request=asked.Named,
+    request=asked.Return,
     response=reports.Deployed,
     handler="release:rollback",
     mutates=True,
@@ -375,6 +375,7 @@ TABLE: Final[tuple[Operation[Any, Any], ...]] = (
     LABELS_SHOW,
     *replaying.TABLE,
     *steering.TABLE,
+    *rollouts.TABLE,
     CONFIG_SHOW,
     CONFIG_SCHEMA,
 )

@@ -20,7 +20,7 @@ import trimtab
 from trimtab import ids
 from trimtab.errors import NotFoundError, TrimtabError, UsageError
 from trimtab.loop.project import Project
-from trimtab.server import operations, views, watching, words
+from trimtab.server import operations, rolling, views, watching, words
 from trimtab.server.opened import Opened
 from trimtab.server.requests import Acknowledgement, Question, Resolution, RunFilter
 
@@ -32,6 +32,7 @@ _STATIC: Final = {
 _MOST_FORM: Final = 16_384
 _said = logging.getLogger("trimtab.server")
 Page = Callable[[Project, Request], str]
+Act = Callable[[Opened, Request, dict[str, str]], Response]
 
 
 def routes(opened: Opened) -> list[Route]:
@@ -39,13 +40,16 @@ def routes(opened: Opened) -> list[Route]:
     pages: dict[str, Page] = {
         "/": _loop,
         "/monitor": _monitor,
+        "/rollouts": _rollouts,
+        "/rollouts/{id}": _rollout,
         "/runs": _runs,
         "/runs/{id}": _run,
         "/why": _why,
     }
     found = [Route(path, _endpoint(page, opened), methods=["GET"]) for path, page in pages.items()]
-    acts = Route("/monitor/incidents/{id}/{act}", _acting(opened), methods=["POST"])
-    return [*found, acts, Route("/static/{name}", _file, methods=["GET"])]
+    forms = {"/monitor/incidents/{id}/{act}": _act, "/rollouts/{id}/{act}": _steer}
+    found += [Route(path, _acting(opened, act), methods=["POST"]) for path, act in forms.items()]
+    return [*found, Route("/static/{name}", _file, methods=["GET"])]
 
 
 def not_found(path: str) -> Response:
@@ -94,8 +98,8 @@ def _monitor(project: Project, request: Request) -> str:
     return _render("monitor.html", project, page=page)
 
 
-def _acting(opened: Opened) -> Callable[[Request], Awaitable[Response]]:
-    """What the forms of the page send: acknowledge or resolve, then back to the page."""
+def _acting(opened: Opened, act: Act) -> Callable[[Request], Awaitable[Response]]:
+    """What the forms of the pages send: it is done, then back to the page."""
 
     async def endpoint(request: Request) -> Response:
         body = b""
@@ -106,7 +110,7 @@ def _acting(opened: Opened) -> Callable[[Request], Awaitable[Response]]:
         given = {
             name: values[-1] for name, values in parse_qs(body.decode("utf-8", "replace")).items()
         }
-        return await run_in_threadpool(_act, opened, request, given)
+        return await run_in_threadpool(act, opened, request, given)
 
     return endpoint
 
@@ -126,6 +130,25 @@ def _act(opened: Opened, request: Request, given: dict[str, str]) -> Response:
     except TrimtabError as error:
         return _failure(error, project.config.project.name)
     return RedirectResponse(f"/monitor#incident-{done.id}", status_code=303)
+
+
+def _steer(opened: Opened, request: Request, given: dict[str, str]) -> Response:
+    project, _ = opened.last()
+    try:
+        done = rolling.act(project, request.path_params["id"], request.path_params["act"], given)
+    except TrimtabError as error:
+        return _failure(error, project.config.project.name)
+    if done is None:
+        return not_found(request.url.path)
+    return RedirectResponse(f"/rollouts/{done.rollout.id}", status_code=303)
+
+
+def _rollouts(project: Project, request: Request) -> str:
+    return _render("rollouts.html", project, rows=rolling.listed(project))
+
+
+def _rollout(project: Project, request: Request) -> str:
+    return _render("rollout.html", project, page=rolling.page(project, request.path_params["id"]))
 
 
 def _runs(project: Project, request: Request) -> str:

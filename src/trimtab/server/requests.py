@@ -32,12 +32,60 @@ class Candidate(Request, frozen=True, kw_only=True):
 
 
 class Deployment(Request, frozen=True, kw_only=True):
-    """A model version (default: the champion) and the endpoint it goes to (default: its name)."""
+    """A model version (default: the champion) and the endpoint it goes to (default: its name).
+
+    `ab` is the share of an A/B test, such as "50%", which asks for a decision after `lasts`, such as
+    "2w". `force` overrules a freeze with a `reason`, which is kept with `by`.
+    """
 
     reference: str = ""
     name: str = ""
     direct: bool = False
     port: int | None = None
+    ab: str = ""
+    lasts: str = ""
+    force: bool = False
+    reason: str = ""
+    by: str = ""
+
+
+class Return(Request, frozen=True, kw_only=True):
+    """An endpoint to roll back (`name`), by whom and why."""
+
+    name: str
+    reason: str = ""
+    by: str = ""
+
+
+class RolloutFilter(Request, frozen=True, kw_only=True):
+    """Which rollouts; an empty field asks for all. `drills` shows those of drills too."""
+
+    endpoint: str = ""
+    state: str = ""
+    drills: bool = False
+
+
+class ByHand(Request, frozen=True, kw_only=True):
+    """A rollout by its id, a beginning of it or its endpoint; who does something to it, and why."""
+
+    id: str
+    reason: str = ""
+    by: str = ""
+
+
+class Advance(ByHand, frozen=True, kw_only=True):
+    """A rollout to move on; with `at` only from that stage. `force` overrules, with a `reason`."""
+
+    at: str = ""
+    force: bool = False
+
+
+class Drill(Request, frozen=True, kw_only=True):
+    """An endpoint to roll back on (default: the model's), and how often."""
+
+    endpoint: str = ""
+    rounds: int = 6
+    by: str = ""
 
 
 class Named(Request, frozen=True, kw_only=True):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from trimtab.loop import gate as gatekeeper
-from trimtab.loop import release
+from trimtab.loop import release, steering
+from trimtab.loop.hand import Hand
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Decision, Deployed
 from trimtab.server import requests as asked
@@ -18,10 +19,17 @@ def gate(project: Project, request: asked.Candidate) -> Decision:
 def deploy(project: Project, request: asked.Deployment) -> Deployed:
     """A model behind an endpoint."""
     return release.deploy(
-        project, request.reference, name=request.name, direct=request.direct, port=request.port
+        project,
+        request.reference,
+        name=request.name,
+        direct=request.direct,
+        port=request.port,
+        ab=request.ab,
+        lasts=request.lasts,
+        who=Hand(request.by, request.reason, request.force),
     )
 
 
-def rollback(project: Project, request: asked.Named) -> Deployed:
+def rollback(project: Project, request: asked.Return) -> Deployed:
     """The model before answers again."""
-    return release.rollback(project, request.name)
+    return steering.go_back(project, request.name, Hand(request.by, request.reason))
