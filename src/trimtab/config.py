@@ -105,6 +105,16 @@ class MonitorConfig(_Section, frozen=True, kw_only=True):
     entity: str = ""
 
 
+class RetireConfig(_Section, frozen=True, kw_only=True):
+    """`[retire]`: how long a retired endpoint refuses with 410 (`grace`), for how long nobody may have
+    called where it is to go at once (`quiet`), and what is erased when it is gone.
+    """
+
+    grace: str = "7d"
+    quiet: str = "7d"
+    erase: tuple[Literal["log", "keys", "secret", "consumers"], ...] = ("keys",)
+
+
 class StoreConfig(_Section, frozen=True, kw_only=True):
     """`[store]`: where the workspace lives; empty is `.trimtab/` beside the project file."""
 
@@ -124,6 +134,7 @@ class Config(_Section, frozen=True, kw_only=True):
     alerts: AlertsConfig = AlertsConfig()
     trigger: dict[str, TriggerConfig] = {}
     freeze: FreezeConfig = FreezeConfig()
+    retire: RetireConfig = RetireConfig()
     store: StoreConfig = StoreConfig()
 
     @property
@@ -150,6 +161,7 @@ class _File(_Section, frozen=True, kw_only=True):
     alerts: AlertsConfig = AlertsConfig()
     trigger: dict[str, TriggerConfig] = {}
     freeze: FreezeConfig = FreezeConfig()
+    retire: RetireConfig = RetireConfig()
     store: StoreConfig = StoreConfig()
 
 
@@ -202,6 +214,7 @@ def parse(raw: dict[str, Any], *, name: str = FILE) -> Config:
         alerts=file.alerts,
         trigger=file.trigger,
         freeze=file.freeze,
+        retire=file.retire,
         store=file.store,
     )
     _check(config, name)
@@ -223,7 +236,8 @@ def _check(config: Config, name: str) -> None:
         )
     check_stages(config.serve.rollout, f"{name}: [serve] rollout")
     check_guard(config.serve.guard, f"{name}: [serve.guard]")
-    for text in (config.monitor.window, config.monitor.lateness, *config.alerts.spans):
+    spans = (config.monitor.window, config.monitor.lateness, *config.alerts.spans)
+    for text in (*spans, config.retire.grace, config.retire.quiet):
         duration(text)
     _check_log(config.serve, f"{name}: [serve]")
     if config.serve.auth.jwt is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from trimtab.cli.session import Session, user
@@ -24,21 +26,11 @@ from trimtab.server.requests import Deployment
 @click.option("--port", type=click.IntRange(0, 65_535), help="Its port; 0 for any free one.")
 @click.option("--ab", default="", metavar="SHARE", help="Test it at this share, such as 50%.")
 @click.option("--for", "lasts", default="", metavar="SPAN", help="Of a test, such as 2w.")
+@click.option("--revive", is_flag=True, help="Bring an endpoint back that was retired.")
 @click.option("--force", is_flag=True, help="Overrule a freeze; needs a reason.")
 @click.option("--reason", default="", help="Why; kept in the ledger.")
 @click.option("--by", default="", help="Who (default: your user name).")
-def deploy(
-    session: Session,
-    reference: str,
-    name: str,
-    direct: bool,
-    port: int | None,
-    ab: str,
-    lasts: str,
-    force: bool,
-    reason: str,
-    by: str,
-) -> None:
+def deploy(session: Session, reference: str, by: str, **asked: Any) -> None:
     """Put a model version behind a local endpoint.
 
     Without MODEL it is the champion. The first deployment starts the endpoint in a process of its
@@ -46,10 +38,7 @@ def deploy(
     With --ab both models answer at fixed shares until a person decides: `trimtab rollouts report`
     compares them, `trimtab rollouts advance` or `rollback` ends the test.
     """
-    request = Deployment(
-        reference=reference, name=name, direct=direct, port=port, ab=ab, lasts=lasts,
-        force=force, reason=reason, by=by or user(),
-    )  # fmt: skip
+    request = Deployment(reference=reference, by=by or user(), **asked)
     session.answer(session.call(operations.DEPLOY, request), render)
 
 

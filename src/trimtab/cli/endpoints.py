@@ -1,4 +1,4 @@
-"""`trimtab endpoints`: ls, show, compact, keys."""
+"""`trimtab endpoints`: ls, show, compact, consumers, keys."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from trimtab.cli.consumers import consumers
 from trimtab.cli.keys import keys
 from trimtab.cli.session import Session
 from trimtab.cli.verb import noun, verb
@@ -16,6 +17,7 @@ from trimtab.store.records import Endpoint
 
 endpoints = noun("endpoints", "Where models answer.")
 endpoints.add_command(keys)
+endpoints.add_command(consumers)
 
 
 @verb("ls", "trimtab endpoints ls", of=endpoints)

@@ -39,6 +39,7 @@ SECTIONS: Final = {
         "resume": "pause:resume",
         "up": "up:up",
         "down": "down:down",
+        "retire": "retire:retire",
     },
     "Ask": {
         "status": "status:status",

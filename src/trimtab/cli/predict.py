@@ -15,7 +15,14 @@ import msgspec
 
 from trimtab.cli.session import Session, note
 from trimtab.cli.verb import verb
-from trimtab.errors import ConflictError, DataError, NotFoundError, TrimtabError, UsageError
+from trimtab.errors import (
+    ConflictError,
+    DataError,
+    NotFoundError,
+    RefusedError,
+    TrimtabError,
+    UsageError,
+)
 from trimtab.store.records import Endpoint
 
 if TYPE_CHECKING:  # numerical libraries are loaded only when they are needed
@@ -43,6 +50,9 @@ _SECONDS: Final = 60
 )
 @click.option("--strict", is_flag=True, help="Refuse a table with a row that cannot be scored.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT where it exists.")
+@click.option(
+    "--key", metavar="env:NAME|FILE", default="", help="Where the endpoint's API key is kept."
+)
 def predict(
     session: Session,
     name: str,
@@ -52,12 +62,14 @@ def predict(
     keep: tuple[str, ...],
     strict: bool,
     overwrite: bool,
+    key: str,
 ) -> None:
     """Score rows of a file, by an endpoint or a model version.
 
     Without OUTPUT, NAME is an endpoint, and what it answers to the rows of a csv, parquet or JSON
     FILE is printed. Columns that the model does not know, such as the target, are left out. `-`
-    reads JSON from stdin. Every answer has an id: `trimtab why ID` says what it came from.
+    reads JSON from stdin. Every answer has an id: `trimtab why ID` says what it came from. --key says
+    where the API key is, never the key itself.
 
     With OUTPUT, NAME is a model version (`loans` is `loans@champion`) and needs no endpoint. FILE
     is a csv, parquet, arrow or ndjson file, a folder of them, or an sqlite:// or postgresql://
@@ -68,24 +80,33 @@ def predict(
     if output is None:
         if keep or strict or overwrite:
             raise UsageError("--keep, --strict and --overwrite go with an output file")
-        session.answer(_ask(session, name, Path(source), limit), _render)
+        session.answer(_ask(session, name, Path(source), limit, key), _render)
         return
+    if key:
+        raise UsageError("--key is for an endpoint: an output file is scored without one")
     session.answer(_batch(session, name, source, output, keep, strict, overwrite), _render_batch)
 
 
-def _ask(session: Session, name: str, file: Path, limit: int) -> dict[str, Any]:
+def _ask(session: Session, name: str, file: Path, limit: int, key: str) -> dict[str, Any]:
     """What an endpoint answers."""
     from trimtab.deploy import local  # the database is loaded only when needed
+    from trimtab.loop import retirement, secret
 
     project = session.project()
     endpoint = local.find(project.ws, name)
     if endpoint is None:
         raise NotFoundError(f"there is no endpoint {name!r}", hint="see `trimtab endpoints ls`")
+    ending = retirement.in_force(project.ws, name)
+    if ending is not None and retirement.is_over(project.ws, name):
+        raise ConflictError(
+            retirement.sentence(ending), hint=f"ask {ending.link or 'nobody'} instead"
+        )
     if endpoint.state != "ready":
         hint = "`trimtab up` or `trimtab deploy` starts it"
         raise ConflictError(f"endpoint {name!r} is {endpoint.state}", hint=hint)
     signature = _signature(endpoint)
-    return _send(endpoint, _known(_read(file, limit, signature), signature))
+    told = secret.resolve(key, Path.cwd()).decode("latin-1") if key else ""
+    return _send(endpoint, _known(_read(file, limit, signature), signature), told)
 
 
 def _batch(
@@ -180,13 +201,16 @@ def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _send(endpoint: Endpoint, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _send(endpoint: Endpoint, rows: list[dict[str, Any]], key: str) -> dict[str, Any]:
     connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=_SECONDS)
     body = msgspec.json.encode({"rows": rows})
+    headers = {"content-type": "application/json"} | ({"x-api-key": key} if key else {})
     try:
-        connection.request("POST", "/predict", body, {"content-type": "application/json"})
+        connection.request("POST", "/predict", body, headers)
         answer = connection.getresponse()
         said = answer.read()
+    except ValueError:  # http.client refuses it, and would say it in its words
+        raise UsageError("what --key names holds no API key", hint="it is one line, tt_…") from None
     except OSError as error:
         hint = "its log is endpoint.log in its folder: see `trimtab endpoints show`"
         raise ConflictError(
@@ -194,6 +218,14 @@ def _send(endpoint: Endpoint, rows: list[dict[str, Any]]) -> dict[str, Any]:
         ) from error
     finally:
         connection.close()
+    if until := answer.getheader("sunset"):
+        instead = answer.getheader("link", "").partition(">")[0].removeprefix("<")
+        note(f"{endpoint.name} retires on {until}" + (f"; ask {instead}" if instead else ""))
+    if answer.status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
+        raise RefusedError(
+            f"endpoint {endpoint.name!r} {'does not know the key' if key else 'asks for a key'}",
+            hint="give --key env:NAME or a file; `trimtab endpoints keys add NAME` makes one",
+        )
     if answer.status != http.client.OK:
         raise _refused(answer.status, said)
     found: dict[str, Any] = msgspec.json.decode(said)

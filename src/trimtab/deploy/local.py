@@ -22,8 +22,8 @@ from trimtab.config import ServeConfig
 from trimtab.errors import ConflictError, NotFoundError, TrimtabError
 from trimtab.model import registry
 from trimtab.serve import folder as endpoint_folder
+from trimtab.serve import notice, tokens
 from trimtab.serve import routes as routing
-from trimtab.serve import tokens
 from trimtab.serve.auth import check_bind
 from trimtab.serve.folder import Settings, State, read_state, write_settings
 from trimtab.serve.process import alive, started
@@ -91,13 +91,17 @@ def start(
 ) -> Endpoint:
     """Start an endpoint that has routes, or adopt the one that runs; waits until it is ready.
 
-    Raises ConflictError where its port is taken, TrimtabError with its log's end where it fails,
-    RefusedError where a model of its routes is not signed with `verify_key`.
+    Raises ConflictError where its port is taken or it was retired, TrimtabError with its log's end
+    where it fails, RefusedError where a model of its routes is not signed with `verify_key`.
     """
     running = find(ws, name)
     if running is not None and running.state == "ready":
         return running
     place = folder(ws, name)
+    if notice.is_gone(place):
+        raise ConflictError(
+            f"endpoint {name!r} was retired", hint="`trimtab deploy --revive` brings it back"
+        )
     _check_signatures(ws, place, verify_key)
     orphan = read_state(place)
     if orphan is not None and orphan.ready and alive(orphan.pid, orphan.pid_started):
@@ -142,7 +146,9 @@ def stop(ws: Workspace, name: str) -> Endpoint:
     if row.target != TARGET:  # watched from inside another server: nothing here to stop
         return row
     if row.pid:
-        _end(row.pid, row.pid_started)
+        end(row.pid, row.pid_started)
+    if notice.is_gone(folder(ws, name)):  # it stays what it is
+        return _save(ws, name, pid=0)
     return _save(ws, name, state="stopped", pid=0)
 
 
@@ -154,6 +160,24 @@ def url(endpoint: Endpoint) -> str:
 def state(ws: Workspace, name: str) -> State | None:
     """What the endpoint's process says of itself."""
     return read_state(folder(ws, name))
+
+
+def end(pid: int, since: float) -> None:
+    """End a process that is still the one that began then; it may finish what it has begun."""
+    if not alive(pid, since):
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid or os.getpid(), os.WNOHANG)
+        return
+    for sign, seconds in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, 2.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, sign)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+            if not alive(pid, since):
+                return
+            time.sleep(0.02)
 
 
 def _launch(ws: Workspace, name: str, place: Path, serve: ServeConfig, port: int) -> Endpoint:
@@ -200,7 +224,7 @@ def _launch(ws: Workspace, name: str, place: Path, serve: ServeConfig, port: int
                 port=found.port,
             )
         if found is not None and found.error and not found.ready and found.pid == process.pid:
-            _end(process.pid, started(process.pid))
+            end(process.pid, started(process.pid))
             _save(ws, name, state="stopped", pid=0)
             raise TrimtabError(f"endpoint {name!r} cannot serve: {found.error}", hint=_tail(place))
         if process.poll() is not None:
@@ -258,16 +282,3 @@ def _tail(place: Path) -> str:
     path = place / "endpoint.log"
     lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
     return "its log ends: " + " | ".join(lines[-3:]) if lines else f"its log is {path}"
-
-
-def _end(pid: int, since: float) -> None:
-    for sign, seconds in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, 2.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, sign)
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-            if not alive(pid, since):
-                return
-            time.sleep(0.02)

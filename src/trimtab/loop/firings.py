@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from trimtab import ids
 from trimtab.errors import ConflictError, NotFoundError
-from trimtab.loop import brakes, incidents, jobs, rollout, triggers
+from trimtab.loop import brakes, incidents, jobs, retirement, rollout, triggers
 from trimtab.loop.gate import CHAMPION
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
@@ -156,6 +156,8 @@ def _brake(
 ) -> str:
     """Why a slot is not started, "" where it may be."""
     settings = trigger.settings
+    if trigger.flow in ("", project.config.model.flow) and (ending := retirement.brake(project)):
+        return ending
     if slot.depth > settings.max_depth:
         return (
             f"{slot.depth} causes stand behind it, [trigger] max_depth is {settings.max_depth}: "
@@ -182,6 +184,8 @@ def _open_rollout(project: Project, action: Action, notes: Notes) -> None:
         for endpoint in operations.endpoints(ws):
             serving = known.get(CHAMPION)
             if endpoint.name != version.name or serving in (None, version.digest):
+                continue
+            if retirement.in_force(ws, endpoint.name) is not None:
                 continue
             champion = versions.get(ws, "model", f"{version.name}@{CHAMPION}")
             mine = [

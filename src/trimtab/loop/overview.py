@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from trimtab import ids
-from trimtab.deploy import local
+from trimtab.deploy import local, tomb
 from trimtab.errors import NotFoundError
-from trimtab.loop import freeze, outlook, pause
+from trimtab.loop import freeze, outlook, pause, retirement
 from trimtab.loop.project import Project, applied
 from trimtab.loop.reports import Node, Overview, RequirementState
 from trimtab.monitor import knowledge
@@ -27,7 +27,8 @@ def overview(project: Project) -> Overview:
     config = project.config
     models = versions.find(ws, "model", config.model_name)
     aliases = versions.aliases(ws, "model", config.model_name)
-    endpoints = local.every(ws)
+    # What answers comes first: a retired endpoint does not stand for the others.
+    endpoints = sorted(local.every(ws), key=lambda one: one.state in tomb.ENDED)
     open_rollouts = operations.rollouts(ws, state="open")
     incidents = operations.incidents(ws)
     flows = runs.find(ws, kind="flow", limit=_RECENT)
@@ -35,17 +36,19 @@ def overview(project: Project) -> Overview:
     champion = next((one for one in models if one.digest == aliases.get("champion")), None)
     is_open = [one for one in incidents if one.state == "open"]
     judged = _requirements(project, models)
+    ending = {one.endpoint: retirement.sentence(one) for one in retirement.every(ws)}
     nodes = [
         _data(project),
         _run(flows),
         _model(models, champion, judged),
-        _endpoint(endpoints, open_rollouts),
+        _endpoint(endpoints, open_rollouts, ending),
         _monitor(project, endpoints, is_open),
     ]
     return Overview(
         project=config.project.name,
         purpose=config.project.purpose,
         sentence=_sentence(project, champion, endpoints, open_rollouts, is_open, actions)
+        + "".join(f" {one}." for one in ending.values())
         + _rest(project),
         outlook=outlook.outlook(project, ids.now()),
         nodes=nodes,
@@ -57,6 +60,7 @@ def overview(project: Project) -> Overview:
         incidents=incidents[:_RECENT],
         actions=actions,
         runs=flows,
+        ending=ending,
     )
 
 
@@ -123,12 +127,16 @@ def _model(
     return Node(name="model", state="bad" if bad else "good", title=champion.label, detail=detail)
 
 
-def _endpoint(endpoints: Sequence[Endpoint], rollouts: Sequence[Rollout]) -> Node:
+def _endpoint(
+    endpoints: Sequence[Endpoint], rollouts: Sequence[Rollout], ending: dict[str, str]
+) -> Node:
     if not endpoints:
         return Node(name="endpoint", state="idle", title="not deployed", detail="trimtab deploy")
     one = endpoints[0]
     state = {"ready": "good", "starting": "busy", "lost": "bad"}.get(one.state, "idle")
     detail = local.url(one) if one.state == "ready" else one.state
+    if one.name in ending:
+        detail = ending[one.name].removeprefix(f"{one.name} ")
     if rollouts:
         state, detail = "busy", f"rollout at {rollouts[0].stages[rollouts[0].stage]}"
     return Node(name="endpoint", state=state, title=one.name, detail=detail)
@@ -179,6 +187,8 @@ def _sentence(
     actions: Sequence[Action],
 ) -> str:
     name = project.config.project.name
+    if champion is None and any(retirement.is_over(project.ws, one.name) for one in endpoints):
+        return f"{name} has no champion any more."
     if champion is None:
         return f"{name} has no model that passed its requirements yet."
     ready = [one for one in endpoints if one.state == "ready"]

@@ -9,9 +9,9 @@ from __future__ import annotations
 import msgspec
 
 from trimtab import ids
-from trimtab.deploy import local
+from trimtab.deploy import local, tomb
 from trimtab.errors import ConflictError, NotFoundError, RefusedError, TrimtabError, UsageError
-from trimtab.loop import experiment, freeze, hand, rollout, skew
+from trimtab.loop import experiment, freeze, hand, retire, retirement, rollout, skew
 from trimtab.loop.gate import CHAMPION
 from trimtab.loop.hand import NOBODY, Hand
 from trimtab.loop.project import Project, apply
@@ -34,13 +34,15 @@ def deploy(
     port: int | None = None,
     ab: str = "",
     lasts: str = "",
+    revive: bool = False,
     who: Hand = NOBODY,
 ) -> Deployed:
     """Put a model version (default: the champion) behind an endpoint (default: the model's name).
 
     With `ab`, such as "50%", it answers that share beside the champion until a person decides, who
-    is asked for it after `lasts`. Raises NotFoundError for an unknown version, ConflictError where a
-    rollout is open or the port is taken, RefusedError in a freeze, UsageError for terms that are none.
+    is asked for it after `lasts`. `revive` brings back an endpoint that is to retire or has. Raises
+    NotFoundError for an unknown version, ConflictError where a rollout is open, the port is taken or
+    the endpoint is to retire, RefusedError in a freeze, UsageError for terms that are none.
     """
     terms = experiment.terms_of(ab, lasts, ids.now()) if ab else None
     if (terms and direct) or (lasts and not ab):
@@ -51,9 +53,15 @@ def deploy(
     who.check()
     apply(project)
     ws, config = project.ws, project.config
-    version = _version(project, reference)
+    ended = name or _named(reference) or config.model_name
+    if not revive:
+        retire.refuse(project, ended)
+    version = _version(project, reference or _was_champion(project, ended, revive=revive))
     registry.check_signature(ws, version.digest, config.model.verify_key)
     name = name or version.name
+    if revive:
+        retire.revive(project, name)
+    retire.refuse(project, name)
     with hand.moving(ws):
         running = local.find(ws, name)
         served = champion_of(project, name) if running and running.routes else None
@@ -127,6 +135,8 @@ def rollback(project: Project, name: str = "", who: Hand = NOBODY) -> Deployed:
     """Go back to the model before the champion, where no rollout is open; in one step."""
     ws = project.ws
     name = name or project.config.model_name
+    if retirement.is_over(ws, name):
+        retire.refuse(project, name)
     with hand.moving(ws):
         champion = champion_of(project, name) if local.find(ws, name) else None
         before = versions.aliases(ws, "model", champion.name).get(PREVIOUS) if champion else None
@@ -171,7 +181,11 @@ def champion_of(project: Project, name: str) -> Version | None:
 
 def stop(project: Project, name: str | None = None) -> list[Endpoint]:
     """Stop one endpoint, or all."""
-    served = [one.name for one in operations.endpoints(project.ws) if one.target == local.TARGET]
+    served = [
+        one.name
+        for one in operations.endpoints(project.ws)
+        if one.target == local.TARGET and one.state != tomb.RETIRED
+    ]
     names = [name] if name else served
     return [local.stop(project.ws, one) for one in names]
 
@@ -187,6 +201,20 @@ def start(project: Project) -> list[Endpoint]:
         else one
         for one in found
     ]
+
+
+def _named(reference: str) -> str:
+    """The model's name in a reference, "" for a digest."""
+    return "" if ":" in reference else reference.partition("@")[0]
+
+
+def _was_champion(project: Project, name: str, *, revive: bool) -> str:
+    """The digest of the model that a retired endpoint answered with, "" where that is not asked."""
+    ended = retirement.in_force(project.ws, name) if revive else None
+    if ended is None or ended.phase == "announced":
+        return ""
+    found = champion_of(project, name)
+    return found.label if found else ""
 
 
 def _version(project: Project, reference: str) -> Version:

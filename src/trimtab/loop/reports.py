@@ -102,7 +102,7 @@ class Outlook(Report, frozen=True, kw_only=True):
 
 
 class Overview(Report, frozen=True, kw_only=True):
-    """A project's loop at a glance."""
+    """A project's loop at a glance; `ending` says of endpoints that are to retire where they stand."""
 
     project: str
     purpose: str
@@ -117,6 +117,7 @@ class Overview(Report, frozen=True, kw_only=True):
     incidents: list[Incident]
     actions: list[Action]
     runs: list[Run]
+    ending: dict[str, str] = {}
 
 
 class Lineage(Report, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from trimtab import ids
-from trimtab.loop import brakes, feedback, incidents, jobs, rollout, triggers
+from trimtab.loop import brakes, feedback, incidents, jobs, retirement, rollout, triggers
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
 from trimtab.store import operations, versions
@@ -109,6 +109,10 @@ def advance(project: Project, notes: Notes) -> int:
 
 def _open_rollout(project: Project, action: Action, notes: Notes) -> None:
     ws, name = project.ws, action.cause["endpoint"]
+    if retirement.in_force(ws, name) is not None:
+        said = "trained for an endpoint that is to retire: it goes nowhere"
+        operations.update_action(ws, action.id, "done", handled=True, reason=said)
+        return
     version = versions.get(ws, "model", action.result["subject"])
     champion = versions.get(ws, "model", f"{version.name}@champion")
     mine = (

@@ -19,7 +19,7 @@ from trimtab.errors import ModelError
 from trimtab.evaluate import metrics
 from trimtab.evaluate.judge import judge
 from trimtab.evaluate.metric import Metric
-from trimtab.loop import blind, guards, measuring, skew
+from trimtab.loop import blind, guards, measuring, retirement, skew
 from trimtab.loop.project import Project
 from trimtab.monitor import catalogue, joined, progress
 from trimtab.monitor.catalogue import Catalogue
@@ -51,10 +51,13 @@ def open_for(
     cause: dict[str, Any],
     stages: Sequence[str] = (),
 ) -> Rollout | None:
-    """Open a rollout at its first stage; None where the endpoint has an open one.
+    """Open a rollout at its first stage; None where the endpoint has an open one,
+    or is to retire.
 
     `stages` are those of the configuration and all of the traffic, unless they are given.
     """
+    if retirement.in_force(project.ws, name) is not None:
+        return None
     now = ids.now()
     wanted = [*project.config.serve.rollout]
     given = [*stages] or (wanted if wanted[-1] == "100%" else [*wanted, "100%"])

@@ -30,6 +30,8 @@ from trimtab.loop import (
     quiet,
     release,
     restarts,
+    retire,
+    retirement,
     retrain,
     rollout,
     steering,
@@ -98,13 +100,20 @@ def _pass(project: Project, now: int | None) -> Pass:
     present = ids.now() if now is None else now
     rests = freeze.rests(project, present)
     if not rests:
+        for one in retirement.every(project.ws):
+            retire.advance(project, one.endpoint, notes, present)
         jobs = retrain.advance(project, notes) + firings.advance(project, notes)
         firings.fire(project, notes, present)
     else:
         jobs = 0
         notes.waiting.append(rests)
+    endings = {one.endpoint: one for one in retirement.every(project.ws)}
     for endpoint in local.every(project.ws):
-        _endpoint(project, endpoint, notes, now, rests=bool(rests))
+        ending = endings.get(endpoint.name)
+        if ending is None or ending.phase == "announced":
+            # What is to go gets no other model.
+            idle = bool(rests) or ending is not None
+            _endpoint(project, endpoint, notes, now, rests=idle)
     notes.observed += notify.deliver(project)
     settled = not notes.acted and not jobs
     return Pass(observed=notes.observed, acted=notes.acted, waiting=notes.waiting, settled=settled)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from trimtab import hashing, ids
 from trimtab.errors import NotFoundError
-from trimtab.loop import triggers
+from trimtab.loop import erase, retirement, triggers
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Lineage
 from trimtab.monitor import catalogue, history
@@ -106,8 +106,26 @@ def _model(project: Project, version: Version) -> Lineage:
         title=f"{version.label} ({', '.join(names) or 'no alias'}) passed the gate "
         f"at {ids.iso(version.created_at)}",
         facts=inner.facts,
-        because=inner.because,
+        because=[*_retired(project, version), *inner.because],
     )
+
+
+def _retired(project: Project, version: Version) -> list[Lineage]:
+    """The endpoints of this model that are to retire or have: when, why and by whom."""
+    found = [one for one in retirement.every(project.ws) if version.label in one.models]
+    return [
+        Lineage(
+            title=retirement.sentence(one),
+            facts={
+                "by": one.by,
+                "reason": one.reason,
+                "announced": ids.iso(one.announced_at),
+                "successor": one.link or one.successor,
+                "erased": [str(x["what"]) for x in erase.erased(project.ws, one.endpoint)],
+            },
+        )
+        for one in found
+    ]
 
 
 def _candidate(project: Project, digest: str, *, rollouts: bool = True) -> Lineage:

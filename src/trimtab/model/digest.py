@@ -60,5 +60,8 @@ class _Digesting:
     def verify(self, digest: str) -> None:
         raise NotFoundError(f"{digest} is not kept here")
 
+    def remove(self, digest: str) -> None:
+        self._nodes.pop(digest, None)
+
     def flush(self) -> None:
         """Nothing is kept, nothing is to flush."""

@@ -7,39 +7,25 @@ was begun be answered; a second one ends it at once. docs/serving.md describes t
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import functools
 import logging
 import os
 import socket
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
-from trimtab.errors import ConflictError, TrimtabError, UsageError
-from trimtab.serve import contracts, worker
+from trimtab.errors import TrimtabError, UsageError
+from trimtab.serve import contracts, notice, tombstone, worker
 from trimtab.serve.auth import check_bind
 from trimtab.serve.engine import Engine
-from trimtab.serve.folder import (
-    DRAIN_SECONDS,
-    STATE,
-    Settings,
-    State,
-    read_settings,
-    read_state,
-    write_state,
-)
-from trimtab.serve.process import alive, started
+from trimtab.serve.folder import Settings, State, read_settings, write_state
+from trimtab.serve.holding import bound, only_one
+from trimtab.serve.process import started
 from trimtab.serve.router import Router
 from trimtab.serve.supervisor import Supervisor
-
-_LOCK_SECONDS: Final = DRAIN_SECONDS + 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,14 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(folder: Path) -> None:
-    """Serve a folder; raises NotFoundError, UsageError, or ConflictError where its port is taken."""
+    """Serve a folder; raises NotFoundError, UsageError, or ConflictError where its port is taken.
+
+    Where `retire.json` says that the endpoint is gone, everything begun is answered and this process
+    becomes the one that refuses: same id, same socket, no model.
+    """
     folder = folder.resolve()
     settings = read_settings(folder)
     port = contracts.port_from(os.environ)
     if port is not None:
         settings = msgspec.structs.replace(settings, host="0.0.0.0", port=port)  # noqa: S104
     check_bind(settings.host, folder, settings.auth)
-    with _only_one(folder), _bound(settings) as listener:
+    with only_one(folder), bound(settings.host, settings.port) as listener:
+        if notice.is_gone(folder):
+            tombstone.become(folder, listener.fileno())
         state = State(
             pid=os.getpid(),
             pid_started=started(os.getpid()),
@@ -75,13 +67,15 @@ def run(folder: Path) -> None:
         )
         if settings.workers > 1:
             tell = functools.partial(write_state, folder)
-            Supervisor(folder, settings, listener, tell, state).run()
+            kept = Supervisor(folder, settings, listener, tell, state).run()
         else:
-            _alone(folder, settings, listener, state)
+            kept = _alone(folder, settings, listener, state)
+        if kept >= 0:
+            tombstone.become(folder, kept)
 
 
-def _alone(folder: Path, settings: Settings, listener: socket.socket, state: State) -> None:
-    """Answer in this very process."""
+def _alone(folder: Path, settings: Settings, listener: socket.socket, state: State) -> int:
+    """Answer in this very process; returns the socket to go on with, as `worker.run`."""
     router = Router(
         folder, settings.pii, invalid=settings.invalid, allow_python=settings.allow_python
     )
@@ -98,57 +92,7 @@ def _alone(folder: Path, settings: Settings, listener: socket.socket, state: Sta
         )
         write_state(folder, now)
 
-    worker.run(worker.build(folder, settings, router), listener, tell)
-
-
-@contextlib.contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Hold the folder, so that two processes never tell its state; raises ConflictError."""
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    try:
-        _lock(folder, handle)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _lock(folder: Path, handle: int) -> None:
-    """Take the lock; workers whose supervisor was killed hold it until they have drained."""
-    until = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            state = read_state(folder)
-            if time.monotonic() > until or (state and alive(state.pid, state.pid_started)):
-                raise ConflictError(
-                    f"an endpoint is already running from {folder}", hint=f"see {STATE} there"
-                ) from None
-            time.sleep(0.05)
-        else:
-            return
-
-
-@contextlib.contextmanager
-def _bound(settings: Settings) -> Iterator[socket.socket]:
-    """The listening socket; raises ConflictError where the port is taken."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((settings.host, settings.port))
-            listener.listen(2048)
-        except OSError as error:
-            taken = error.errno == errno.EADDRINUSE
-            raise ConflictError(
-                f"{settings.host}:{settings.port} "
-                + ("is in use already" if taken else f"cannot be bound: {error.strerror}"),
-                hint="stop what listens there, or set another [serve] port (0 picks a free one)",
-            ) from error
-        yield listener
-    finally:
-        listener.close()
+    return worker.run(worker.build(folder, settings, router), listener, tell)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from trimtab.errors import InputError, TrimtabError
 from trimtab.model.load import Outputs
 from trimtab.serve import contracts, fast, lookups, parse, policy, typed
 from trimtab.serve.answer import Answer, Call, Contract
-from trimtab.serve.auth import HEALTH, Gate, scope_of
+from trimtab.serve.auth import ANYBODY, HEALTH, Caller, Gate, scope_of
+from trimtab.serve.consumers import Counter
 from trimtab.serve.contracts import Found
 from trimtab.serve.encoding import WORTH, deflate_for, inflate
 from trimtab.serve.folder import Settings
@@ -26,6 +27,8 @@ from trimtab.serve.job import Failed, Job, Scored, score
 from trimtab.serve.limits import Buckets, Limits
 from trimtab.serve.log import Log
 from trimtab.serve.metrics import Counts, Metrics
+from trimtab.serve.notice import Notice
+from trimtab.serve.notice import headers as told_by
 from trimtab.serve.record import Recorder
 from trimtab.serve.reply import JSON, Refusal, Response, code_of
 from trimtab.serve.router import Route, Router, Table
@@ -59,11 +62,13 @@ class Engine:
         self.limits = Limits.of(self.settings.limits)
         self.contracts = contracts.table(name, environment or {})
         self.draining = False
+        self.consumers = Counter()
         self.others: Callable[[], Sequence[Counts]] = tuple
         self._gate = gate
         self._health = HEALTH.union(self.contracts.health)
         self._buckets = Buckets(self.limits.rate)
         self._recorder = Recorder(log, self.settings, self.metrics)
+        self._announced: dict[str, str] = {}
 
     @property
     def ready(self) -> bool:
@@ -86,16 +91,19 @@ class Engine:
         contract = found.contract if found else None
         name = ""
         try:
-            gate, told = self._gate, None
+            gate, caller, told = self._gate, ANYBODY, None
             if gate is not None:
-                told = self._admit(gate, path, headers, now, predicts=found is not None)
+                scope = "infer" if contract is not None else scope_of(path, self._health)
+                if scope is not None:
+                    caller = gate.check(headers, scope, now)
+                    told = self._buckets.take(caller, now) or None
             if found is None:
                 sent = self._body(headers, body) if method == "POST" else b""
                 response = lookups.look(self, method, path, headers, sent, contracts=self.contracts)
                 return self._packed(response, headers)
             name = _request_id(headers)
             call = Call(path, headers, self._body(headers, body), query)
-            return self._read(name, found, call, (begun, now), told)
+            return self._read(name, found, call, (begun, now), caller, told)
         except TrimtabError as error:
             failure = error
         except Exception:
@@ -147,14 +155,9 @@ class Engine:
         if self._gate is not None and self._gate.changed():
             self._gate.reload()
 
-    def _admit(
-        self, gate: Gate, path: str, headers: Mapping[str, str], now: int, *, predicts: bool
-    ) -> dict[str, str] | None:
-        """Who asks may do so, and not too often; headers for the answer, or None."""
-        scope = "infer" if predicts else scope_of(path, self._health)
-        if scope is None:
-            return None
-        return self._buckets.take(gate.check(headers, scope, now), now) or None
+    def announce(self, notice: Notice | None) -> None:
+        """Tell every client from now on that the endpoint will end; None takes it back."""
+        self._announced = told_by(notice)
 
     def _body(self, headers: Mapping[str, str], body: bytes) -> bytes:
         """The body within its limit, inflated."""
@@ -182,6 +185,7 @@ class Engine:
         found: Found,
         call: Call,
         when: tuple[float, int],
+        caller: Caller,
         told: dict[str, str] | None,
     ) -> Job:
         table = self.router.table
@@ -189,6 +193,7 @@ class Engine:
             raise Refusal(503, "not_ready", "no model is loaded", hint=self.router.error)
         request = name or ids.new_id()
         route = self._route(table, found, call, request)
+        self.consumers.note(caller.id, caller.name, found.contract.name, route.label)
         job = Job(request, found.contract, call, table, route, when[1], when[0], (), told=told)
         try:
             self._take(job, made=not name)
@@ -261,13 +266,15 @@ class Engine:
         else:
             written = [contract.write(answer) for answer in _answers(self.name, one)]
         self._tell_invalid(one, written)
-        now, responses = time.perf_counter(), []
+        now, responses, announced = time.perf_counter(), [], self._announced
         for job, response in zip(one.jobs, written, strict=True):
             headers = response.headers
             headers["x-request-id"] = job.request
             headers["x-model-version"] = label
             if job.told is not None:
                 headers.update(job.told)
+            if announced:
+                headers.update(announced)
             if "accept-encoding" in job.call.headers:
                 response = self._packed(response, job.call.headers)
             self.metrics.answered(contract.name, 200, now - job.begun)
@@ -296,6 +303,8 @@ class Engine:
         response = contract.fail(error)
         if request:
             response.headers["x-request-id"] = request
+        if self._announced:
+            response.headers.update(self._announced)
         self.metrics.answered(contract.name, response.status, time.perf_counter() - begun)
         return response
 

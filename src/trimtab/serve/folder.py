@@ -47,7 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """`state.json`. `pid` is 0 once the endpoint has stopped; `pid_started` is of `process`.
 
-    `error` is why the newest routes are not served; those of `routes_version` are.
+    `error` is why the newest routes are not served; those of `routes_version` are. `gone` says that
+    it is a retired endpoint's, which has no model and refused so many requests (`refused`).
     """
 
     pid: int
@@ -57,6 +58,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool
     routes_version: int = 0
     error: str = ""
+    gone: bool = False
+    refused: int = 0
 
 
 def write_settings(folder: Path, settings: Settings) -> None:

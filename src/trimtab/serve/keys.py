@@ -134,6 +134,21 @@ def remove(folder: Path, which: str) -> Key:
     return found[0]
 
 
+def revoke(folder: Path) -> int:
+    """Remove every key of an endpoint and return how many there were; nobody is let in by a file
+    without keys. An endpoint that never had one is left as it is.
+    """
+    if not (folder / FILE).exists():
+        return 0
+    with _alone(folder):
+        try:
+            kept = read(folder) or ()
+        except UsageError:  # what cannot be read opens nothing either
+            kept = ()
+        _write(folder, ())
+    return len(kept)
+
+
 def parse_scopes(text: str) -> tuple[Scope, ...]:
     """Scopes written as "infer,metrics"; raises UsageError."""
     parts = [part.strip() for part in text.split(",") if part.strip()]

@@ -23,6 +23,7 @@ import msgspec
 from trimtab.serve import counts, worker
 from trimtab.serve.engine import Engine
 from trimtab.serve.folder import STOP_SECONDS, Settings, State
+from trimtab.serve.notice import Follower
 from trimtab.serve.router import Router
 
 TURN_SECONDS: Final = 0.05
@@ -64,10 +65,14 @@ class Supervisor:
         self._rests: dict[int, float] = {}  # slot -> when it may be filled again
         self._turning: list[int] = []
         self._is_over = False
+        self._notice = Follower(folder)
         self._pipe = os.pipe()
 
-    def run(self) -> None:
-        """Supervise until told to stop, and until every worker has stopped."""
+    def run(self) -> int:
+        """Supervise until told to stop, and until every worker has stopped.
+
+        Returns -1, or where the endpoint has ended for good the descriptor of its socket.
+        """
         counts.clear(self._folder)
         for path in self._folder.glob(f"{counts.FOLDER}/*.told"):
             path.unlink(missing_ok=True)
@@ -79,7 +84,9 @@ class Supervisor:
             self._reap()
             if self._is_over and not self._slots and not self._leaving:
                 self._tell(msgspec.structs.replace(self._state, pid=0, ready=False))
-                return
+                return self._listener.fileno() if self._notice.is_gone else -1
+            if not self._is_over and self._notice.changed() and self._notice.is_gone:
+                self._stop()
             if not self._is_over:
                 self._fill()
                 self._go_on_turning()

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from trimtab.serve import counts
+from trimtab.serve import consumers, counts
 from trimtab.serve.auth import Gate
 from trimtab.serve.batcher import Batcher
 from trimtab.serve.engine import Engine
@@ -26,6 +26,7 @@ from trimtab.serve.folder import DRAIN_SECONDS, STOP_SECONDS, Settings
 from trimtab.serve.http import Connections
 from trimtab.serve.log import Log
 from trimtab.serve.metrics import Metrics
+from trimtab.serve.notice import Follower
 from trimtab.serve.router import Router
 
 POLL_SECONDS: Final = 0.15
@@ -60,11 +61,12 @@ def run(
     slot: int | None = None,
     folder: Path = Path(),
     parent: int = -1,
-) -> None:
+) -> int:
     """Answer on a listening socket until told to stop.
 
     `tell(engine, is_alive)` is called when the state has changed. `parent` is the reading end of a
-    pipe that closes when the supervisor dies.
+    pipe that closes when the supervisor dies. Returns -1, or where the endpoint has ended for good
+    a descriptor of its socket, on which clients still queue.
     """
     worker = _Worker(engine, listener, tell, slot, folder)
     try:
@@ -73,8 +75,10 @@ def run(
     finally:
         engine.log.close()
         worker.keep_counts()
+        worker.keep_consumers()
         with contextlib.suppress(OSError):  # whoever reads it sees that the pid is gone
             tell(engine, False)
+    return worker.kept
 
 
 class _Worker:
@@ -92,6 +96,8 @@ class _Worker:
         self._slot = slot
         self._folder = folder
         self._told = asyncio.Event()
+        self._notice = Follower(engine.router.folder)
+        self.kept = -1
 
     async def serve(self, parent: int) -> None:
         loop = asyncio.get_running_loop()
@@ -105,7 +111,9 @@ class _Worker:
         tasks = [
             asyncio.create_task(self._watch()),
             asyncio.create_task(self._sweep(connections)),
+            asyncio.create_task(self._count_consumers()),
         ]
+        self._follow_notice()
         self._say()
         try:
             await self._told.wait()
@@ -124,6 +132,39 @@ class _Worker:
             with contextlib.suppress(OSError):
                 counts.write(self._folder, self._slot, self._engine.metrics.snapshot())
 
+    def keep_consumers(self) -> None:
+        """Add who called to the file of the day."""
+        taken = self._engine.consumers.take()
+        try:
+            consumers.add(self._engine.router.folder, taken)
+        except OSError as error:  # counted again with the next ones
+            _said.warning("who called cannot be written: %s", error)
+            self._engine.consumers.give_back(taken)
+
+    async def _count_consumers(self) -> None:
+        folder, counter = self._engine.router.folder, self._engine.consumers
+        while True:
+            await asyncio.sleep(consumers.FLUSH_SECONDS)
+            taken = counter.take()
+            try:
+                await asyncio.to_thread(consumers.add, folder, taken)
+            except OSError as error:
+                _said.warning("who called cannot be written: %s", error)
+                counter.give_back(taken)
+
+    def _follow_notice(self) -> None:
+        """Tell clients that the endpoint will end; where it has, drain and keep the socket.
+
+        Of several workers none does that by itself: the supervisor keeps the socket and tells them.
+        """
+        if not self._notice.changed():
+            return
+        self._engine.announce(self._notice.notice)
+        if self._notice.is_gone and self._slot is None and not self._told.is_set():
+            self.kept = os.dup(self._listener.fileno())
+            self._engine.draining = True
+            self._told.set()
+
     def _stop(self) -> None:
         if self._told.is_set():
             os._exit(1)
@@ -141,6 +182,7 @@ class _Worker:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             self._engine.follow_keys()
+            self._follow_notice()
             if router.changed():
                 moved = await asyncio.to_thread(router.reload)
                 metrics.add("reloads_total", result="moved" if moved else "failed")

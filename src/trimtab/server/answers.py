@@ -7,6 +7,7 @@ from typing import Any
 from trimtab.access import Scope
 from trimtab.config import Config
 from trimtab.loop.reports import Report
+from trimtab.serve.consumers import Consumer
 from trimtab.store.records import (
     Action,
     Alert,
@@ -213,6 +214,14 @@ class EndpointShown(Report, frozen=True, kw_only=True):
     incidents: list[Incident]
     windows: list[Window]
     held: list[Verdict] = []
+
+
+class Consumers(Report, frozen=True, kw_only=True):
+    """Who called an endpoint since a moment, who called last first."""
+
+    endpoint: str
+    since: int
+    consumers: list[Consumer]
 
 
 class KeyShown(Report, frozen=True, kw_only=True):

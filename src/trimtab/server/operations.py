@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from trimtab.errors import NotFoundError
 from trimtab.loop import reports
-from trimtab.server import answers, replaying, rollouts, steering
+from trimtab.server import answers, endings, replaying, rollouts, steering
 from trimtab.server import requests as asked
 from trimtab.server.operation import PREFIX, Operation
 from trimtab.store.records import Incident
@@ -366,6 +366,7 @@ TABLE: Final[tuple[Operation[Any, Any], ...]] = (
     KEYS_LS,
     KEYS_ADD,
     KEYS_RM,
+    *endings.TABLE,
     INCIDENTS_LS,
     INCIDENTS_SHOW,
     INCIDENTS_ACK,

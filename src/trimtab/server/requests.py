@@ -44,6 +44,7 @@ class Deployment(Request, frozen=True, kw_only=True):
     port: int | None = None
     ab: str = ""
     lasts: str = ""
+    revive: bool = False
     force: bool = False
     reason: str = ""
     by: str = ""
@@ -86,6 +87,20 @@ class Drill(Request, frozen=True, kw_only=True):
     endpoint: str = ""
     rounds: int = 6
     by: str = ""
+
+
+class Ending(Request, frozen=True, kw_only=True):
+    """An endpoint that shall end: `within` a span ("2w") or at a moment ("2027-01-31"), else at once.
+
+    `successor` is another endpoint's name or an address; `force` does not wait for who called lately.
+    """
+
+    name: str
+    successor: str = ""
+    within: str = ""
+    reason: str = ""
+    by: str = ""
+    force: bool = False
 
 
 class Named(Request, frozen=True, kw_only=True):

@@ -67,6 +67,10 @@ class Blobs(Protocol):
         """Re-read a blob and compare."""
         ...
 
+    def remove(self, digest: str) -> None:
+        """Take a blob away for good; one that is not here stays so."""
+        ...
+
     def flush(self) -> None:
         """Make everything put so far survive a loss of power."""
         ...
@@ -154,6 +158,11 @@ class LocalBlobs:
             f"blob {digest} holds bytes of digest {found}",
             hint=f"the file {where} was changed: restore it from a backup",
         )
+
+    def remove(self, digest: str) -> None:
+        """Take a blob away for good; one that is not here stays so."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._where(digest))
 
     def flush(self) -> None:
         """Ask the kernel to write the file system's dirty pages now; raises StorageError."""

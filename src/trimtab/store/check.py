@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from trimtab.errors import IntegrityError, NotFoundError, StorageError
-from trimtab.store import artifacts, trees, versions
+from trimtab.store import artifacts, ledger, trees, versions
 from trimtab.store.blobs import Blobs
 from trimtab.store.workspace import Workspace
 
@@ -22,36 +24,44 @@ def check_blobs(ws: Workspace, *, progress: Progress | None = None) -> list[str]
     Each sentence names a digest and what uses it. `progress` hears how many blobs of how many are
     done.
     """
-    users = _users(ws)
+    holders = users(ws)
     here = list(ws.blobs.digests())
     problems = []
     for done, digest in enumerate(here, start=1):
         try:
             ws.blobs.verify(digest)
         except (IntegrityError, NotFoundError, StorageError) as error:
-            problems.append(f"{error.message}; {_used_by(users.get(digest, []))}")
+            problems.append(f"{error.message}; {_used_by(holders.get(digest, []))}")
         if progress is not None:
             progress(done, len(here))
-    missing = sorted(users.keys() - set(here))
-    return problems + [f"blob {one} is missing; {_used_by(users[one])}" for one in missing]
+    missing = sorted(holders.keys() - set(here) - _erased(ws))
+    return problems + [f"blob {one} is missing; {_used_by(holders[one])}" for one in missing]
 
 
-def _users(ws: Workspace) -> dict[str, list[str]]:
-    """Digest -> names of the versions and artifacts that it is part of."""
+def users(ws: Workspace, *, without: str = "") -> dict[str, list[str]]:
+    """Digest -> names of the versions and artifacts that it is part of; one of them left out."""
     names: dict[str, list[str]] = {}
     for kind in ("data", "model"):
         for version in reversed(versions.find(ws, kind)):
             names.setdefault(version.digest, []).append(f"{kind} {version.label}")
     for artifact in artifacts.find(ws, limit=None):
         names.setdefault(artifact.digest, [f"{artifact.kind} {artifact.digest}"])
-    users: dict[str, list[str]] = {}
+    names.pop(without, None)
+    found: dict[str, list[str]] = {}
     for root, roots in names.items():
-        for digest in _contents(ws.blobs, root):
-            users.setdefault(digest, []).extend(roots)
-    return users
+        for digest in contents(ws.blobs, root):
+            found.setdefault(digest, []).extend(roots)
+    return found
 
 
-def _contents(blobs: Blobs, root: str) -> Iterator[str]:
+def _erased(ws: Workspace) -> set[str]:
+    """Roots that were erased on purpose: the ledger says so."""
+    entries = ledger.find(ws, kind="erase", limit=1_000_000)
+    return {str(msgspec.json.decode(one.body).get("digest", "")) for one in entries}
+
+
+def contents(blobs: Blobs, root: str) -> Iterator[str]:
+    """A blob, or a tree with all that is in it; the root first."""
     seen, ahead = {root}, [root]
     while ahead:
         digest = ahead.pop()

@@ -20,6 +20,18 @@ def get(ws: Workspace, name: str) -> Any:
         return db.execute(query).scalar()
 
 
+def find(ws: Workspace, prefix: str) -> dict[str, Any]:
+    """Every state whose name begins with `prefix`, by name."""
+    table = tables.states
+    query = sa.select(table.c.name, table.c.body).where(
+        table.c.project == ws.project,
+        table.c.name >= prefix,
+        table.c.name < prefix + "\U0010ffff",
+    )
+    with ws.reading() as db:
+        return {str(name): body for name, body in db.execute(query.order_by(table.c.name))}
+
+
 def put(ws: Workspace, name: str, body: Any) -> None:
     """Replace the state of that name."""
     table = tables.states

@@ -64,6 +64,17 @@ class BlobsConformance:
         assert list(blobs.digests()) == sorted(digests)
         assert len(digests) == 1
 
+    def test_what_is_removed_is_not_here_and_may_come_again(self, blobs: Blobs) -> None:
+        kept, gone = blobs.put(b"kept"), blobs.put(b"gone")
+        for _ in range(2):
+            blobs.remove(gone)
+        assert not blobs.has(gone)
+        assert list(blobs.digests()) == [kept]
+        with pytest.raises(NotFoundError):
+            blobs.read(gone)
+        assert blobs.put(b"gone") == gone
+        blobs.verify(gone)
+
     def test_a_tree_is_never_a_blob(self, blobs: Blobs) -> None:
         tree, blob = blobs.put(b"[]", kind="tree"), blobs.put(b"[]")
         assert tree == hashing.digest("tree", b"[]") != blob

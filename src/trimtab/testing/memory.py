@@ -70,6 +70,11 @@ class MemoryBlobs:
         if digest not in (hashing.digest("blob", data), hashing.digest("tree", data)):
             raise IntegrityError(f"blob {digest} holds other bytes")
 
+    def remove(self, digest: str) -> None:
+        """Take a blob away."""
+        if self._data.pop(digest, None) is not None:
+            (self._folder / digest.removeprefix(hashing.PREFIX)).unlink(missing_ok=True)
+
     def flush(self) -> None:
         """Nothing: memory survives no loss of power."""
 

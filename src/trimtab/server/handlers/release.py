@@ -27,6 +27,7 @@ def deploy(project: Project, request: asked.Deployment) -> Deployed:
         ab=request.ab,
         lasts=request.lasts,
         who=Hand(request.by, request.reason, request.force),
+        revive=request.revive,
     )
 
 
