@@ -14,7 +14,8 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
-from trimtab import freezing, hashing, schedule
+from trimtab import acceptance, freezing, hashing, schedule
+from trimtab.acceptance import AcceptConfig
 from trimtab.access import AuthConfig, JwtConfig, LimitsConfig, check_limits
 from trimtab.alerting import AlertsConfig
 from trimtab.bounds import Requirement as Requirement  # noqa: PLC0414 - it is a part of Config
@@ -131,6 +132,7 @@ class Config(_Section, frozen=True, kw_only=True):
     serve: ServeConfig = ServeConfig()
     monitor: MonitorConfig = MonitorConfig()
     retrain: RetrainConfig = RetrainConfig()
+    accept: AcceptConfig = AcceptConfig()
     alerts: AlertsConfig = AlertsConfig()
     trigger: dict[str, TriggerConfig] = {}
     freeze: FreezeConfig = FreezeConfig()
@@ -158,6 +160,7 @@ class _File(_Section, frozen=True, kw_only=True):
     serve: ServeConfig = ServeConfig()
     monitor: MonitorConfig = MonitorConfig()
     retrain: RetrainConfig = RetrainConfig()
+    accept: AcceptConfig = AcceptConfig()
     alerts: AlertsConfig = AlertsConfig()
     trigger: dict[str, TriggerConfig] = {}
     freeze: FreezeConfig = FreezeConfig()
@@ -211,6 +214,7 @@ def parse(raw: dict[str, Any], *, name: str = FILE) -> Config:
         serve=file.serve,
         monitor=file.monitor,
         retrain=file.retrain,
+        accept=file.accept,
         alerts=file.alerts,
         trigger=file.trigger,
         freeze=file.freeze,
@@ -244,6 +248,7 @@ def _check(config: Config, name: str) -> None:
         _check_jwt(config.serve.auth.jwt, f"{name}: [serve.auth.jwt]")
     _check_triggers(config, name)
     freezing.check(config.freeze, f"{name}: [freeze]")
+    acceptance.check(config.accept, config.data, f"{name}: [accept]")
     check_limits(config.serve.limits, f"{name}: [serve.limits]")
     for column in (r.across or r.by for r in config.require if r.across or r.by):
         if not config.data:

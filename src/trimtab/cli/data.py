@@ -9,9 +9,10 @@ import click
 from trimtab.cli import models
 from trimtab.cli.session import Session
 from trimtab.cli.verb import noun, verb
-from trimtab.server import operations
+from trimtab.loop.reports import Admission
+from trimtab.server import operations, steering
 from trimtab.server.answers import DataAdded, DataDiff, DataShown
-from trimtab.server.requests import Comparison, Named, Nothing, Reference
+from trimtab.server.requests import Acceptance, Comparison, Named, Nothing, Reference
 
 data = noun("data", "Sources, made into content-addressed versions.")
 
@@ -40,6 +41,19 @@ def ls(session: Session) -> None:
 def show(session: Session, reference: str) -> None:
     """Show where a version came from, its columns, who used it."""
     session.answer(session.call(operations.DATA_SHOW, Reference(reference=reference)), _render_one)
+
+
+@verb("accept", 'trimtab data accept applications@v3 --reason "checked by hand"', of=data)
+@click.argument("reference", metavar="DATA")
+@click.option("--reason", default="", help="Why it is right after all; kept in the ledger.")
+@click.option("--by", default="", help="Who says so.")
+def accept(session: Session, reference: str, reason: str, by: str) -> None:
+    """Let a version be trained on that acceptance refused.
+
+    Its rows count as trusted from then on: what comes later is measured beside them.
+    """
+    request = Acceptance(reference=reference, reason=reason, by=by)
+    session.answer(session.call(steering.DATA_ACCEPT, request), _render_admission)
 
 
 @verb("diff", "trimtab data diff applications@v1 applications@v2", of=data)
@@ -120,8 +134,57 @@ def _render_one(shown: DataShown) -> None:
             ],
             right=["lowest", "highest", "categories"],
         )
+    if shown.admission is not None:
+        _render_admission(shown.admission)
+    if shown.quarantine:
+        _render_kept(shown)
     for link in shown.users:
         paper.say(f"{'made by' if link.direction == 'out' else 'read by'} run {link.run}")
+
+
+def _render_admission(found: Admission) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    verb = {
+        "accept": "may be trained on",
+        "refuse": "is refused for training",
+        "warn": "harms, and may be trained on: [accept] mode is warn",
+    }.get(found.status, "could not be measured; the gate decides alone")
+    if found.word:
+        verb = "may be trained on: a person said so"
+    paper.say(f"{found.version} {verb}")
+    if found.word:
+        paper.say(f"{found.word['by']} at {words.moment(found.word['at'])}: {found.word['reason']}")
+    elif found.reason:
+        paper.say(found.reason)
+    if found.probes:
+        paper.table(
+            ["probe", "", "effect", "at least", "at most", "p", "rows"],
+            [
+                (
+                    one["name"], one["status"], f"{one['value']:+.4f}", f"{one['lo']:+.4f}",
+                    f"{one['hi']:+.4f}", f"{one['p']:.2g}", f"{one['n']:,}",
+                )
+                for one in found.probes
+            ],
+            right=["effect", "at least", "at most", "p", "rows"],
+        )  # fmt: skip
+
+
+def _render_kept(shown: DataShown) -> None:
+    """What only the quarantine may hold: cells and row numbers."""
+    from trimtab.cli import paper  # rich is loaded only to print
+
+    for one in shown.quarantine.get("probes", []):
+        for column, cell in one.get("seen", {}).get("pattern", {}).items():
+            paper.say(f"planted: {column} = {cell!r}, label {one['seen']['label']!r}")
+    rows = shown.quarantine.get("rows", [])
+    if rows:
+        first = ", ".join(map(str, rows[:10]))
+        paper.say(
+            f"{len(rows):,} rows speak against it, from row 0: {first}{', …' if rows[10:] else ''}"
+        )
 
 
 def _render_diff(found: DataDiff) -> None:

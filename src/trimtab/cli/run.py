@@ -19,20 +19,30 @@ from trimtab.loop.reports import Trained
 @click.option(
     "-p", "--param", "params", type=Param(), multiple=True, help="An argument of the flow."
 )
-def run(session: Session, params: tuple[tuple[str, Any], ...]) -> int:
+@click.option(
+    "--data", multiple=True, metavar="DATA", help="A version NAME@vN to read instead of the source."
+)
+def run(session: Session, params: tuple[tuple[str, Any], ...], data: tuple[str, ...]) -> int:
     """Train, package, measure and gate.
 
     The project's flow, from its data to a verdict. Steps and trials that were done before are not
     done again, so an interrupted run goes on where it was. A source whose bytes are new is
-    read as a new version. Exits 3 where the gate refuses.
+    read as a new version. Exits 3 where the gate refuses, or acceptance refused a version given.
     """
     project = session.project()
     from trimtab.cli.progress import Display
-    from trimtab.loop import train  # brings numpy and polars
+    from trimtab.loop import admission, train  # brings numpy and polars
+
+    pinned = [admission.insist(project, reference) for reference in data]
 
     # The project's own code may print: stdout is for the answer.
     with Display() as display, contextlib.redirect_stdout(sys.stderr):
-        trained = train.train(project, params=dict(params), on_event=display)
+        trained = train.train(
+            project,
+            params=dict(params),
+            data={one.name: one.label for one in pinned},
+            on_event=display,
+        )
     session.answer(trained, _render)
     return gate.code(trained.decision)
 

@@ -1,16 +1,17 @@
 """Where a bad batch is kept: `.trimtab/quarantine/NAME/DIGEST/` with its files and `reason.json`.
 
-Nothing here becomes a version. The same bytes arrive in the same folder, whose reason is then the
-latest. A batch that cannot be copied still leaves its reason.
+Nothing here becomes a version, but for versions that acceptance refused: those stay numbered. The same
+bytes arrive in the same folder, whose reason is then the latest. A batch that cannot be copied still
+leaves its reason.
 """
 
 from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -25,7 +26,9 @@ FILES: Final = "files"
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """Why a batch was refused. `digest` is of its files, `at` in microseconds.
 
-    `kept` says whether the bytes are beside it, `why_not` what kept them from being copied.
+    `kept` says whether the bytes are beside it, `why_not` what kept them from being copied. Of a
+    version that was refused by its effect, `version` is its label, `effect` what was measured and
+    `rows` the numbers of rows (from 0) that speak against it.
     """
 
     name: str
@@ -37,9 +40,22 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, str]
     kept: bool = True
     why_not: str = ""
+    version: str = ""
+    effect: dict[str, Any] = {}
+    rows: list[int] = []
 
 
-def keep(root: Path, name: str, files: Mapping[str, Path], error: TrimtabError, uri: str) -> Path:
+def keep(
+    root: Path,
+    name: str,
+    files: Mapping[str, Path],
+    error: TrimtabError,
+    uri: str,
+    *,
+    version: str = "",
+    effect: Mapping[str, Any] | None = None,
+    rows: Sequence[int] = (),
+) -> Path:
     """Copy a refused batch (file name -> path) aside and return its folder below `root`."""
     digests = {file: hashing.file_digest(path) for file, path in files.items()}
     digest = hashing.object_digest("key", digests)
@@ -54,6 +70,9 @@ def keep(root: Path, name: str, files: Mapping[str, Path], error: TrimtabError, 
         error=error.message,
         hint=error.hint,
         files=digests,
+        version=version,
+        effect=dict(effect or {}),
+        rows=list(rows),
     )
     try:
         _copy(folder, files)

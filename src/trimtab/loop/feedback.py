@@ -8,7 +8,7 @@ from trimtab import ids
 from trimtab.config import duration
 from trimtab.deploy import local
 from trimtab.errors import DataError
-from trimtab.loop import release
+from trimtab.loop import release, selected
 from trimtab.loop.project import Project
 from trimtab.model import registry
 from trimtab.model.signature import Signature
@@ -105,7 +105,7 @@ def publish(project: Project, endpoint: str, since: int, *, run: str = "") -> Ve
         name,
         frame,
         provenance={
-            "method": "prediction log joined with labels",
+            "method": selected.METHOD,
             "endpoint": endpoint,
             "model": champion.digest,
             "since": ids.iso(since),

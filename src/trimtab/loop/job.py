@@ -63,13 +63,14 @@ def _failed(project: Project, action: Action, reason: str, hint: str) -> int:
 def retrain(project: Project, action: Action) -> None:
     """Publish the labelled rows, run the flow on them, and note what the gate said."""
     # Modelling libraries take seconds to load.
-    from trimtab.loop import train  # noqa: PLC0415
+    from trimtab.loop import accept, train  # noqa: PLC0415
 
     ws, cause = project.ws, action.cause
     version = _published(project, action) or feedback.publish(
         project, cause["endpoint"], int(cause["since"])
     )
     operations.update_action(ws, action.id, "running", data=version.label)
+    accept.admit(project, version, action)
     trained = train.train(
         project,
         cause={**cause, "kind": "retrain", "reason": cause["kind"], "action": action.id},
@@ -93,10 +94,11 @@ def fired(project: Project, action: Action) -> None:
         operations.update_action(ws, action.id, "done", run=done.run.id)
         return
     # Modelling libraries take seconds, and a flow of its own may need none.
-    from trimtab.loop import train  # noqa: PLC0415
+    from trimtab.loop import accept, train  # noqa: PLC0415
 
     code = champion_code(project) if _of_champion(project, action) else ""
-    trained = train.train(project, cause=cause, code=code)
+    data = accept.incoming(project, action)
+    trained = train.train(project, cause=cause, code=code, data=data)
     decision = trained.decision
     facts = {"run": trained.run.id, "subject": trained.subject}
     if decision.allowed and decision.version is not None:

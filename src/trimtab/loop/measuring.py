@@ -15,7 +15,7 @@ from trimtab.errors import DataError
 from trimtab.evaluate import anytime, latency, metrics
 from trimtab.evaluate.metric import Metric
 from trimtab.evaluate.scored import Scored
-from trimtab.loop import guards
+from trimtab.loop import guards, selected
 from trimtab.loop.guards import Arms
 from trimtab.loop.project import Project
 from trimtab.model import registry
@@ -106,14 +106,14 @@ def _labelled(
     known, truths = joined.since(index, model, signature, rollout.opened_at)
     if not known.rows:
         return None
-    selected = config.serve.label_policy == "selected"
+    biased = selected.REASON if config.serve.label_policy == "selected" else ""
     try:
         table = traffic.scored(
             known,
             [one.value for one in truths],
             signature,
             slices=traffic.slices(known, truths, joined.columns(config)),
-            biased="outcomes are seen only for selected cases" if selected else "",
+            biased=biased,
         )
     except DataError as error:
         raise DataError(f"labels do not fit the model's classes: {error.message}") from error

@@ -47,6 +47,27 @@ class Trained(Report, frozen=True, kw_only=True):
     metrics: dict[str, float] = {}
 
 
+class Admission(Report, frozen=True, kw_only=True):
+    """Whether a data version may be trained on, and what it does to the champion.
+
+    `status` is "accept", "refuse", "warn" or, where nothing could be measured, "missing". `value` is the
+    change of the loss on golden rows, `word` a person's: its "reason", who it is "by" and when, "at".
+    """
+
+    version: str
+    status: str
+    reason: str = ""
+    champion: str = ""
+    value: float | None = None
+    lo: float | None = None
+    hi: float | None = None
+    n: int = 0
+    rows: int = 0
+    probes: list[dict[str, Any]] = []
+    measured_at: int = 0
+    word: dict[str, Any] = {}
+
+
 class Applied(Report, frozen=True, kw_only=True):
     """A configuration that controller and monitor now go by."""
 

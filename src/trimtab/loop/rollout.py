@@ -19,7 +19,7 @@ from trimtab.errors import ModelError
 from trimtab.evaluate import metrics
 from trimtab.evaluate.judge import judge
 from trimtab.evaluate.metric import Metric
-from trimtab.loop import blind, guards, measuring, retirement, skew
+from trimtab.loop import blind, guards, measuring, retirement, selected, skew
 from trimtab.loop.project import Project
 from trimtab.monitor import catalogue, joined, progress
 from trimtab.monitor.catalogue import Catalogue
@@ -201,6 +201,8 @@ def decide(
                 "roll back",
                 f"undecided for {config.serve.max_hold_hours:g} h at {stage}: {what}",
             )
+        if waiting and selected.REASON in waiting[0].reason:
+            return "hold", f"{waiting[0].text}: {waiting[0].reason}"
         if waiting and waiting[0].status == "missing":
             return "hold", f"{waiting[0].text}: no answer of the candidate has its label yet"
         if waiting:

@@ -20,7 +20,7 @@ from trimtab.errors import DataError
 from trimtab.evaluate import latency, measure
 from trimtab.evaluate.requirements import check_requirements
 from trimtab.evaluate.scored import Scored
-from trimtab.loop import capacity, importance, teaching, training, watching
+from trimtab.loop import capacity, importance, selected, teaching, training, watching
 from trimtab.loop import gate as gating
 from trimtab.loop.project import Project, apply
 from trimtab.loop.reports import Parity, Trained
@@ -183,7 +183,11 @@ def write_package(project: Project, candidate: Candidate, out: Path) -> Packaged
 
 
 def scored(
-    model: LoadedModel, candidate: Candidate, requirements: tuple[Requirement, ...]
+    model: LoadedModel,
+    candidate: Candidate,
+    requirements: tuple[Requirement, ...],
+    *,
+    biased: str = "",
 ) -> tuple[Scored, pl.DataFrame]:
     """The packaged model's answers on the withheld rows beside the truth and the baseline."""
     rows = _known(candidate)
@@ -200,8 +204,9 @@ def scored(
     }
     guess = _baseline(model, candidate, truth)
     table = traffic.build(
-        model.signature, truth, answer.score, answer.decision, slices=slices, baseline=guess
-    )
+        model.signature, truth, answer.score, answer.decision, slices=slices, baseline=guess,
+        biased=biased,
+    )  # fmt: skip
     return table, rows
 
 
@@ -215,7 +220,9 @@ def _measure(project: Project, result: FlowResult, subject: str, say: Say) -> No
     model = load(place, allow_python=config.serve.allow_python)
     run = runs.start(ws, "evaluate", "evaluate", parent=result.run.id)
     try:
-        table, rows = scored(model, candidate, config.require)
+        table, rows = scored(
+            model, candidate, config.require, biased=selected.bias(project, result.data)
+        )
         found = measure.measure(table, config.require, subject=subject, window=WITHHELD, run=run.id)
         found += _benched(project, subject, place, candidate, rows, run, say)
         say("replay training rows")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from trimtab import hashing, ids
 from trimtab.errors import NotFoundError
-from trimtab.loop import erase, retirement, triggers
+from trimtab.loop import admission, erase, retirement, triggers
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Lineage
 from trimtab.monitor import catalogue, history
@@ -233,7 +233,18 @@ def _data(project: Project, version: Version) -> Lineage:
     return Lineage(
         title=f"data {version.label} of {ids.iso(version.created_at)}",
         facts={"digest": version.digest, **shown},
+        because=_admitted(project, version),
     )
+
+
+def _admitted(project: Project, version: Version) -> list[Lineage]:
+    found = admission.of(project, version)
+    if found is None:
+        return []
+    facts: dict[str, Any] = {"reason": found.reason, "champion": found.champion}
+    if found.word:
+        facts["overruled"] = f"{found.word['by']}: {found.word['reason']}"
+    return [Lineage(title=f"acceptance by effect: {found.status}", facts=facts)]
 
 
 def _incident(project: Project, what: str, *, deep: bool = False) -> Lineage | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from trimtab.access import Scope
 from trimtab.config import Config
-from trimtab.loop.reports import Report
+from trimtab.loop.reports import Admission, Report
 from trimtab.serve.consumers import Consumer
 from trimtab.store.records import (
     Action,
@@ -115,12 +115,17 @@ class Versions(Report, frozen=True, kw_only=True):
 
 
 class DataShown(Report, frozen=True, kw_only=True):
-    """A data version, what is known of its table, and the runs that read or made it."""
+    """A data version, what is known of its table, and the runs that read or made it.
+
+    `admission` is whether the loop may train on it, `quarantine` what lies there of it: cells too.
+    """
 
     version: Version
     aliases: list[str]
     artifact: Artifact | None
     users: list[Link]
+    admission: Admission | None = None
+    quarantine: dict[str, Any] = {}
 
 
 class CellDiff(Report, frozen=True, kw_only=True):

@@ -141,6 +141,14 @@ class Reference(Request, frozen=True, kw_only=True):
     reference: str
 
 
+class Acceptance(Request, frozen=True, kw_only=True):
+    """A data version to train on whatever was measured, why, and who says so."""
+
+    reference: str
+    reason: str
+    by: str = ""
+
+
 class Question(Request, frozen=True, kw_only=True):
     """What to explain: `model@alias`, `data@v2`, a run, prediction or incident id, `step:NAME`."""
 

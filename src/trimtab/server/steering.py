@@ -1,9 +1,10 @@
-"""Operations on what steers a project: its triggers, and the controller's rest."""
+"""Operations on what steers a project: triggers, the controller's rest, a word on data."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from trimtab.loop import reports
 from trimtab.server import answers
 from trimtab.server import requests as asked
 from trimtab.server.operation import Operation
@@ -68,11 +69,22 @@ RESUME: Final = Operation(
     handler="triggers:resumed",
     mutates=True,
 )
+DATA_ACCEPT: Final = Operation(
+    name="data.accept",
+    method="POST",
+    path="/data/{reference}/accept",
+    summary="Let a data version be trained on, whatever acceptance measured; its rows are trusted.",
+    request=asked.Acceptance,
+    response=reports.Admission,
+    handler="data:accept",
+    mutates=True,
+)
 TABLE: Final[tuple[Operation[Any, Any], ...]] = (
     TRIGGERS_LS,
     TRIGGERS_SHOW,
     TRIGGERS_FIRE,
     TRIGGERS_BACKFILL,
+    DATA_ACCEPT,
     PAUSE,
     RESUME,
 )

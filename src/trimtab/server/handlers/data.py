@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from trimtab.data import diff as differences
-from trimtab.data import snapshot, tables
+from trimtab.data import quarantine, snapshot, tables
 from trimtab.errors import NotFoundError
+from trimtab.loop import admission
 from trimtab.loop.project import Project
+from trimtab.loop.reports import Admission
 from trimtab.server import requests as asked
 from trimtab.server.answers import CellDiff, DataAdded, DataDiff, DataShown, Versions
 from trimtab.store import artifacts, runs, versions
@@ -44,12 +46,23 @@ def show(project: Project, request: asked.Reference) -> DataShown:
     ws = project.ws
     version = versions.get(ws, "data", request.reference)
     known = versions.aliases(ws, "data", version.name)
+    kept = next(
+        (one for one in quarantine.find(ws.root, version.name) if one.version == version.label),
+        None,
+    )
     return DataShown(
+        admission=admission.of(project, version),
+        quarantine={} if kept is None else {"rows": kept.rows, **kept.effect},
         version=version,
         aliases=sorted(alias for alias, digest in known.items() if digest == version.digest),
         artifact=_artifact(project, version.digest),
         users=runs.users(ws, version.digest),
     )
+
+
+def accept(project: Project, request: asked.Acceptance) -> Admission:
+    """A person's word for a data version."""
+    return admission.accept(project, request.reference, request.reason, request.by)
 
 
 def diff(project: Project, request: asked.Comparison) -> DataDiff:
