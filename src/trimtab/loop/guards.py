@@ -103,7 +103,7 @@ def slowness(config: Config, rollout: Rollout, seen: Progress) -> Found | None:
     least = max(b.value, 1e-6)
     estimate = Estimate(
         value=a.value / least,
-        lo=a.lo / max(b.hi, 1e-6),
+        lo=0.0 if b.hi >= UNKNOWN else a.lo / max(b.hi, 1e-6),
         hi=UNKNOWN if a.hi >= UNKNOWN or b.lo <= 0 else a.hi / b.lo,
         n=a.n + b.n,
         method="arms-order-statistics",
