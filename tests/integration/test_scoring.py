@@ -323,4 +323,4 @@ def test_an_endpoint_that_dies_during_a_canary_is_started_again_and_the_rollout_
     assert (still.id, still.stage) == (later.id, 1)
     assert len(online(project, rows(200, 12))) == 200
     assert "5%: hold" in " ".join(call(project, "tick")["waiting"])
-    release.rollback(project, "loans")
+    steering.go_back(project, "loans")

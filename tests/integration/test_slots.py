@@ -54,7 +54,8 @@ step = 0
 while True:
     moment = folder / "moment"
     now = begin + int(moment.read_text()) * 60_000_000
-    tick.tick(project, now=now)
+    if not tick.tick(project, now=now).acted:
+        time.sleep(0.01)  # whoever finds another at work leaves it the processor
 """
 
 
@@ -86,7 +87,7 @@ def test_each_slot_fires_once_whoever_looks_and_dies(tmp_path):
     apply(project)
     chance = random.Random(7)
     controllers = [controller(tmp_path) for _ in range(4)]
-    kills, deadline = 0, time.monotonic() + 120
+    kills, deadline = 0, time.monotonic() + 300
     minute = 0
     try:
         while time.monotonic() < deadline:
