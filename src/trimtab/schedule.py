@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from trimtab import ids
 from trimtab.errors import ConfigError
 
 Overlap = Literal["skip", "queue", "replace"]
@@ -95,7 +96,7 @@ def parse_on(text: str, where: str, timezone: str = "UTC") -> On:
 
 def check_cron(expression: str, timezone: str, where: str) -> None:
     """Raises ConfigError where the expression cannot be read or no moment ever fits it."""
-    now = datetime.now(UTC)
+    now = ids.to_datetime(ids.now())
     try:
         moment = next(_moments(expression, zone(timezone, where), now))
     except StopIteration:

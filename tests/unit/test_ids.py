@@ -1,15 +1,20 @@
 """Ids sort in the order they were made; times go there and back without loss."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab import ids
+from trimtab.errors import ConfigError
 
 micros = st.integers(
     min_value=ids.from_datetime(datetime(1, 1, 2, tzinfo=UTC)),
@@ -49,7 +54,7 @@ def test_threads_never_share_an_id() -> None:
 
 def test_ids_keep_their_order_when_the_clock_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     first = ids.new_id()
-    monkeypatch.setattr(ids.time, "time_ns", lambda: 0)
+    monkeypatch.setattr(ids, "now_ns", lambda: 0)
     assert ids.new_id() > first
 
 
@@ -95,3 +100,48 @@ def test_what_is_no_time() -> None:
 def test_now_is_now() -> None:
     before = time.time_ns() // 1_000
     assert before <= ids.now() <= time.time_ns() // 1_000
+
+
+_SAYS = """
+import sys
+from trimtab import ids
+for line in sys.stdin:
+    print(ids.now(), ids.new_id(), flush=True)
+"""
+
+
+def test_a_clock_file_moves_the_time_of_a_process_and_its_ids_still_ascend(tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    ids.set_offset(clock, 0)
+    env = {**os.environ, ids.CLOCK: str(clock)}
+    day, made = 86_400_000_000, []
+    with subprocess.Popen(
+        [sys.executable, "-c", _SAYS], env=env, text=True, bufsize=1,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as child:  # fmt: skip
+        assert child.stdin is not None
+        assert child.stdout is not None
+        for offset in (0, 20 * 7 * day, 20 * 7 * day - day // 24, -day):
+            ids.set_offset(clock, offset)
+            before = ids.now()
+            child.stdin.write("\n")
+            told, made_id = child.stdout.readline().split()
+            assert before + offset <= int(told) <= ids.now() + offset
+            made.append(made_id)
+        child.stdin.close()
+    assert made == sorted(made)
+    # After the clock went back an id carries the latest time that there was.
+    assert made[1][:12] <= made[3][:12]
+
+
+@pytest.mark.parametrize("content", [None, b"1234"])
+def test_a_clock_that_is_none_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    clock = tmp_path / "clock"
+    if content is not None:
+        clock.write_bytes(content)
+    with pytest.raises(ConfigError, match="names no clock file"):
+        ids._clock(str(clock))
+
+
+def test_without_a_clock_file_time_costs_what_the_machines_costs() -> None:
+    assert ids._clock("") is time.time_ns

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -119,7 +117,7 @@ def closed(folder: Path) -> list[Path]:
         header = _header(path)
         if header is None:
             newest[-len(newest) - 1] = path  # being begun just now, or torn at its very start
-        elif _lives(header.pid, header.created_at):
+        elif _lives(header.pid, header.created_at, path):
             newest[header.pid] = path
     written = set(newest.values())
     return [path for path in paths if path not in written]
@@ -134,14 +132,32 @@ def _header(path: Path) -> bytes_of.Header | None:
     return found[0] if found else None
 
 
-def _lives(pid: int, created_at: int) -> bool:
-    """Whether the process that began a segment may still run: the pid's holder is old enough."""
+def _lives(pid: int, created_at: int, path: Path) -> bool:
+    """Whether the process that began a segment may still write it.
+
+    Where the system says which files a process holds, that decides: a clock that was set forward
+    makes a process younger than what it wrote. Elsewhere the pid's holder must be old enough.
+    """
     since = started(pid)
-    if not since:
+    if Path("/proc/self/fd").exists():
+        return bool(since) and _holds(pid, path)
+    return 0 < since * 1e6 <= created_at + _SLACK
+
+
+def _holds(pid: int, path: Path) -> bool:
+    """Whether a process has a file open; a process that may not be asked counts as one that has."""
+    try:
+        wanted, held = path.stat(), list(Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:
         return False
-    if sys.platform == "linux":  # seconds after boot there, the time of day elsewhere
-        since += time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return since * 1e6 <= created_at + _SLACK
+    except PermissionError:
+        return True
+    for one in held:
+        with contextlib.suppress(OSError):
+            found = one.stat()
+            if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                return True
+    return False
 
 
 def _batches(segments: Iterable[_Segment], limit: int) -> Iterator[list[_Segment]]:

@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 
+from trimtab import ids
 from trimtab.config import duration
 from trimtab.errors import StorageError, TrimtabError, UsageError
 from trimtab.monitor import judge as judging
@@ -104,7 +105,7 @@ class Monitor:
         self._layout, self._reference = subject.layout, subject.reference
         self.name, self.model = subject.name, subject.model
         self._ring: deque[Any] = deque()
-        self._clock = [time.time_ns()]
+        self._clock = [ids.now_ns()]
         # What a request waits for is this function alone, so it shadows the method: one row, one
         # copy, one append (which is atomic), and a clock that the thread keeps.
         fast, self._shut = _fast(self._ring, self._clock, limit, self.log)
@@ -139,12 +140,12 @@ class Monitor:
         if self._over.is_set():
             raise UsageError("this monitor is closed", hint="make another one")
         if isinstance(rows, np.ndarray) and rows.ndim == 1:
-            entry: Any = (rows.copy(), predictions, time.time_ns())
+            entry: Any = (rows.copy(), predictions, ids.now_ns())
             count = 1
         elif isinstance(rows, dict) and _is_row(rows, predictions):
-            entry, count = (rows.copy(), predictions, time.time_ns()), 1
+            entry, count = (rows.copy(), predictions, ids.now_ns()), 1
         else:
-            entry = self._batch(rows, predictions, time.time_ns())
+            entry = self._batch(rows, predictions, ids.now_ns())
             count = entry.rows
         with self._lock:
             if isinstance(entry, _Batch) and count > self._limit:
@@ -351,7 +352,7 @@ def _work(monitor: weakref.ref[Monitor], over: threading.Event) -> None:
         if found is None:
             return
         try:
-            found._clock[0] = time.time_ns()  # noqa: SLF001 - the thread is the monitor's own
+            found._clock[0] = ids.now_ns()  # noqa: SLF001 - the thread is the monitor's own
             found._work()  # noqa: SLF001
         except Exception:
             _said.exception("logged rows could not be counted")

@@ -15,6 +15,8 @@ from typing import Final
 
 import msgspec
 
+from trimtab import ids
+
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
@@ -114,7 +116,7 @@ class Metrics:
         one.runs += runs
         one.queue_ns += int(waited * 1e9) * requests
         one.compute_ns += nanoseconds
-        one.last_ms = time.time_ns() // 1_000_000
+        one.last_ms = ids.now_ns() // 1_000_000
         count, total = one.batches.get(rows, (0, 0))
         one.batches[rows] = (count + 1, total + nanoseconds)
 
@@ -123,7 +125,7 @@ class Metrics:
         one = self._of(role, label)
         one.failures += 1
         one.failed_ns += int(seconds * 1e9)
-        one.last_ms = time.time_ns() // 1_000_000
+        one.last_ms = ids.now_ns() // 1_000_000
 
     def stats(self, label: str) -> Stats | None:
         """What a model did in this process in all its roles, None where it did nothing."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import time
 from typing import Final
 
 import msgspec
@@ -18,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from trimtab import ids
 from trimtab.errors import RefusedError, TrimtabError, UsageError
 from trimtab.loop import firings, secret, triggers
 from trimtab.loop.project import Project
@@ -68,7 +68,7 @@ def fire(
         raise RefusedError(f"trigger {name!r} starts on no webhook", hint='on = ["webhook"]')
     _check(
         secret.resolve(trigger.settings.secret, project.folder), headers, body,
-        time.time() if now is None else now,
+        ids.now() / 1e6 if now is None else now,
     )  # fmt: skip
     key = headers.get("idempotency-key", "")
     if not 0 < len(key) <= MAX_KEY or not key.isprintable():

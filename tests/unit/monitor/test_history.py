@@ -207,15 +207,30 @@ def test_what_a_reader_has_not_passed_is_left_alone(index, dead):
     assert read(index) == ["a", "late"]
 
 
+def rewrite_header(path, **changes):
+    data = path.read_bytes()
+    header, end = bytes_of.unpack_header(data)
+    path.write_bytes(bytes_of.pack_header(msgspec.structs.replace(header, **changes)) + data[end:])
+
+
 def test_a_recycled_pid_is_not_taken_for_the_writer(index):
-    write(index, [frame(["a"])])
+    log = Log(index.log, "goods")
+    log.append([frame(["a"])])
     (path,) = logs.segments(index.log)
     assert compaction.closed(index.log) == []
-    data = path.read_bytes()
-    header, _ = bytes_of.unpack_header(data)
-    assert started(os.getpid())
-    older = msgspec.structs.replace(header, created_at=header.created_at - 10**12)
-    path.write_bytes(bytes_of.pack_header(older) + data[bytes_of.unpack_header(data)[1] :])
+    rewrite_header(path, pid=os.getppid())
+    assert started(os.getppid())
+    assert compaction.closed(index.log) == [path]
+    log.close()
+
+
+def test_a_clock_that_was_set_forward_does_not_end_a_writer(index):
+    log = Log(index.log, "goods")
+    log.append([frame(["a"])])
+    (path,) = logs.segments(index.log)
+    rewrite_header(path, created_at=ids.now() - 10**12)
+    assert compaction.closed(index.log) == []
+    log.close()
     assert compaction.closed(index.log) == [path]
 
 
