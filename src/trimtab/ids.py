@@ -75,6 +75,11 @@ def is_id(text: str) -> bool:
     return _ID.match(text) is not None
 
 
+def made_at(made: str) -> int:
+    """When an id was made, in microseconds, to the millisecond."""
+    return int(made[:12], 16) * 1_000
+
+
 def now() -> int:
     """The present moment in microseconds since 1970-01-01 UTC."""
     return now_ns() // 1_000

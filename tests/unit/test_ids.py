@@ -37,6 +37,10 @@ def test_an_id_is_a_uuid_of_version_7() -> None:
     assert abs(int(made[:12], 16) - before) < 60_000
 
 
+def test_an_id_tells_when_it_was_made() -> None:
+    assert abs(ids.made_at(ids.new_id()) - ids.now()) < 60_000_000
+
+
 def test_threads_never_share_an_id() -> None:
     made: list[list[str]] = [[] for _ in range(8)]
 

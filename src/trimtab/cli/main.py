@@ -43,6 +43,7 @@ SECTIONS: Final = {
     },
     "Ask": {
         "status": "status:status",
+        "timeline": "timeline:timeline",
         "monitor": "monitor:monitor",
         "why": "why:why",
         "diff": "diff:diff",

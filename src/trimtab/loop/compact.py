@@ -59,7 +59,8 @@ def is_due(project: Project, endpoint: str) -> bool:
         ready = compaction.ready(index, passed)
         if sum(one.size for one in ready) >= LEAST_BYTES:
             return True
-        if ready and ready[0].path.stat().st_mtime * 1e6 < ids.now() - _HOUR:
+        # A segment's name is an id: when it was begun, by the clock of those who wrote it.
+        if ready and ids.made_at(ready[0].path.stem) < ids.now() - _HOUR:
             return True
         before = (ids.now() - duration(keep)) // catalogue.HOUR if keep else 0
         return catalogue.has_before(index, before)

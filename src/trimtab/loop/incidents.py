@@ -26,6 +26,7 @@ CONCEPT = "concept drift"
 REFUSED = "retrain refused"
 DOWN = "endpoint down"
 _MENDED = ("data drift", CONCEPT, REQUIREMENT, REFUSED)
+_JOIN: Final = "broken join"
 _OUTPUTS: Final = ("__score__", "__decision__")
 
 
@@ -318,9 +319,9 @@ def _follows(alarm: Alarm, seen: Seen) -> bool:
     """Whether it is only the answers that moved, while an input is broken: one cause, one incident."""
     features = alarm.detail.get("features", [])
     names = {str(one.get("feature", "")) for one in features if isinstance(one, dict)}
-    if alarm.kind != "data drift" or not names or not names <= set(_OUTPUTS):
+    if alarm.kind not in ("data drift", _JOIN) or not names or not names <= set(_OUTPUTS):
         return False
-    return any(other.kind in severity.BROKEN for other in seen.alarms)
+    return any(other.kind in severity.BROKEN and other.kind != alarm.kind for other in seen.alarms)
 
 
 def _noted(incident: str, key: str, said: str) -> Action:

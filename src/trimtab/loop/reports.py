@@ -141,6 +141,34 @@ class Overview(Report, frozen=True, kw_only=True):
     ending: dict[str, str] = {}
 
 
+class Event(Report, frozen=True, kw_only=True):
+    """Something that happened: in words, with its cause.
+
+    `lane` is what it happened to: champion, model, rollout, retrain, incident, labels, data,
+    endpoint or controller. `tone` is good, bad, warn, busy or plain; `id` what `trimtab why` takes,
+    the same for all that happened to one thing. `ends` says that what began under that id is over,
+    `short` is it in two words, for a picture.
+    """
+
+    time: int
+    lane: str
+    said: str
+    cause: str = ""
+    tone: str = "plain"
+    id: str = ""
+    short: str = ""
+    endpoint: str = ""
+    ends: bool = False
+
+
+class Timeline(Report, frozen=True, kw_only=True):
+    """What happened between two moments (microseconds), oldest first."""
+
+    since: int
+    until: int
+    events: list[Event]
+
+
 class Lineage(Report, frozen=True, kw_only=True):
     """Why something is as it is: a sentence, facts, and what it came from."""
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trimtab.monitor import dependence
 from trimtab.monitor.budget import Margins
 from trimtab.monitor.case import Signal, sure
-from trimtab.monitor.findings import Kind
+from trimtab.monitor.findings import Kind, called
 from trimtab.monitor.overdispersion import factor
 from trimtab.monitor.windows import Suffixes
 from trimtab.profile.bins import Bins
@@ -45,8 +45,10 @@ def came_apart(
     compared with, the whole reference where they are left out.
     """
     bins = reference.bins
+    # A score and the decision made of it were never joined: their dependence is the model's own.
+    outputs = np.array([called(name) != name for name in bins.names[: len(still)]])
     bases = bases or [whole(reference.profile)] * len(found.rows)
-    both = np.outer(still, still)
+    both = np.outer(still, still) & ~np.outer(outputs, outputs)
     known: dict[int, Floats] = {}
     for base in bases:
         if id(base) not in known:
@@ -77,7 +79,7 @@ def came_apart(
         gone = abs(now[entry][i, j]) < abs(was[i, j])
         kind: Kind = "broken join" if gone else "data drift"
         note = (
-            f"correlation with {bins.names[j]} {now[entry][i, j]:.2f}, was {was[i, j]:.2f}, "
+            f"correlation with {called(bins.names[j])} {now[entry][i, j]:.2f}, was {was[i, j]:.2f}, "
             "while both distributions stand still"
         )
         name, partner = bins.names[i], bins.names[j]

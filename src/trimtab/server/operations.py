@@ -26,6 +26,15 @@ OVERVIEW: Final = Operation(
     response=reports.Overview,
     handler="loop:overview",
 )
+TIMELINE: Final = Operation(
+    name="timeline",
+    method="GET",
+    path="/timeline",
+    summary="What happened, in order, each with its cause.",
+    request=asked.Between,
+    response=reports.Timeline,
+    handler="loop:timeline",
+)
 APPLY: Final = Operation(
     name="apply",
     method="POST",
@@ -342,6 +351,7 @@ CONFIG_SCHEMA: Final = Operation(
 
 TABLE: Final[tuple[Operation[Any, Any], ...]] = (
     OVERVIEW,
+    TIMELINE,
     APPLY,
     PLAN,
     RUN,

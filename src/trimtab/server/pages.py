@@ -20,7 +20,7 @@ import trimtab
 from trimtab import ids
 from trimtab.errors import NotFoundError, TrimtabError, UsageError
 from trimtab.loop.project import Project
-from trimtab.server import operations, rolling, views, watching, words
+from trimtab.server import operations, rolling, telling, views, watching, words
 from trimtab.server.opened import Opened
 from trimtab.server.requests import Acknowledgement, Question, Resolution, RunFilter
 
@@ -42,6 +42,7 @@ def routes(opened: Opened) -> list[Route]:
         "/monitor": _monitor,
         "/rollouts": _rollouts,
         "/rollouts/{id}": _rollout,
+        "/timeline": _timeline,
         "/runs": _runs,
         "/runs/{id}": _run,
         "/why": _why,
@@ -96,6 +97,11 @@ def _monitor(project: Project, request: Request) -> str:
         asked.get("feature", ""),
     )
     return _render("monitor.html", project, page=page)
+
+
+def _timeline(project: Project, request: Request) -> str:
+    page = telling.page(project, request.query_params.get("since", ""))
+    return _render("timeline.html", project, page=page)
 
 
 def _acting(opened: Opened, act: Act) -> Callable[[Request], Awaitable[Response]]:

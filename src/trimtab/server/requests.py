@@ -193,6 +193,13 @@ class StateFilter(Request, frozen=True, kw_only=True):
     state: str = ""
 
 
+class Between(Request, frozen=True, kw_only=True):
+    """From when to when: a date, or how long ago ("2w"); empty is from the beginning, to now."""
+
+    since: str = ""
+    until: str = ""
+
+
 class Firing(Request, frozen=True, kw_only=True):
     """A trigger to fire; under the same `key` once only."""
 

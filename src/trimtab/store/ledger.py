@@ -8,6 +8,7 @@ a head elsewhere and give it to `verify`. docs/formats/ledger.md is the specific
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -78,6 +79,17 @@ def find(ws: Workspace, *, kind: str | None = None, limit: int = 1000) -> list[L
     with ws.reading() as db:
         rows = db.execute(query.order_by(tables.ledger.c.seq.desc()).limit(limit)).all()
     return [from_row(LedgerEntry, row) for row in rows]
+
+
+def states(ws: Workspace, without: Sequence[str]) -> list[LedgerEntry]:
+    """Every entry but those of some kinds, oldest first: the states that things went through."""
+    query = sa.select(tables.ledger).where(
+        tables.ledger.c.project == ws.project, tables.ledger.c.kind.not_in(list(without))
+    )
+    with ws.reading() as db:
+        return [
+            from_row(LedgerEntry, row) for row in db.execute(query.order_by(tables.ledger.c.seq))
+        ]
 
 
 def verify(ws: Workspace, *, expect: str = "") -> int:

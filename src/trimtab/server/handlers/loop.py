@@ -5,14 +5,20 @@ from __future__ import annotations
 from trimtab.loop import overview as glance
 from trimtab.loop import project as projects
 from trimtab.loop import tick as controller
+from trimtab.loop import timeline as story
 from trimtab.loop.project import Project
-from trimtab.loop.reports import Applied, Overview, Pass
+from trimtab.loop.reports import Applied, Overview, Pass, Timeline
 from trimtab.server import requests as asked
 
 
 def overview(project: Project, request: asked.Nothing) -> Overview:
     """The project's loop at a glance."""
     return glance.overview(project)
+
+
+def timeline(project: Project, request: asked.Between) -> Timeline:
+    """What happened between two moments; raises UsageError for what is no moment."""
+    return story.timeline(project, request.since, request.until)
 
 
 def apply(project: Project, request: asked.Nothing) -> Applied:
