@@ -243,7 +243,8 @@ def live_day(life: Life, day: int) -> None:
         send(life, rows.filter(pl.Series(part)))
         expect(life, truth.filter(pl.Series(part)))
         life.clock.to(edges[1])
-        arrive(life, edges[1])
+        if step % 2:
+            arrive(life, edges[1])
         settle(life, day)
     people(life, day)
     look(life, day)

@@ -27,14 +27,17 @@ REFUSED = "retrain refused"
 DOWN = "endpoint down"
 _MENDED = ("data drift", CONCEPT, REQUIREMENT, REFUSED)
 _JOIN: Final = "broken join"
+GARBLED: Final = ("broken input", _JOIN)
+"""Kinds of incidents under which rows hold what nobody meant."""
+_EXPLAINS: Final = (CONCEPT, *GARBLED)
 _OUTPUTS: Final = ("__score__", "__decision__")
 
 
 def compare(project: Project, endpoint: str, champion: Version, seen: Seen) -> list[Action]:
     """Open an incident for each cause that is seen and has none; a cause has one at a time.
 
-    A failed requirement is an incident of its own only where no concept drift explains it, answers
-    that moved only where no broken input does.
+    A failed requirement is an incident of its own only where no concept drift and no broken input
+    explains it, answers that moved only where no broken input does.
     """
     acted: list[Action] = []
     ws = project.ws
@@ -339,10 +342,10 @@ def _noted(incident: str, key: str, said: str) -> Action:
 
 
 def _explained(project: Project, endpoint: str, seen: Seen) -> bool:
-    if any(alarm.kind == CONCEPT for alarm in seen.alarms):
+    if any(alarm.kind in _EXPLAINS for alarm in seen.alarms):
         return True
     is_open = operations.incidents(project.ws, state="open", endpoint=endpoint)
-    return any(one.kind == CONCEPT for one in is_open)
+    return any(one.kind in _EXPLAINS for one in is_open)
 
 
 def _handled(project: Project, incident: Incident, champion: Version) -> bool:

@@ -9,7 +9,16 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from trimtab import ids
-from trimtab.loop import brakes, feedback, incidents, jobs, retirement, rollout, triggers
+from trimtab.loop import (
+    brakes,
+    feedback,
+    incidents,
+    jobs,
+    retirement,
+    rollout,
+    settling,
+    triggers,
+)
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
 from trimtab.store import operations, versions
@@ -20,10 +29,11 @@ _LOSES_QUALITY: Final = (incidents.CONCEPT, incidents.REQUIREMENT)
 
 
 class Proposed(NamedTuple):
-    """A retrain that an incident asks for: the key of its action, and how many rows would teach it."""
+    """A retrain that an incident asks for: the key of its action, and the rows that would teach it."""
 
     key: str
     rows: int
+    since: int
 
 
 def propose(project: Project, incident: Incident) -> Action | str:
@@ -37,9 +47,9 @@ def propose(project: Project, incident: Incident) -> Action | str:
         kind=KIND,
         key=found.key,
         state="planned",
-        cause={"incident": incident.id, "kind": incident.kind, "since": incident.since,
+        cause={"incident": incident.id, "kind": incident.kind, "since": found.since,
                "endpoint": incident.endpoint},
-        result={"said": f"retrain on {found.rows} labelled rows since {ids.iso(incident.since)}"},
+        result={"said": f"retrain on {found.rows} labelled rows since {ids.iso(found.since)}"},
         created_at=now,
         updated_at=now,
     )  # fmt: skip
@@ -57,11 +67,8 @@ def considered(project: Project, incident: Incident) -> Proposed | str:
         return f"{incident.kind} is open; the requirements hold, so nothing is retrained"
     if wanted not in config.retrain.on and "requirement" not in config.retrain.on:
         return f"{incident.kind} is open; [retrain] on does not name it, so a person decides"
-    blocked = [
-        one
-        for one in operations.incidents(ws, state="open", endpoint=incident.endpoint)
-        if one.kind == incidents.REFUSED
-    ]
+    found = operations.incidents(ws, state="open", endpoint=incident.endpoint)
+    blocked = [one for one in found if one.kind == incidents.REFUSED]
     if blocked:
         return f"no new retrain: {blocked[0].title}"
     again = f":{incident.reopened}" if incident.reopened else ""
@@ -74,13 +81,19 @@ def considered(project: Project, incident: Incident) -> Proposed | str:
     obstacle = feedback.obstacle(project, incident.endpoint)
     if obstacle:
         return f"{incident.kind} since {ids.iso(incident.since)}: {obstacle}; a person decides"
-    labelled = feedback.count(project, incident.endpoint, incident.since)
+    since, waits = settling.of(project, incident)
+    if waits:
+        return f"{incident.kind} since {ids.iso(incident.since)}: {waits}, so a retrain waits"
+    broken = [one for one in found if one.kind in incidents.GARBLED]
+    if broken and incidents.garbled(project, incident.endpoint, since, ids.now()):
+        return f"no retrain on rows like these, until it is resolved: {broken[0].title}"
+    labelled = feedback.count(project, incident.endpoint, since)
     if labelled < config.retrain.min_rows:
         return (
-            f"{incident.kind} since {ids.iso(incident.since)}: {labelled} labelled rows since, "
+            f"{incident.kind} since {ids.iso(since)}: {labelled} labelled rows since, "
             f"{config.retrain.min_rows} are needed to retrain"
         )
-    return Proposed(key, labelled)
+    return Proposed(key, labelled, since)
 
 
 def advance(project: Project, notes: Notes) -> int:

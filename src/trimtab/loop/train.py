@@ -20,7 +20,7 @@ from trimtab.errors import DataError
 from trimtab.evaluate import latency, measure
 from trimtab.evaluate.requirements import check_requirements
 from trimtab.evaluate.scored import Scored
-from trimtab.loop import capacity, importance, selected, teaching, training, watching
+from trimtab.loop import capacity, importance, ordinary, selected, teaching, training, watching
 from trimtab.loop import gate as gating
 from trimtab.loop.project import Project, apply
 from trimtab.loop.reports import Parity, Trained
@@ -127,7 +127,8 @@ def packaged(project: Project, result: FlowResult, say: Say) -> tuple[str, bool]
     try:
         with tempfile.TemporaryDirectory(dir=ws.root / "tmp") as place:
             out = Path(place) / "package"
-            found = write_package(project, candidate, out)
+            more = ordinary.rows(project, result.run.cause, candidate)
+            found = write_package(project, candidate, out, more)
             digest = registry.put(ws, out, parity=found.parity, run=run.id)
             left_out = _equip(project, digest, out)
     except BaseException as error:
@@ -163,14 +164,19 @@ def _equip(project: Project, digest: str, folder: Path | None) -> list[str]:
     )  # fmt: skip
 
 
-def write_package(project: Project, candidate: Candidate, out: Path) -> Packaged:
-    """Write a candidate into the empty or new folder `out` with all that the monitor needs."""
+def write_package(
+    project: Project, candidate: Candidate, out: Path, more: pl.DataFrame | None = None
+) -> Packaged:
+    """Write a candidate into the empty or new folder `out` with all that the monitor needs.
+
+    `more` are rows that are ordinary as well, though neither fitted nor withheld.
+    """
     allowed = project.config.serve.allow_python
     found = package(
         candidate,
         out=out,
         profile=lambda model: watching.reference(
-            project.config, candidate, model, lambda rows: _outputs(candidate, model, rows)
+            project.config, candidate, model, lambda rows: _outputs(candidate, model, rows), more
         ),
         context=_context(project, candidate),
         allow_python=allowed,

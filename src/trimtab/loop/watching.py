@@ -36,12 +36,16 @@ def reference(
     candidate: Candidate,
     model: LoadedModel,
     answered: Callable[[pl.DataFrame], Columns],
+    more: pl.DataFrame | None = None,
 ) -> bytes:
     """The encoded reference; `answered` gives the inputs and outputs of some rows.
 
+    `more` are rows that no fit has seen either, with the withheld rows' columns: they count as such.
     Raises ConfigError for a `[monitor] entity` that is no column.
     """
     withheld = candidate.withheld
+    if more is not None:
+        withheld = pl.concat([withheld, more], how="vertical_relaxed")
     time, entity = _time(config, withheld), _entity(config, candidate)
     slices = sorted(
         {one.across or one.by for one in config.require if one.across or one.by}
@@ -51,7 +55,7 @@ def reference(
     kinds = _kinds(model)
     if not time and not entity:
         return references.encode(references.fit_reference(table, kinds=kinds, slices=slices))
-    past = _past(config, candidate, time, entity)
+    past = _past(config, candidate.train, withheld, (time, entity))
     columns = answered(past)
     entities = _slice(past[entity]) if entity else None
     known = Past(columns, entities=entities, parts=past[_PART].to_numpy())
@@ -71,9 +75,11 @@ def reference(
     return references.encode(found)
 
 
-def _past(config: Config, candidate: Candidate, time: str, entity: str) -> pl.DataFrame:
+def _past(
+    config: Config, train: pl.DataFrame, withheld: pl.DataFrame, names: tuple[str, str]
+) -> pl.DataFrame:
     """The newest windows of all rows: 100 or four weeks of them, no more than 200,000 rows."""
-    both = (candidate.train, candidate.withheld)
+    (time, _), both = names, (train, withheld)
     parts = [rows.with_columns(pl.lit(part).alias(_PART)) for part, rows in enumerate(both)]
     rows = pl.concat(parts, how="vertical_relaxed")
     if time:

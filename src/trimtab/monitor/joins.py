@@ -45,10 +45,9 @@ def came_apart(
     compared with, the whole reference where they are left out.
     """
     bins = reference.bins
-    # A score and the decision made of it were never joined: their dependence is the model's own.
     outputs = np.array([called(name) != name for name in bins.names[: len(still)]])
     bases = bases or [whole(reference.profile)] * len(found.rows)
-    both = np.outer(still, still) & ~np.outer(outputs, outputs)
+    both = np.outer(still, still) & _joinable(outputs, still)
     known: dict[int, Floats] = {}
     for base in bases:
         if id(base) not in known:
@@ -67,6 +66,8 @@ def came_apart(
     peak = float(np.abs(z[entry]).max())
     signals = []
     for i, j in dependence.culprits(z[entry], max(peak / 2, 4 * best.phi**0.5)):
+        if outputs[j] and not outputs[i]:  # what the model says of inputs is theirs to explain
+            i, j = j, i
         effect = dependence.difference(
             float(now[entry][i, j]),
             int(found.rows[entry]),
@@ -90,6 +91,17 @@ def came_apart(
         )
     run = int(np.argmax([float(np.abs(each).max()) for each in z]))
     return signals, int(found.first[run])
+
+
+def _joinable(outputs: NDArray[np.bool_], still: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pairs (feature, feature) that could have come from one row of a join.
+
+    A score and its decision never were joined. An answer depends on every input, so where one of
+    them moved, what it has to do with the others moves as well.
+    """
+    if still[~outputs].all():
+        return ~np.outer(outputs, outputs)
+    return np.outer(~outputs, ~outputs)
 
 
 def _correlation(bins: Bins, base: Base) -> Floats:

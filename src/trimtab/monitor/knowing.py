@@ -30,6 +30,10 @@ _MOST: Final = 0.5
 """The share of a window's labels that must have come when they are due, for others to be awaited."""
 
 
+Marks = dict[int, tuple[int, int]]
+"""By window, the newest part and how many labels have come, as `joined.marks` has them."""
+
+
 class Look(msgspec.Struct, frozen=True, kw_only=True):
     """Sentences for people and alarms as the fields of `observe.Alarm`."""
 
@@ -83,7 +87,7 @@ def _know(
             state="known", model=digest, window=newest.start, sentence=settled[0].resolution
         )
     expected = _expected(config, newest)
-    delay = _delay(index, model, marks)
+    delay = _delay(index, model, closed, marks)
     due = [one for one in closed if one.end + delay <= moment]
     came = not due or marks.get(due[-1].start, (0, 0))[1] >= _MOST * due[-1].rows
     if marks and came and newest not in due:
@@ -149,11 +153,21 @@ def _expected(config: Config, window: Window) -> Estimate | None:
     return msgspec.convert(values[name], Estimate) if name else None
 
 
-def _delay(index: Catalogue, model: Watched, marks: dict[int, tuple[int, int]]) -> int:
-    """How long labels usually take, in microseconds: by 95 % of those of the newest labelled window."""
+def _came(window: Window, marks: Marks) -> float:
+    """The share of a window's rows that have labels."""
+    return marks.get(window.start, (0, 0))[1] / window.rows if window.rows else 0.0
+
+
+def _delay(index: Catalogue, model: Watched, closed: Sequence[Window], marks: Marks) -> int:
+    """How long labels usually take, in microseconds: by 95 % of those of the newest complete window.
+
+    Early labels alone would make all others late, so where no window is complete it is the oldest.
+    """
     if not marks:
         return 0
-    found = joined.window(index, model.version.digest, model.signature, max(marks))
+    done = [one.start for one in closed if _came(one, marks) >= completion.COMPLETE]
+    start = done[-1] if done else min(marks)
+    found = joined.window(index, model.version.digest, model.signature, start)
     if not found.labels:
         return 0
     late = np.array([one.labelled_at for one in found.labels]) - found.rows.times

@@ -95,3 +95,31 @@ def test_culprits_cover_the_pairs():
     z[2, 2] = 0.0
     assert dependence.culprits(z, 4.0) == [(2, 0), (0, 1)]
     assert dependence.culprits(z, 10.0) == []
+
+
+def answered(
+    random, rows: int, *, far: float = 0.0, swapped: bool = False
+) -> dict[str, np.ndarray]:
+    """Two inputs, and a model's answer to them; `far` moves the first input."""
+    x, y = random.normal(far, 1, rows), random.normal(size=rows)
+    score = 1 / (1 + np.exp(-(-1 if swapped else 1) * (2 * x + y)))
+    decision = np.where(score > 0.5, "yes", "no").astype(object)
+    return {"x": x, "y": y, "__score__": score, "__decision__": decision}
+
+
+def test_an_answer_that_follows_an_input_which_moved_is_no_broken_join():
+    """More rows fall where the answer is sure, so that it has less to do with the other input."""
+    random = np.random.default_rng(5)
+    kinds = {"__decision__": "category"}
+    reference = fit_reference(answered(random, 20_000), kinds=kinds)
+    moved = [count(reference.bins, answered(random, 2_000, far=1.5)) for _ in range(4)]
+    assert {one.kind for one in judge(reference, moved).findings} == {"data drift"}
+
+
+def test_another_model_behind_the_same_inputs_is_seen():
+    random = np.random.default_rng(6)
+    kinds = {"__decision__": "category"}
+    reference = fit_reference(answered(random, 20_000), kinds=kinds)
+    other = [count(reference.bins, answered(random, 2_000, swapped=True)) for _ in range(4)]
+    (found,) = judge(reference, other).findings
+    assert "correlation" in found.text
