@@ -120,7 +120,7 @@ def test_it_fits_any_width_and_both_schemes(browser, address, width, scheme):
         base_url=address, viewport={"width": width, "height": 800}, color_scheme=scheme
     )
     page = context.new_page()
-    for path in ("/", "/runs", "/why?what=cancer@v1", "/monitor"):
+    for path in ("/", "/runs", "/why?what=cancer@v1", "/monitor", "/timeline"):
         page.goto(path)
         wide = page.evaluate(
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
