@@ -2,7 +2,7 @@
 
 A sudden change has come to its end where it began. A gradual one shows in the windows before it was
 noticed, which have lost quality already: then a retrain waits until the measured metric stands still
-over the newest five windows, and learns from the rows since. It waits for three weeks of windows at most.
+over the newest seven windows, and learns from the rows since. It waits for three weeks of windows at most.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from trimtab.store.records import Incident
 
 _BEFORE: Final = 3
 """Windows before an incident's beginning that must not have lost quality."""
-_STANDING: Final = 5
+_LEAST: Final = 5
+_STANDING: Final = 7
 _MOST: Final = 21
 _CLEAR: Final = 2.5
 _TREND: Final = 1.0
@@ -86,12 +87,10 @@ def judge(found: Sequence[Value], since: int) -> Settling:
     if len(after) >= _MOST:
         return Settling(_level(after), "")
     begun = ids.iso(before[-_BEFORE].start)
-    if len(after) < _STANDING:
-        said = (
-            f"it came little by little, from about {begun} on; {len(after)} of {_STANDING} labelled"
-        )
+    if len(after) < _LEAST:
+        said = f"it came little by little, from about {begun} on; {len(after)} of {_LEAST} labelled"
         return Settling(since, f"{said} windows tell whether it goes on")
-    slope = _slope(after[-_STANDING:])
+    slope = _slope(found[-_STANDING:])
     if slope < -_TREND:
         return Settling(since, f"it still goes on: quality falls over the last {_STANDING} windows")
     return Settling(_level(after))
