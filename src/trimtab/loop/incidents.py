@@ -42,7 +42,12 @@ def compare(project: Project, endpoint: str, champion: Version, seen: Seen) -> l
     acted: list[Action] = []
     ws = project.ws
     importance = severity.importance_of(ws, champion) if seen.alarms else severity.Importance()
-    loss = severity.loss_of(ws, endpoint, champion.digest, seen.alarms) if seen.alarms else None
+    required = {one.metric for one in project.config.require}
+    loss = (
+        severity.loss_of(ws, endpoint, champion.digest, seen.alarms, required)
+        if seen.alarms
+        else None
+    )
     told = any(one.kind in (REQUIREMENT, CONCEPT) for one in seen.alarms)
     for alarm in seen.alarms:
         weight = severity.weigh(alarm, importance, loss, told=told)

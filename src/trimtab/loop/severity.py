@@ -6,7 +6,7 @@ broken. Anything else that alarmed waits for the digest, and what hardly matters
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -119,11 +119,18 @@ def weigh(
     )
 
 
-def loss_of(ws: Workspace, endpoint: str, model: str, alarms: Sequence[Alarm]) -> float | None:
+def loss_of(
+    ws: Workspace,
+    endpoint: str,
+    model: str,
+    alarms: Sequence[Alarm],
+    required: Collection[str] = (),
+) -> float | None:
     """How much quality is lost, from 0 to 1: realised where a requirement failed, else estimated.
 
-    An estimate counts where its interval lies below what the first windows of the model showed. None
-    where there is neither a label nor an estimate.
+    An estimate counts where its interval lies below what the first windows of the model showed; of
+    the metrics that are `required`, where there are estimates of such: others may move with the share
+    of positives alone. None where there is neither a label nor an estimate.
     """
     if any(one.kind in ("requirement", "concept drift") for one in alarms):
         return 1.0
@@ -131,6 +138,7 @@ def loss_of(ws: Workspace, endpoint: str, model: str, alarms: Sequence[Alarm]) -
     for one in estimates.find(ws, endpoint, model=model):
         if not one.untrusted:
             found.setdefault(one.metric, []).append(one)
+    found = {name: found[name] for name in found if name in required} or found
     falls = [_fall(series) for series in found.values() if len(series) > 1]
     if not falls:
         return None

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
+
+import msgspec
 import pytest
 
 from trimtab import config as project_file
 from trimtab import ids
-from trimtab.loop import incidents
+from trimtab.loop import incidents, retrain
 from trimtab.loop.project import Project
 from trimtab.monitor.observe import Alarm, Seen
+from trimtab.schedule import RetrainConfig
 from trimtab.store import ledger, operations
 from trimtab.store.records import Version
 from trimtab.store.workspace import open_workspace
@@ -140,3 +144,28 @@ def test_a_pass_that_dies_while_opening_is_repaired_by_the_next(project, monkeyp
     monkeypatch.undo()
     assert operations.incidents(project.ws) == []
     assert len(incidents.compare(project, "goods", V1, seen(alarm(), judged=4))) == 1
+
+
+@pytest.mark.parametrize("kind", ["broken input", "broken join"])
+def test_a_broken_input_explains_a_failed_requirement_and_keeps_its_rows_from_teaching(
+    project, kind
+):
+    incidents.compare(project, "goods", V1, seen(alarm(kind), alarm("requirement")))
+    incidents.compare(project, "goods", V1, seen(alarm("requirement", since=4), now=6))
+    assert kinds(project) == [kind]
+    incidents.compare(project, "goods", V1, seen(alarm("concept drift"), now=7))
+    drift = next(one for one in operations.incidents(project.ws) if one.kind == "concept drift")
+    on = dataclasses.replace(
+        project,
+        config=msgspec.structs.replace(project.config, retrain=RetrainConfig(on=("drift",))),
+    )
+    said = retrain.propose(on, drift)
+    assert said == f"no retrain on rows like these, until it is resolved: {kind} it is"
+
+
+def test_answers_that_have_less_to_do_with_inputs_are_a_broken_inputs_symptom(project):
+    joined = alarm("broken join", features=[{"feature": "__score__"}])
+    incidents.compare(project, "goods", V1, seen(joined, alarm("broken input")))
+    assert kinds(project) == ["broken input"]
+    incidents.compare(project, "other", V1, seen(joined))
+    assert kinds(project) == ["broken input", "broken join"]

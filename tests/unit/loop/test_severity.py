@@ -115,6 +115,15 @@ class TestLoss:
         estimates.save(project.ws, [guess(3, 0.7)])
         assert self.loss(project) == pytest.approx(0.8)
 
+    def test_what_is_required_decides_where_it_is_estimated(self, project):
+        """Fewer positives make a smaller F1 of the same model."""
+        for metric, last in (("roc_auc", 0.8), ("f1", 0.5)):
+            found = [guess(1, 0.8, metric=metric), guess(2, last, metric=metric)]
+            estimates.save(project.ws, found)
+        look = (project.ws, "goods", V1.digest, [])
+        assert severity.loss_of(*look, {"roc_auc", "latency_ms"}) == 0.0
+        assert severity.loss_of(*look, {"latency_ms"}) == 1.0
+
     def test_an_estimate_that_is_not_trusted_says_nothing(self, project):
         estimates.save(project.ws, [guess(1, 0.8), guess(2, 0.5, untrusted="too few alike")])
         assert self.loss(project) is None

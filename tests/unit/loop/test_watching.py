@@ -59,7 +59,10 @@ def candidate(table: pl.DataFrame, withheld: int) -> Candidate:
     )  # fmt: skip
 
 
-def fitted(table: pl.DataFrame, withheld: int, monitor: str = "", time: str = "at"):
+def fitted(
+    table: pl.DataFrame, withheld: int, monitor: str = "", time: str = "at",
+    more: pl.DataFrame | None = None,
+):  # fmt: skip
     config = project_file.parse(
         {
             "project": {"name": "goods"},
@@ -78,7 +81,7 @@ def fitted(table: pl.DataFrame, withheld: int, monitor: str = "", time: str = "a
         }
         return inputs | traffic.watched(score, decision, SIGNED)
 
-    raw = watching.reference(config, candidate(table, withheld), Model(), answered)
+    raw = watching.reference(config, candidate(table, withheld), Model(), answered, more)
     return references.decode(raw)
 
 
@@ -159,3 +162,14 @@ def test_answers_to_rows_that_were_fitted_to_are_no_variation():
     found = references.decode(raw)
     assert found.dispersion.chunks == 59
     assert found.dispersion.shape[found.bins.names.index(traffic.SCORE)] < 1.6
+
+
+def test_rows_that_are_ordinary_as_well_count_like_withheld_ones():
+    """A model made from a Monday to a Friday knows the weekend by the weeks before."""
+    weeks = rows(40, 100, swing=3.0)
+    plain = fitted(weeks.head(500), 100)
+    more = weeks.tail(3_500).with_columns(pl.lit(None, dtype=pl.String).alias("good"))
+    knowing = fitted(weeks.head(500), 100, more=more)
+    assert (plain.profile.rows, knowing.profile.rows) == (100, 3_600)
+    assert plain.seasons is None
+    assert knowing.seasons is not None

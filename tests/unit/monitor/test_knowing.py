@@ -141,6 +141,26 @@ def test_labels_that_are_due_later_are_awaited(site):
     assert any("has the labels that were due" in one for one in seen.sentences)
 
 
+def test_early_labels_make_no_others_late(site):
+    """Labels take three days; a tenth of the newest rows got theirs within hours."""
+    place = site()
+    for day in range(4):
+        place.live(day)
+    folder = place.folder / "labels"
+    folder.mkdir()
+    for day, share, days in ((0, 1.0, 3.0), (1, 1.0, 3.0), (2, 0.1, 1.1)):
+        count = round(share * len(place.ids[day]))
+        pl.DataFrame(
+            {"prediction_id": place.ids[day][:count], "good": place.days[day].truth[:count]},
+            strict=False,
+        ).with_columns(
+            labelled_at=pl.lit(ids.to_datetime(round(BEGIN + (day + days) * DAY)))
+        ).write_parquet(folder / f"{day}.parquet")
+    place.look(4)
+    assert knowledge.of(place.ws, "goods").state == "awaited"
+    assert requests(place) == []
+
+
 def test_a_new_champion_ends_the_request_of_the_old(site):
     place = site()
     place.live(0)
