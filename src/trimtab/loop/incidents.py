@@ -29,7 +29,6 @@ _MENDED = ("data drift", CONCEPT, REQUIREMENT, REFUSED)
 _JOIN: Final = "broken join"
 GARBLED: Final = ("broken input", _JOIN)
 """Kinds of incidents under which rows hold what nobody meant."""
-_EXPLAINS: Final = (CONCEPT, *GARBLED)
 _OUTPUTS: Final = ("__score__", "__decision__")
 
 
@@ -52,7 +51,10 @@ def compare(project: Project, endpoint: str, champion: Version, seen: Seen) -> l
     for alarm in seen.alarms:
         weight = severity.weigh(alarm, importance, loss, told=told)
         incident = _incident(project, endpoint, champion, seen, alarm, weight)
-        if alarm.kind == REQUIREMENT and _explained(project, endpoint, seen):
+        if alarm.kind == REQUIREMENT and (
+            _explained(project, endpoint, seen)
+            or garbled(project, endpoint, alarm.since, alarm.since + 1)
+        ):
             continue
         if _follows(alarm, seen):
             continue
@@ -347,10 +349,20 @@ def _noted(incident: str, key: str, said: str) -> Action:
 
 
 def _explained(project: Project, endpoint: str, seen: Seen) -> bool:
-    if any(alarm.kind in _EXPLAINS for alarm in seen.alarms):
+    if any(alarm.kind == CONCEPT for alarm in seen.alarms):
         return True
     is_open = operations.incidents(project.ws, state="open", endpoint=endpoint)
-    return any(one.kind in _EXPLAINS for one in is_open)
+    return any(one.kind == CONCEPT for one in is_open)
+
+
+def garbled(project: Project, endpoint: str, since: int, until: int) -> bool:
+    """Whether an input was broken in a window between two moments, as the window itself showed."""
+    return any(
+        finding["kind"] in GARBLED and finding.get("detail", {}).get("lasts", 1.0) > 0
+        for window in operations.windows(project.ws, endpoint=endpoint)
+        if window.role != "shadow" and since < window.end and window.start < until
+        for finding in window.findings
+    )
 
 
 def _handled(project: Project, incident: Incident, champion: Version) -> bool:

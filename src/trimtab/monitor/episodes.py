@@ -6,7 +6,8 @@ looked at, so that a return is called recurring.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Final
 
 import msgspec
 
@@ -18,6 +19,33 @@ from trimtab.profile.reference import Reference
 from trimtab.store import estimates
 from trimtab.store.records import Episode, Window
 from trimtab.store.workspace import Workspace
+
+AGAIN: Final = "; the newest window is as the reference again"
+DEFECTS: Final[frozenset[str]] = frozenset({"broken input", "broken join", "skew"})
+
+
+def lasting(finding: Finding, alone: Collection[str]) -> Finding:
+    """A defect that sums of windows still show though the newest one `alone` has no such kind is over."""
+    if finding.kind not in DEFECTS or finding.kind in alone:
+        return finding
+    detail = {**finding.detail, "lasts": 0.0}
+    return msgspec.structs.replace(
+        finding, text=finding.text.removesuffix(".") + AGAIN + ".", detail=detail
+    )
+
+
+def lasts(finding: Finding) -> bool:
+    """Whether the newest of the windows that were judged shows it."""
+    return finding.detail.get("lasts", 1.0) > 0
+
+
+def dated(finding: Finding, windows: Sequence[Window]) -> Finding:
+    """A finding that tells the moment and not the position of the window in which it began."""
+    if finding.since is None:
+        return finding
+    start = windows[finding.since].start
+    text = finding.text.replace(f"since window {finding.since}:", f"since {ids.iso(start)}:")
+    return msgspec.structs.replace(finding, since=start, text=text)
 
 
 def shaped(
@@ -49,13 +77,13 @@ def shaped(
         if same:
             form = "recurring"
             said = f", as from {ids.iso(same[-1].since)} to {ids.iso(same[-1].until)}"
-    lasts = "" if shape.lasts else "; the newest window is as the reference again"
+    again = "" if shape.lasts else AGAIN
     text = finding.text.replace("Data drift in ", f"Data drift ({form}{said}) in ", 1)
     return msgspec.structs.replace(
         finding,
         form=form,
         share=max(finding.share or 0.0, found.share),
-        text=text.removesuffix(".") + lasts + ".",
+        text=text.removesuffix(".") + again + ".",
         detail={**finding.detail, "lasts": float(shape.lasts), "sign": float(found.sign)},
     )
 

@@ -22,6 +22,10 @@ from trimtab.profile.seasons import Base, whole
 Floats = NDArray[np.float64]
 
 
+_SWING = 4.0
+"""The factor of ordinary variation from which on a feature never stands still."""
+
+
 class _Scale(NamedTuple):
     """The scale with the surest difference, its variance factor and p-value."""
 
@@ -47,6 +51,7 @@ def came_apart(
     bins = reference.bins
     outputs = np.array([called(name) != name for name in bins.names[: len(still)]])
     bases = bases or [whole(reference.profile)] * len(found.rows)
+    still = still & ~_swinging(reference, len(still))
     both = np.outer(still, still) & _joinable(outputs, still)
     known: dict[int, Floats] = {}
     for base in bases:
@@ -91,6 +96,17 @@ def came_apart(
         )
     run = int(np.argmax([float(np.abs(each).max()) for each in z]))
     return signals, int(found.first[run])
+
+
+def _swinging(reference: Reference, paired: int) -> NDArray[np.bool_]:
+    """Features that differ from window to window by themselves, such as by a weekday that is not known.
+
+    Within one window they vary less than in the reference, so what they have to do with others differs.
+    """
+    if reference.dispersion is None:
+        return np.zeros(paired, dtype=np.bool_)
+    found: NDArray[np.bool_] = np.asarray(reference.dispersion.shape)[:paired] > _SWING
+    return found
 
 
 def _joinable(outputs: NDArray[np.bool_], still: NDArray[np.bool_]) -> NDArray[np.bool_]:

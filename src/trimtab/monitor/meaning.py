@@ -20,6 +20,7 @@ from trimtab.config import Config, duration
 from trimtab.monitor import basis as bases
 from trimtab.monitor import budget as budgets
 from trimtab.monitor import concept, forms, joined, names, strata, traffic, where
+from trimtab.monitor import episodes as episodic
 from trimtab.monitor.budget import Budget
 from trimtab.monitor.catalogue import Catalogue
 from trimtab.monitor.concept import Alarm, ConceptState
@@ -298,12 +299,17 @@ def _known(model: Watched, index: Catalogue, since: int, until: int) -> Truths:
 
 
 def inputs_during(closed: Sequence[Window], since: int) -> list[Finding]:
-    """The findings on the inputs of all windows that end after a moment, one for each kind."""
+    """The findings on the inputs of all windows that end after a moment, one for each kind.
+
+    A defect that was over by then explains nothing, though sums of windows show it for long.
+    """
     found: dict[str, Finding] = {}
     for window in closed:
         if window.end <= since:
             continue
         for one in msgspec.convert(window.findings, list[Finding]):
+            if one.kind in episodic.DEFECTS and not episodic.lasts(one):
+                continue
             old = found.get(one.kind, one)
             features = {part.feature: part for part in (*old.features, *one.features)}
             widest = max(old, one, key=lambda each: each.detail.get("rows_touched", 0.0))

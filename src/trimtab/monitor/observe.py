@@ -37,7 +37,7 @@ from trimtab.monitor import (
 )
 from trimtab.monitor.budget import Budget
 from trimtab.monitor.catalogue import Catalogue
-from trimtab.monitor.findings import Finding
+from trimtab.monitor.findings import Finding, Findings
 from trimtab.monitor.watched import Watched, watched
 from trimtab.profile import profile as profiles
 from trimtab.profile.profile import Profile
@@ -300,14 +300,10 @@ def _judge(
 ) -> Window:
     """The newest of these windows, judged and kept; its findings tell moments, not positions."""
     newest = windows[-1]
-    found = judge.judge(
-        model.reference,
-        counted,
-        budget=budget(config),
-        least_rows=config.monitor.min_rows,
-        altered={name for one in windows for name in one.features.get("pii", [])},
-        seasons=_seasons(model, windows),
-    )
+    found = _look_at(config, model, windows, counted)
+    alone = {one.kind for one in found.findings}
+    if alone & episodes.DEFECTS and newest.rows >= config.monitor.min_rows:
+        alone = {one.kind for one in _look_at(config, model, windows[-1:], counted[-1:]).findings}
     features = {
         "measures": [msgspec.to_builtins(one) for one in found.measures],
         "reason": found.reason,
@@ -318,8 +314,8 @@ def _judge(
     past = episodes.past(ws, newest)
     plain = stale.renamed(found.findings, model.reference, counted, config.monitor.min_rows)
     named = [
-        _dated(episodes.shaped(one, model.reference, windows, counted, past), windows)
-        for one in plain
+        episodes.dated(episodes.shaped(one, model.reference, windows, counted, past), windows)
+        for one in (episodes.lasting(each, alone) for each in plain)
     ]
     findings = [msgspec.to_builtins(one) for one in named]
     moment = ids.now()
@@ -344,20 +340,25 @@ def _judge(
     )
 
 
+def _look_at(
+    config: Config, model: Watched, windows: list[Window], counted: list[Profile]
+) -> Findings:
+    return judge.judge(
+        model.reference,
+        counted,
+        budget=budget(config),
+        least_rows=config.monitor.min_rows,
+        altered={name for one in windows for name in one.features.get("pii", [])},
+        seasons=_seasons(model, windows),
+    )
+
+
 def _seasons(model: Watched, windows: list[Window]) -> list[int | None]:
     """The windows' keys, where the model's reference is kept by season."""
     known = model.reference.seasons
     if known is None or known.calendar is None:
         return []
     return [known.calendar.key(one.start, one.end) for one in windows]
-
-
-def _dated(finding: Finding, windows: list[Window]) -> Finding:
-    if finding.since is None:
-        return finding
-    start = windows[finding.since].start
-    text = finding.text.replace(f"since window {finding.since}:", f"since {ids.iso(start)}:")
-    return msgspec.structs.replace(finding, since=start, text=text)
 
 
 def budget(config: Config) -> Budget:
@@ -381,6 +382,7 @@ def _alarm(finding: Finding, window: Window | None) -> Alarm:
             "window": f"{ids.iso(window.start)}/{ids.iso(window.end)}" if window else "",
             "form": finding.form,
             "share": finding.share,
+            "lasts": episodes.lasts(finding),
         },
     )
 

@@ -12,7 +12,7 @@ from trimtab.loop.project import Project
 from trimtab.monitor.observe import Alarm, Seen
 from trimtab.schedule import RetrainConfig
 from trimtab.store import ledger, operations
-from trimtab.store.records import Version
+from trimtab.store.records import Version, Window
 from trimtab.store.workspace import open_workspace
 
 DAY = 86_400_000_000
@@ -150,8 +150,15 @@ def test_a_pass_that_dies_while_opening_is_repaired_by_the_next(project, monkeyp
 def test_a_broken_input_explains_a_failed_requirement_and_keeps_its_rows_from_teaching(
     project, kind
 ):
-    incidents.compare(project, "goods", V1, seen(alarm(kind), alarm("requirement")))
-    incidents.compare(project, "goods", V1, seen(alarm("requirement", since=4), now=6))
+    """Labels come later than the defect: the window itself remembers it."""
+    for day, lasts in ((3, 1.0), (4, 0.0)):
+        found = {"kind": kind, "severity": "alarm", "features": [], "detail": {"lasts": lasts}}
+        operations.save_window(project.ws, Window(
+            endpoint="goods", model=V1.digest, role="champion", start=day * DAY, rows=9, profile="",
+            end=(day + 1) * DAY, findings=[found],
+        ))  # fmt: skip
+    incidents.compare(project, "goods", V1, seen(alarm(kind)))
+    incidents.compare(project, "goods", V1, seen(alarm("requirement"), now=6))
     assert kinds(project) == [kind]
     incidents.compare(project, "goods", V1, seen(alarm("concept drift"), now=7))
     drift = next(one for one in operations.incidents(project.ws) if one.kind == "concept drift")
@@ -161,6 +168,10 @@ def test_a_broken_input_explains_a_failed_requirement_and_keeps_its_rows_from_te
     )
     said = retrain.propose(on, drift)
     assert said == f"no retrain on rows like these, until it is resolved: {kind} it is"
+    later = msgspec.structs.replace(drift, since=4 * DAY)
+    assert "rows like these" not in retrain.propose(on, later)
+    incidents.compare(project, "goods", V2, seen(alarm("requirement", since=4), now=7))
+    assert "requirement" not in kinds(project)  # the concept drift explains it
 
 
 def test_answers_that_have_less_to_do_with_inputs_are_a_broken_inputs_symptom(project):
