@@ -131,6 +131,24 @@ def test_it_fits_any_width_and_both_schemes(browser, address, width, scheme):
     context.close()
 
 
+def test_the_timeline_draws_and_tells_what_happened(page, tmp_path):
+    page.goto("/")
+    page.get_by_role("link", name="Timeline", exact=True).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/timeline")
+    picture = page.locator("svg.lanes")
+    assert picture.is_visible()
+    assert "told one by one below" in picture.get_attribute("aria-label")
+    assert picture.locator("rect.piece").count() >= 1
+    assert page.get_by_text("cancer@v1 passed the gate").is_visible()
+    page.screenshot(path=tmp_path / "timeline.png", full_page=True)
+    page.get_by_role("link", name="2 weeks").click()
+    page.wait_for_url("**/timeline?since=2w")
+    assert page.get_by_role("link", name="2 weeks").get_attribute("aria-current") == "page"
+    page.locator("#told").get_by_role("link", name="why").first.click()
+    page.wait_for_url("**/why?**")
+
+
 def test_the_monitor_shows_where_inputs_moved_and_lets_a_person_take_it_in_hand(page, tmp_path):
     page.goto("/monitor")
     page.get_by_text("data drift at cancer-embedded").first.wait_for(timeout=60_000)
