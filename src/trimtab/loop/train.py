@@ -127,8 +127,9 @@ def packaged(project: Project, result: FlowResult, say: Say) -> tuple[str, bool]
     try:
         with tempfile.TemporaryDirectory(dir=ws.root / "tmp") as place:
             out = Path(place) / "package"
-            more = ordinary.rows(project, result.run.cause, candidate)
-            found = write_package(project, candidate, out, more)
+            found = write_package(
+                project, candidate, out, ordinary.rows(project, result.run.cause, candidate)
+            )
             digest = registry.put(ws, out, parity=found.parity, run=run.id)
             left_out = _equip(project, digest, out)
     except BaseException as error:
@@ -139,17 +140,11 @@ def packaged(project: Project, result: FlowResult, say: Say) -> tuple[str, bool]
     with ws.transaction():
         runs.link(ws, run.id, "in", "candidate", result.outputs["result"])
         runs.link(ws, run.id, "out", "model", digest)
-        cache.put(
-            ws,
-            CachedStep(
-                key=key,
-                run=run.id,
-                name="package",
-                outputs=[digest],
-                codecs=["model"],
-                created_at=ids.now(),
-            ),
-        )
+        step = CachedStep(
+            key=key, run=run.id, name="package", outputs=[digest], codecs=["model"],
+            created_at=ids.now(),
+        )  # fmt: skip
+        cache.put(ws, step)
         runs.finish(ws, run.id, "done", tags={"left_out": "; ".join(left_out)} if left_out else {})
     for sentence in left_out:
         say(sentence)
@@ -167,10 +162,7 @@ def _equip(project: Project, digest: str, folder: Path | None) -> list[str]:
 def write_package(
     project: Project, candidate: Candidate, out: Path, more: pl.DataFrame | None = None
 ) -> Packaged:
-    """Write a candidate into the empty or new folder `out` with all that the monitor needs.
-
-    `more` are rows that are ordinary as well, though neither fitted nor withheld.
-    """
+    """Write a candidate into a new folder with all that the monitor needs; see `ordinary` for `more`."""
     allowed = project.config.serve.allow_python
     found = package(
         candidate,
