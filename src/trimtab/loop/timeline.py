@@ -25,6 +25,14 @@ _IN_LEDGER: Final = ("incident", "advance", "promote", "roll back")
 """Kinds of actions whose effect the ledger tells of as well."""
 _TONES: Final = {"promoted": "good", "rolled_back": "bad", "done": "good", "failed": "bad"}
 _FLOWS: Final = 1_000
+_MOST: Final = 80
+"""Letters of a value that nobody here knows how to tell."""
+_PEOPLE: Final = {
+    "hand": "{said}",
+    "retire": "endpoint {endpoint} and its retirement: {phase}",
+    "accept": "data {data} may be trained on",
+}
+"""What people say and what follows from it, by the ledger's kind."""
 
 Records = dict[str, Any]
 
@@ -208,8 +216,18 @@ def _other(
             time=entry.time, lane="champion", tone="good", said=said, id=str(body["version"]),
             short=str(body["version"]), endpoint=str(body["endpoint"]),
         )  # fmt: skip
+    told = _PEOPLE.get(entry.kind)
+    if told is not None:
+        by = f", by {body['by']}" if body.get("by") else ""
+        said = told.format_map({key: str(value) for key, value in body.items()}) + by
+        return Event(
+            time=entry.time, lane="controller", said=said, cause=str(body.get("reason", "")),
+            endpoint=str(body.get("endpoint", "")),
+        )  # fmt: skip
     parts = [
-        f"{key} {_short(str(value))}" for key, value in body.items() if value not in ("", None)
+        f"{key} {_short(str(value))[:_MOST]}"
+        for key, value in body.items()
+        if value not in ("", None)
     ]
     return Event(
         time=entry.time,
@@ -221,12 +239,12 @@ def _other(
 def _of_actions(project: Project) -> Iterator[Event]:
     """Jobs, as they were decided and as they ended; restarts; anything that is not in the ledger."""
     for one in operations.actions(project.ws):
-        if one.kind in _IN_LEDGER:
+        if one.kind in _IN_LEDGER or one.key.startswith("hand:"):
             continue
         if one.kind == "restart":
             yield Event(
-                time=one.created_at, lane="endpoint", tone="bad", id=one.id,
-                said=f"endpoint {one.cause.get('endpoint', '')} had died and was started again",
+                time=one.created_at, lane="endpoint", tone="bad", id=one.id, said=_restarted(one),
+                cause=str(one.result.get("reason", "")),
             )  # fmt: skip
             continue
         lane = "retrain" if one.kind in ("retrain", "fire") else "controller"
@@ -240,6 +258,11 @@ def _of_actions(project: Project) -> Iterator[Event]:
                 time=one.updated_at, lane=lane, tone=_TONES[one.state], id=one.id, said=_ended(one),
                 cause=str(one.result.get("reason", "")), short=one.kind, ends=True,
             )  # fmt: skip
+
+
+def _restarted(one: Action) -> str:
+    done = "was started again" if one.state == "done" else "does not start"
+    return f"endpoint {one.cause.get('endpoint', '')} had died and {done}"
 
 
 def _begun(one: Action) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from trimtab import ids
 from trimtab.errors import UsageError
-from trimtab.loop import pause, timeline
+from trimtab.loop import hand, pause, timeline
 from trimtab.loop.project import open_project
 from trimtab.store import label_requests, ledger, operations, runs
 from trimtab.store.records import Action, Incident, LabelRequest, Rollout
@@ -134,6 +134,25 @@ def test_what_it_does_not_know_is_told_all_the_same(project, clock):
     ledger.append(project.ws, "evidence", [])
     (one,) = timeline.timeline(project).events
     assert one.said == "quarantine: data houses@v3, effect -0.04"
+
+
+def test_what_people_do_is_told_once(project, clock):
+    clock()
+    with project.ws.transaction():
+        hand.note(
+            project.ws,
+            "rollout",
+            "r:0:hold",
+            "houses@v2 is held",
+            hand.Hand(by="maria", reason="Friday"),
+        )
+    clock()
+    ledger.append(project.ws, "accept", {"data": "houses@v3", "by": "maria", "reason": "checked"})
+    told = [(one.said, one.cause) for one in timeline.timeline(project).events]
+    assert told == [
+        ("houses@v2 is held, by maria", "Friday"),
+        ("data houses@v3 may be trained on, by maria", "checked"),
+    ]
 
 
 def test_labels_that_are_asked_for(project, clock):
