@@ -43,7 +43,7 @@ def _render(found: Timeline) -> None:
             week = f"{at:%G-%V}"
         line = Text(f"  {at:%a %Y-%m-%d %H:%M}  ", style="dim")
         line.append(f"{one.lane:<10} ", style="dim")
-        line.append(one.said, style=_TONES.get(one.tone, ""))
+        line.append(one.said.removesuffix("."), style=_TONES.get(one.tone, ""))
         if one.cause:
             line.append(f"; {one.cause}", style="dim")
         out.print(line)

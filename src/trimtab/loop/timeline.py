@@ -189,8 +189,7 @@ def _named(
     """A name that points elsewhere now: an alias, or the configuration in force."""
     if entry.kind == "config":
         return Event(
-            time=entry.time, lane="controller", said="a configuration was put in force",
-            cause=_short(body["to"]),
+            time=entry.time, lane="controller", said=f"configuration {_short(body['to'])} was put in force",
         )  # fmt: skip
     name, _, alias = str(body.get("name", "")).rpartition("@")
     if alias in ("champion", "previous", ""):  # told by the deployment
