@@ -11,9 +11,10 @@ import re
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from trimtab.store.workspace import Workspace
+if TYPE_CHECKING:  # a machine that only writes spools has no database
+    from trimtab.store.workspace import Workspace
 
 _META = re.compile(r"(?P<name>.+?)-(?P<version>[^-]+)(-py[\d.]+)?\.(dist-info|egg-info)\Z")
 

@@ -43,13 +43,18 @@ def state(folder: Path) -> GitState | None:
         elif entry:
             dirty = True
     commit = "" if heads["branch.oid"].startswith("(") else heads["branch.oid"]
-    changes = _git(folder, "diff", "HEAD", "--binary", "--", ".") if dirty and commit else b""
+    differences = changes(folder) if dirty and commit else b""
     return GitState(
         commit=commit,
         branch=heads["branch.head"],
         dirty=dirty,
-        diff=hashing.digest("blob", changes) if changes else "",
+        diff=hashing.digest("blob", differences) if differences else "",
     )
+
+
+def changes(folder: Path) -> bytes:
+    """The changes to tracked files since the last commit, as `git apply` takes them."""
+    return _git(folder, "diff", "HEAD", "--binary", "--", ".") or b""
 
 
 def files(folder: Path) -> list[str] | None:

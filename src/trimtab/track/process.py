@@ -12,12 +12,13 @@ import socket
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from trimtab import ids
-from trimtab.store import runs
 from trimtab.store.records import Run
-from trimtab.store.workspace import Workspace
+
+if TYPE_CHECKING:  # a machine that only writes spools has no database
+    from trimtab.store.workspace import Workspace
 
 TAG: Final = "process"
 SILENCE: Final = 60_000_000  # microseconds without a heartbeat before another machine is given up
@@ -38,15 +39,15 @@ def is_alive(run: Run) -> bool:
 
 
 def reap(ws: Workspace) -> list[Run]:
-    """Mark runs whose process is gone as failed, and return them."""
+    """Mark runs whose process is gone as failed, with all that they had logged, and return them."""
+    # The database and numpy: this module is also used where only spools are written.
+    from trimtab.store import runs  # noqa: PLC0415
+    from trimtab.track import merge  # noqa: PLC0415
+
     dead = [run for run in runs.find(ws, status="running", limit=10_000) if not is_alive(run)]
+    merge.leftovers(ws, is_alive)
     for run in dead:
-        error = {
-            "type": "Died",
-            "message": f"process {run.pid} ended without finishing the run",
-            "hint": "run it again: what was finished is kept",
-        }
-        runs.finish(ws, run.id, "failed", error=error)
+        runs.finish(ws, run.id, "failed", error=merge.died(run.pid))
     return dead
 
 

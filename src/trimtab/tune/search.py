@@ -106,7 +106,7 @@ def _tracked(
 ) -> Trial:
     name = f"trial {number + 1}"
     with tracking.start_run(
-        name, params, kind="trial", parent=running.run, ws=running.ws, capture=False
+        name, params, kind="trial", parent=running.run, ws=running.ws, capture=False, spool=False
     ) as run:
         trial = msgspec.structs.replace(fit(), run=run.id)
         for fold, value in enumerate(trial.folds):
