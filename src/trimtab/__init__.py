@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from trimtab.pipeline.flow import flow
     from trimtab.pipeline.handle import Dataset
     from trimtab.pipeline.step import step
-    from trimtab.track.run import start_run
+    from trimtab.track.autolog.switch import autolog
+    from trimtab.track.run import log, start_run
     from trimtab.tune.candidate import Candidate
     from trimtab.tune.search import search
 
@@ -29,8 +30,10 @@ __all__ = [
     "Signature",
     "TrimtabError",
     "__version__",
+    "autolog",
     "flow",
     "function_model",
+    "log",
     "onnx_model",
     "search",
     "start_run",
@@ -38,6 +41,8 @@ __all__ = [
     "torch_model",
 ]
 
+# The codecs that log_model stores an estimator with register there.
+_CODECS = "trimtab.pipeline.codecs"
 _WHERE = {
     "Candidate": "trimtab.tune.candidate",
     "Column": "trimtab.model.signature",
@@ -45,8 +50,10 @@ _WHERE = {
     "Monitor": "trimtab.monitor.embedded",
     "Signature": "trimtab.model.signature",
     "TrimtabError": "trimtab.errors",
+    "autolog": "trimtab.track.autolog.switch",
     "flow": "trimtab.pipeline.flow",
     "function_model": "trimtab.model.brought",
+    "log": "trimtab.track.run",
     "onnx_model": "trimtab.model.brought",
     "search": "trimtab.tune.search",
     "start_run": "trimtab.track.run",
@@ -58,6 +65,8 @@ _WHERE = {
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'trimtab' has no attribute {name!r}")
+    if _WHERE[name].startswith("trimtab.track."):
+        importlib.import_module(_CODECS)
     found = getattr(importlib.import_module(_WHERE[name]), name)
     globals()[name] = found
     return found

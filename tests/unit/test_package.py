@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "trimtab"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PUBLIC = {"Candidate", "Dataset", "TrimtabError", "flow", "search", "start_run", "step"}
+PUBLIC |= {"autolog", "log"}
 PUBLIC |= {"Column", "Monitor", "Signature", "function_model", "onnx_model", "torch_model"}
 
 MODELLING = {"onnx", "optuna", "skl2onnx", "sklearn", "skops"}

@@ -1,6 +1,9 @@
-"""`trimtab runs`: ls, show, metrics."""
+"""`trimtab runs`: ls, show, metrics, sync."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +13,9 @@ from trimtab.server import operations
 from trimtab.server.answers import RunMetrics, Runs, RunShown
 from trimtab.server.requests import Identified, RunFilter, SeriesFilter
 from trimtab.store.records import Run
+
+if TYPE_CHECKING:  # it brings numpy and the database with it
+    from trimtab.track.merge import Synced
 
 runs = noun("runs", "Every execution, with what it read, made and measured.")
 
@@ -46,6 +52,42 @@ def metrics(session: Session, run: str, key: str) -> None:
     """Print the metric series of a run."""
     request = SeriesFilter(id=run, key=key)
     session.answer(session.call(operations.RUNS_METRICS, request), _render_metrics)
+
+
+@verb("sync", "trimtab runs sync", "trimtab runs sync usb/trimtab-spool --json", of=runs)
+@click.argument(
+    "spools",
+    metavar="[FOLDER]",
+    required=False,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+def sync(session: Session, spools: Path | None) -> None:
+    """Take in what runs without a store have left in a folder.
+
+    Without FOLDER it is what processes that died have left in this project. Everything is taken in
+    once, also where this is called again, is cut short, or the folder comes from another machine.
+    Exit code 1 where a spool is damaged; what stands before the damage is in.
+    """
+    from trimtab.errors import IntegrityError
+    from trimtab.track import merge, process  # the database is loaded only when needed
+
+    ws = session.project().ws
+    found = merge.sync(ws, spools or ws.root / merge.FOLDER, process.is_alive)
+    session.answer(found, _render_synced)
+    if found.damaged:
+        raise IntegrityError("; ".join(found.damaged), hint="the files are kept")
+
+
+def _render_synced(found: Synced) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+
+    if not found.runs and not found.damaged:
+        paper.say("nothing to take in")
+        return
+    kept = f", {found.open} files stay: their runs go on" if found.open else ""
+    paper.say(f"{found.points:,} points of {len(found.runs)} runs taken in{kept}")
+    for run in found.runs:
+        paper.say(run)
 
 
 def _render_list(found: Runs) -> None:

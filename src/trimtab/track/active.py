@@ -161,12 +161,13 @@ class ActiveRun:
         name, data = media.table(table, name)
         return self._bytes(name, data, {"shows": "table"})
 
-    def log_model(self, model: Any, name: str = "model") -> str:
-        """Store a fitted scikit-learn estimator (skops, never pickle), ONNX bytes or a file.
+    def log_model(self, model: Any, name: str = "model", *, file: str = "model.onnx") -> str:
+        """Store a fitted scikit-learn estimator (skops, never pickle), bytes (of ONNX, where `file`
+        does not say otherwise), or a file or folder.
 
         Raises RefusedError for an estimator of types that reading would refuse.
         """
-        with media.model(model) as folder:
+        with media.model(model, file) as folder:
             digest = trees.put_folder(self.home.blobs, folder)
         return self._made(name, digest, "model")
 

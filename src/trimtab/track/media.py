@@ -9,14 +9,12 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from trimtab import plugins
 from trimtab.errors import NotFoundError, UsageError
-
-_ONNX: Final = "model.onnx"
 
 
 def figure(value: Any, name: str) -> tuple[str, bytes]:
@@ -51,7 +49,7 @@ def table(value: Any, name: str) -> tuple[str, bytes]:
 
 
 @contextmanager
-def model(value: Any) -> Iterator[Path]:
+def model(value: Any, file: str) -> Iterator[Path]:
     """A folder with a model's files, there for the block.
 
     Raises NotFoundError for a path where nothing is, UsageError for what is no model.
@@ -59,9 +57,9 @@ def model(value: Any) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         if isinstance(value, (bytes, bytearray)):
-            (folder / _ONNX).write_bytes(value)
+            (folder / Path(file).name).write_bytes(value)
         elif hasattr(value, "SerializeToString"):
-            (folder / _ONNX).write_bytes(value.SerializeToString())
+            (folder / Path(file).name).write_bytes(value.SerializeToString())
         elif isinstance(value, (str, Path)):
             source = Path(value)
             if source.is_dir():

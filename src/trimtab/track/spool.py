@@ -28,6 +28,7 @@ VERSION: Final = b"1"
 START: Final = MAGIC + VERSION + b"\0\0\0"
 HEAD: Final = struct.Struct("<II")
 SUFFIX: Final = ".spool"
+UNBORN: Final = ".new"
 ROTATE: Final = 64 << 20
 """Bytes after which a run goes on in another file, so that what is taken in already is freed."""
 MOST_AT_ONCE: Final = 1 << 16
@@ -75,10 +76,12 @@ class Spool:
         run = self.begin.run["id"]
         self.path = self.folder / f"{run}-{self.begin.spool}{SUFFIX}"
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
-        self._file = os.open(self.path, flags, 0o600)
+        made = self.path.with_suffix(UNBORN)
+        self._file = os.open(made, flags, 0o600)
         self._size = 0
         self._forms: dict[tuple[str, ...], _Form] = {}
         self._write(START + framed(b"b" + msgspec.msgpack.encode(self.begin)))
+        made.rename(self.path)  # so that every spool is one, wherever the process is killed
 
     @property
     def is_closed(self) -> bool:
