@@ -87,6 +87,12 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
         yield current[1]
 
 
+def in_transaction(engine: sa.Engine) -> bool:
+    """Whether the caller is inside a write transaction, so that what it does may still be undone."""
+    current = _open.get()
+    return current is not None and current[0] is engine
+
+
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A connection to read with: the open transaction's, or a fresh one."""

@@ -10,6 +10,7 @@ import array
 import atexit
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
@@ -60,6 +61,7 @@ class ActiveRun:
         self._spooled = spooled
         self._steps = {} if steps is None else steps
         self._pid = os.getpid()
+        self._opening = threading.Lock()
         self._line: Spool | Direct | None = home.spool if isinstance(home, SpoolHome) else None
         self._taker: Taker | None = None
         self._sampler = Sampler(system, home.folder) if system else None
@@ -233,6 +235,7 @@ class ActiveRun:
     def forked(self) -> None:
         """In a fork's child: the spool, the database's connections and the end are the parent's."""
         self._main, self._sampler, self._taker, self._output = False, None, None, None
+        self._opening = threading.Lock()
         if isinstance(self._line, Spool):
             self._line.abandon()
             self._line = None
@@ -247,12 +250,15 @@ class ActiveRun:
         if not self._spooled:
             self._line = Direct(self.ws, self.id, self._steps)
             return self._line
-        begin = begin_of(self._run, self.home.project, main=self._main, resumes=self._resumes)
-        line = Spool(self.home.folder, begin, self._steps)
-        self._line = line
-        if isinstance(self.home, SpoolHome):
-            self.home.spool = line
-        return line
+        with self._opening:
+            if self._line is None:
+                begin = begin_of(
+                    self._run, self.home.project, main=self._main, resumes=self._resumes
+                )
+                self._line = Spool(self.home.folder, begin, self._steps)
+                if isinstance(self.home, SpoolHome):
+                    self.home.spool = self._line
+            return self._line
 
     def tended(self) -> None:
         """Have the sender look after it."""

@@ -17,8 +17,9 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
+from trimtab import ids
 from trimtab.errors import IntegrityError, NotFoundError
-from trimtab.store import artifacts, metrics, runs, states, tables, trees
+from trimtab.store import artifacts, database, metrics, runs, states, tables, trees
 from trimtab.store.blobs import Blobs, LocalBlobs
 from trimtab.store.records import Artifact, Run
 from trimtab.store.series import compaction
@@ -31,6 +32,7 @@ FOLDER: Final = "runs"
 """Where a workspace keeps the spools of its own runs."""
 DAMAGED: Final = ".damaged"
 DIED: Final = "Died"
+DAY: Final = 86_400_000_000
 Alive = Callable[[Run], bool]
 
 
@@ -62,6 +64,7 @@ def sync(ws: Workspace, folder: Path, alive: Alive) -> Synced:
         points += taken
         seen.append(reader.begin.run["id"])
         whole, unfinished = whole + is_whole, unfinished + (not is_whole)
+    _sweep(folder)
     for run in sorted(set(seen)):
         compaction.tidy(ws, run=run)
     return Synced(
@@ -117,7 +120,12 @@ def take_in(ws: Workspace, reader: Reader, blobs: Blobs, *, goes_on: bool) -> tu
 
 
 def remove(ws: Workspace, reader: Reader) -> None:
-    """Remove a spool that is all in. Its mark stays where a copy of it could come again."""
+    """Remove a spool that is all in. Its mark stays where a copy of it could come again.
+
+    Inside a transaction it stays: what was taken in may be undone, and a later pass removes it.
+    """
+    if database.in_transaction(ws.engine):
+        return
     reader.path.unlink(missing_ok=True)
     if reader.path.parent == ws.root / FOLDER:
         with ws.transaction() as tx:
@@ -249,6 +257,13 @@ def _mark(ws: Workspace, begin: Begin) -> tuple[int, bool]:
 
 def _state(begin: Begin) -> str:
     return f"spool:{begin.spool}"
+
+
+def _sweep(folder: Path) -> None:
+    """Remove files of processes that were killed before their spool was one: nothing is in them."""
+    for path in folder.glob(f"*{spool.UNBORN}"):
+        if ids.now() - _changed(path) > DAY:
+            path.unlink(missing_ok=True)
 
 
 def _changed(path: Path) -> int:

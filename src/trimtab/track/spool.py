@@ -159,6 +159,7 @@ class Spool:
                 self._put(b"r", 0)
             os.close(self._file)
             self._file = -1
+            self._told = True  # a thread that still logs is late, and no disk is full
 
     def abandon(self) -> None:
         """Close the file in a fork's child, where it is the parent's; the lock may have been held."""

@@ -136,6 +136,49 @@ def test_a_merge_that_is_killed_goes_on_where_it_was(ws: Workspace, tmp_path: Pa
     assert runs.get(ws, "0" * 31 + "1").status == "done"
 
 
+def test_a_merge_inside_a_transaction_that_is_undone_loses_nothing(ws: Workspace) -> None:
+    run = start_run("undone", ws=ws, capture=False)
+    run.log({"a": 1})
+    with pytest.raises(ZeroDivisionError), ws.transaction():
+        run.finish()
+        raise ZeroDivisionError
+    assert metrics.read(ws, run.id) == []
+    merge.leftovers(ws, lambda run: False)
+    assert metrics.latest(ws, run.id) == {"a": 1}
+    assert runs.get(ws, run.id).status == "done"
+    assert spool.found(ws.root / merge.FOLDER) == []
+
+
+def test_a_sync_that_is_killed_is_gone_on_with(ws: Workspace, tmp_path: Path) -> None:
+    rng, folder, expected = random.Random(5), tmp_path / "s", {}
+    for number in range(4):
+        file = a_spool(folder, f"{number + 1:032x}")
+        for step in range(30_000):
+            file.log({"a": step}, step)
+        file.close({"status": "done", "ended_at": 9})
+        expected[f"{number + 1:032x}"] = 30_000
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(spool.__file__).parents[2])!r})\n"
+        "from pathlib import Path\n"
+        "from trimtab.store.workspace import open_workspace\n"
+        "from trimtab.track import frames, merge, process\n"
+        "frames.Reader.read.__defaults__ = (100_000,)\n"
+        f"ws = open_workspace(Path({str(ws.project_dir)!r}), 'demo')\n"
+        "print('ready', flush=True)\n"
+        f"merge.sync(ws, Path({str(folder)!r}), process.is_alive)\n"
+    )
+    for _ in range(6):
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as one:
+            one.stdout.readline()
+            time.sleep(rng.uniform(0.0, 0.1))
+            one.kill()
+    merge.sync(ws, folder, process.is_alive)
+    assert spool.found(folder) == []
+    for run, count in expected.items():
+        assert runs.get(ws, run).status == "done"
+        assert [step for step, _ in points(ws, run)["a"]] == list(range(count))
+
+
 def test_a_torn_frame_is_dropped_and_damage_is_told(ws: Workspace, tmp_path: Path) -> None:
     file = a_spool(tmp_path / "s")
     for number in range(10):
