@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trimtab.errors import IntegrityError
 from trimtab.store.series.points import Columns, Series
-from trimtab.track.spool import HEAD, MAGIC, START, VERSION, Begin
+from trimtab.track.spool import HEAD, MAGIC, RESERVE, START, VERSION, Begin
 
 AT_ONCE: Final = 8 << 20
 _COLUMNS: Final = struct.Struct("<cIqI")
@@ -81,6 +81,17 @@ class Reader:
         except msgspec.MsgspecError as error:
             raise IntegrityError(f"{path} is no whole spool: {error}") from error
         self._first = self.at = len(START) + HEAD.size + len(body)
+
+    def ending(self) -> dict[str, Any]:
+        """How the run ended where the disk was too full to say so at the end, else nothing."""
+        with self.path.open("rb") as stream:
+            stream.seek(self._first)
+            body = _body(stream.read(HEAD.size + RESERVE), 0)
+        if body is None or bytes(body[:1]) != b"p":
+            return {}
+        (length,) = struct.unpack_from("<I", body, 1)
+        found: dict[str, Any] = msgspec.msgpack.decode(body[5 : 5 + length])
+        return found
 
     @property
     def rest(self) -> int:

@@ -110,10 +110,15 @@ def take_in(ws: Workspace, reader: Reader, blobs: Blobs, *, goes_on: bool) -> tu
         over = batch.over
         if batch.until == batch.since:
             break
-    if not over and goes_on:
-        return points, False
     if not over:
-        _died(ws, reader.begin)
+        ending = reader.ending()
+        if goes_on and not ending:
+            return points, False
+        if ending:
+            with ws.transaction():
+                _end(ws, reader.begin.run["id"], ending)
+        else:
+            _died(ws, reader.begin)
         _check_tail(reader)
     remove(ws, reader)
     return points, True

@@ -31,6 +31,8 @@ SUFFIX: Final = ".spool"
 UNBORN: Final = ".new"
 ROTATE: Final = 64 << 20
 """Bytes after which a run goes on in another file, so that what is taken in already is freed."""
+RESERVE: Final = 4096
+"""Bytes that a spool keeps from its beginning on, for how the run ended should the disk be full."""
 MOST_AT_ONCE: Final = 1 << 16
 """Points in one frame of columns."""
 
@@ -80,7 +82,9 @@ class Spool:
         self._file = os.open(made, flags, 0o600)
         self._size = 0
         self._forms: dict[tuple[str, ...], _Form] = {}
-        self._write(START + framed(b"b" + msgspec.msgpack.encode(self.begin)))
+        opening = START + framed(b"b" + msgspec.msgpack.encode(self.begin))
+        self._reserve = len(opening)
+        self._write(opening + reserved({}))
         made.rename(self.path)  # so that every spool is one, wherever the process is killed
 
     @property
@@ -154,7 +158,9 @@ class Spool:
             if self._file < 0:
                 return
             if end is not None:
-                self._put(b"e" + encoded({**end, "lost": self.lost}), 0)
+                if not self._put(b"e" + encoded({**end, "lost": self.lost}), 0):
+                    self._end_in_reserve({**end, "lost": self.lost})
+                    return
             else:
                 self._put(b"r", 0)
             os.close(self._file)
@@ -225,6 +231,15 @@ class Spool:
             raise OSError("the disk is full")
         self._size += written
 
+    def _end_in_reserve(self, end: dict[str, Any]) -> None:
+        """Write how the run ended where the disk has given room already."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        with contextlib.suppress(OSError), self.path.open("r+b") as stream:
+            stream.seek(self._reserve)
+            stream.write(reserved(end))
+
     def _refused(self, error: OSError | None, points: int) -> None:
         """Take back what half arrived; count and tell what is lost."""
         self.lost += points
@@ -261,6 +276,15 @@ class Spool:
 def framed(body: bytes) -> bytes:
     """A frame: length and CRC-32 of the body, the body."""
     return HEAD.pack(len(body), zlib.crc32(body)) + body
+
+
+def reserved(end: Mapping[str, Any]) -> bytes:
+    """The frame of the reserve: always of one length, with how the run ended or nothing."""
+    body = encoded(end)
+    if len(body) > RESERVE - 5:  # a long traceback
+        error = dict(end["error"], traceback="", message=str(end["error"]["message"])[:500])
+        body = encoded({**end, "error": error})
+    return framed(struct.pack("<cI", b"p", len(body)) + body.ljust(RESERVE - 5, b"\0"))
 
 
 def encoded(fields: Mapping[str, Any]) -> bytes:

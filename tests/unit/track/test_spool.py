@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from trimtab.track.homes import begin_of
 from trimtab.track.run import start_run
 from trimtab.track.spool import Spool
 
+GOLDEN = Path(__file__).parents[2] / "golden" / "spool-v1.spool"
 KILLS = 100
 CHILD = """
 import os, sys
@@ -306,8 +308,30 @@ def test_a_full_disk_loses_points_and_says_so_once(ws: Workspace, monkeypatch, c
     assert runs.get(ws, run.id).tags["lost_points"] == 3
 
 
+def test_a_disk_that_stays_full_still_says_how_the_run_ended(ws: Workspace, tmp_path: Path) -> None:
+    code = f"""
+import resource, sys
+sys.path.insert(0, {str(Path(spool.__file__).parents[2])!r})
+import trimtab
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+run = trimtab.start_run("full", offline={str(tmp_path / "s")!r}, capture=False)
+for number in range(5_000):
+    run.log({{"a": number}})
+run.finish()
+print(run.id)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.count("points are being lost") == 1
+    merge.sync(ws, tmp_path / "s", process.is_alive)
+    found = points(ws, done.stdout.strip())["a"]
+    assert found == [(step, float(step)) for step in range(len(found))]
+    run = runs.get(ws, done.stdout.strip())
+    assert (run.status, run.tags["lost_points"]) == ("done", 5_000 - len(found))
+    assert spool.found(tmp_path / "s") == []
+
+
 def test_a_long_run_goes_on_in_another_file(ws: Workspace, monkeypatch) -> None:
-    monkeypatch.setattr(spool, "ROTATE", 2_000)
+    monkeypatch.setattr(spool, "ROTATE", 6_000)
     run = start_run("long", ws=ws, capture=False)
     for number in range(1_000):
         run.log({"a": number})
@@ -351,3 +375,24 @@ def test_a_mark_goes_with_its_spool(ws: Workspace) -> None:
         mark = f"spool:{Reader(path).begin.spool}"
         assert states.get(ws, mark) == {"until": path.stat().st_size, "over": False}
     assert states.get(ws, mark) is None
+
+
+def test_a_spool_of_version_1_is_read_for_ever(ws: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    folder.mkdir()
+    shutil.copy(GOLDEN, folder / "golden.spool")
+    found = merge.sync(ws, folder, process.is_alive)
+    assert (found.points, found.whole, found.damaged) == (10, 1, [])
+    run = runs.get(ws, "0" * 31 + "1")
+    assert (run.name, run.status, run.ended_at, run.peak_bytes) == ("golden", "done", 11, 5)
+    assert (run.params, run.tags["note"]) == ({"depth": 3, "leaf": 2}, "x")
+    read = points(ws, run.id)
+    assert read["loss"] == [(-3, 0.0), (-2, 1.0), (0, 0.5), (1, 0.25)]
+    assert math.copysign(1, read["loss"][0][1]) == -1
+    assert [step for step, _ in read["µ"]] == [0, 1]
+    assert math.isnan(read["µ"][0][1])
+    assert read["µ"][1][1] == -math.inf
+    assert read["new"] == [(0, 2.0)]
+    assert read["array"] == [(1, 1.5), (2, 2.5), (5, math.inf)]
+    times = [point.time for point in metrics.read(ws, run.id, "loss")]
+    assert times == [1_700_000_000_000_000 + 1_000 * step for step in (2, 3, 0, 1)]
