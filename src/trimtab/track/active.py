@@ -64,7 +64,7 @@ class ActiveRun:
         self._opening = threading.Lock()
         self._line: Spool | Direct | None = home.spool if isinstance(home, SpoolHome) else None
         self._taker: Taker | None = None
-        self._sampler = Sampler(system, home.folder) if system else None
+        self._sampler = Sampler(system, home.folder) if system and spooled else None
         self._output: Output | None = None
         self._outer = active.get()
         self._ended = False
@@ -303,6 +303,9 @@ class ActiveRun:
                 self.home.end(self.id, end)
         elif self._main:
             self.home.end(self.id, end)
+        is_many = line.batches > 1 if isinstance(line, Direct) else line is not None
+        if is_many and isinstance(self.home, StoreHome):
+            self.home.tidy(self.id)
 
     def _bytes(self, name: str, data: bytes, meta: dict[str, Any]) -> str:
         blobs = self.home.blobs

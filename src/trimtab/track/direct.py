@@ -29,6 +29,7 @@ class Direct:
         self._run = run
         self._points: list[Point] = []
         self._flushed = time.monotonic()
+        self.batches = 0
 
     def log(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Add a point to each named series; raises UsageError for a value that is no number."""
@@ -56,5 +57,6 @@ class Direct:
         from trimtab.store import metrics  # noqa: PLC0415
 
         points, self._points = self._points, []
+        self.batches += bool(points)
         self._flushed = time.monotonic()
         metrics.append(self._ws, self._run, points)

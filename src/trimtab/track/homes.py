@@ -82,12 +82,16 @@ class StoreHome:
         runs.link(self.ws, run, direction, name, artifact)
 
     def end(self, run: str, end: Mapping[str, Any]) -> None:
-        """End the run's row where it goes on, and put its points in order."""
+        """End the run's row where it goes on."""
         from trimtab.store import runs  # noqa: PLC0415 - see above
-        from trimtab.store.series import compaction  # noqa: PLC0415 - see above
 
         fields = {name: value for name, value in end.items() if name not in {"status", "lost"}}
         runs.finish(self.ws, run, end["status"], **fields)
+
+    def tidy(self, run: str) -> None:
+        """Put the run's points in order where they came in many batches."""
+        from trimtab.store.series import compaction  # noqa: PLC0415 - see above
+
         compaction.tidy(self.ws, run=run)
 
 

@@ -167,3 +167,21 @@ def test_a_process_is_told_from_a_later_one() -> None:
     assert mark is not None
     child.communicate(b"\n")
     assert process.started(child.pid) is None
+
+
+def test_uncommitted_changes_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_text("x = 1\n")
+    (tmp_path / ".gitignore").write_text(".trimtab\n")
+    name = ["-c", "user.name=a", "-c", "user.email=a@b.example"]
+    for arguments in (["init", "-q"], ["add", "."], [*name, "commit", "-qm", "x"]):
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
+    file.write_text("x = 2\n")
+    ws = open_workspace(tmp_path, "demo")
+    with start_run("dirty", ws=ws) as run:
+        pass
+    (link,) = runs.links(ws, run.id)
+    assert (link.direction, link.name) == ("in", "uncommitted changes")
+    assert b"-x = 1\n+x = 2\n" in ws.blobs.read(link.digest)
+    assert runs.get(ws, run.id).tags["git"]["diff"] == link.digest
+    ws.close()
