@@ -93,27 +93,31 @@ def take_in(ws: Workspace, reader: Reader, blobs: Blobs, *, goes_on: bool) -> tu
     Raises IntegrityError where it cannot be read to its end, with all before that taken in.
     """
     points, over = 0, False
-    while not over:
-        known, over = _mark(ws, reader.begin)
-        if over:
-            break
-        if known and known != reader.at:
-            reader.seek(known)
-        batch = reader.read()
-        if batch.until == batch.since and known:
-            break
-        if not _apply(ws, reader, batch, blobs, known):
-            if not reader.path.exists():
-                return points, True
-            continue
-        points += len(batch.columns)
-        over = batch.over
-        if batch.until == batch.since:
-            break
+    try:
+        while not over:
+            known, over = _mark(ws, reader.begin)
+            if over:
+                break
+            if known and known != reader.at:
+                reader.seek(known)
+            batch = reader.read()
+            if batch.until == batch.since and known:
+                break
+            if not _apply(ws, reader, batch, blobs, known):
+                continue  # somebody else was quicker
+            points += len(batch.columns)
+            over = batch.over
+        return points, _settled(ws, reader, over=over, goes_on=goes_on)
+    except FileNotFoundError:  # somebody else has taken in the rest
+        return points, True
+
+
+def _settled(ws: Workspace, reader: Reader, *, over: bool, goes_on: bool) -> bool:
+    """Whether no more will come of a spool that is read to its end; it is removed then."""
     if not over:
         ending = reader.ending()
         if goes_on and not ending:
-            return points, False
+            return False
         if ending:
             with ws.transaction():
                 _end(ws, reader.begin.run["id"], ending)
@@ -121,7 +125,7 @@ def take_in(ws: Workspace, reader: Reader, blobs: Blobs, *, goes_on: bool) -> tu
             _died(ws, reader.begin)
         _check_tail(reader)
     remove(ws, reader)
-    return points, True
+    return True
 
 
 def remove(ws: Workspace, reader: Reader) -> None:

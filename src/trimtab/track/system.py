@@ -53,7 +53,7 @@ class Sampler:
 
 def _own_cpu() -> float:
     found = os.times()
-    return found.user + found.system + found.children_user + found.children_system
+    return time.process_time() + found.children_user + found.children_system
 
 
 def _machine_cpu() -> tuple[int, int] | None:
