@@ -12,7 +12,6 @@ import os
 import struct
 import sys
 import threading
-import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -97,7 +96,7 @@ class Spool:
 
         Raises UsageError for a value that is no number and a step that is no 64-bit integer.
         """
-        now = time.time_ns() // 1_000
+        now = ids.now()
         keys = tuple(values)
         with self._lock:
             form = self._forms.get(keys) or self._form(keys)
