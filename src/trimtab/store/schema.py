@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from trimtab.errors import ConflictError, StorageError
 from trimtab.store.database import PATIENCE, reading, transaction
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 

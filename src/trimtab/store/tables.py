@@ -35,6 +35,12 @@ from trimtab.store.made_tables import runs as runs
 from trimtab.store.made_tables import steps as steps
 from trimtab.store.made_tables import text_column as _text
 from trimtab.store.made_tables import versions as versions
+from trimtab.store.tracked_tables import experiments as experiments
+from trimtab.store.tracked_tables import logged_models as logged_models
+from trimtab.store.tracked_tables import registered_models as registered_models
+from trimtab.store.tracked_tables import registered_versions as registered_versions
+from trimtab.store.tracked_tables import stored_files as stored_files
+from trimtab.store.tracked_tables import tracked_runs as tracked_runs
 
 ledger = Table(
     "ledger",
