@@ -1,4 +1,6 @@
-"""The platform's own server as one ASGI app: the API and the pages, behind the guard."""
+"""The platform's own server as one ASGI app: the API, the pages and MLflow's protocol, behind the
+guard.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from starlette.routing import Route
 
 import trimtab
 from trimtab.errors import NotFoundError, UsageError
+from trimtab.interop.mlflow.app import Mlflow
 from trimtab.loop.project import Project
 from trimtab.server import api, operations, pages
 from trimtab.server.failure import JSON, failed
@@ -23,7 +26,7 @@ def build(project: Project) -> Starlette:
     opened = Opened(project)
     return Starlette(
         routes=[Route("/healthz", _health), *api.routes(opened), *pages.routes(opened)],
-        middleware=[Middleware(Guard)],
+        middleware=[Middleware(Guard), Middleware(Mlflow, ws=project.ws)],
         exception_handlers={HTTPException: _refused},
     )
 

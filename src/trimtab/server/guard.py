@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trimtab.errors import RefusedError, UsageError
+from trimtab.interop.mlflow.app import is_ours as is_mlflow
 from trimtab.serve.auth import is_loopback
 from trimtab.server.failure import failed
 
@@ -74,6 +75,8 @@ def _refusal(scope: Scope) -> RefusedError | UsageError | None:
     origin = headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != headers["host"]:
         return RefusedError("this request comes from a page of another site")
+    if is_mlflow(scope["path"]):
+        return None  # no form of another site can send its writes: a POST is JSON, or refused there
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == FORM and not scope["path"].startswith("/api/"):
         site = headers.get("sec-fetch-site", "same-origin")

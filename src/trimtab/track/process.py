@@ -31,6 +31,8 @@ def mark() -> dict[str, Any]:
 
 def is_alive(run: Run) -> bool:
     """Whether the process of a running run is still there."""
+    if not run.pid:  # logged from elsewhere, by a process that nobody named
+        return True
     about = run.tags.get(TAG) or {}
     if about.get("host", _host()) != _host():
         return ids.now() - run.heartbeat_at < SILENCE

@@ -1,0 +1,1 @@
+"""Foreign tongues at the edge: other tools' clients, unmodified."""
