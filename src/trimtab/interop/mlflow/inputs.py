@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from trimtab.interop.mlflow import limits, runs
 from trimtab.interop.mlflow.board import Board
-from trimtab.interop.mlflow.fault import Fault, missing, unknown
+from trimtab.interop.mlflow.fault import Fault, unknown
 from trimtab.interop.mlflow.wire import Asked
 
 _FIELDS: Final = {
@@ -43,8 +43,6 @@ def log_outputs(board: Board, asked: Asked) -> dict[str, Any]:
     """`runs/outputs`."""
     run = runs.active(board, runs.known(board, asked))
     parts = asked.parts("models")
-    if not parts:
-        raise missing("models")
     for one in [{"model_id": _model(board, one), "step": one.integer("step", 0)} for one in parts]:
         others = [known for known in run.outputs if known["model_id"] != one["model_id"]]
         run.outputs = [*others, one]

@@ -78,11 +78,12 @@ def to_tracked(row: dict[str, Any]) -> TrackedRun:
 
 def ordinary(one: TrackedRun) -> dict[str, Any]:
     """What the run's ordinary row says; a deleted run stays there."""
-    ended = one.end if one.end is not None else 0
+    status = STATUS[one.status]
+    ended = one.end if one.end is not None and status != "running" else 0
     return {
         "id": one.id,
         "name": one.name,
-        "status": STATUS[one.status],
+        "status": status,
         "parent": one.tags.get(PARENT, ""),
         "params": one.params,
         "tags": one.tags,

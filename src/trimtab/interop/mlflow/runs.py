@@ -55,7 +55,7 @@ def update(board: Board, asked: Asked) -> dict[str, Any]:
     end = limits.moment(asked.integer("end_time"), "end_time") if asked.has("end_time") else one.end
     name = asked.text("run_name")
     one.status = status
-    one.end = end if status in _OVER or asked.has("end_time") else None
+    one.end = end
     if name:
         one.name = name
         one.tags[NAME] = name
