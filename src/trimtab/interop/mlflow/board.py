@@ -128,12 +128,11 @@ class Board:
     def log(self, run: TrackedRun, points: Iterable[Point]) -> None:
         """Add points to a run."""
         latest = run.metrics
-        waiting = self._points.setdefault(run.id, [])
-        for point in points:
-            key, value, time, step = point
-            waiting.append(point)
+        found = list(points)
+        self._points.setdefault(run.id, []).extend(found)
+        for key, value, time, step in found:
             known = latest.get(key)
-            if known is None or _order(value, time, step) > _order(*known):
+            if known is None or step > known[2] or _order(value, time, step) > _order(*known):
                 latest[key] = (value, time, step)
         if run.is_summed:
             run.is_summed = False

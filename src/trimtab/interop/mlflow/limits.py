@@ -36,7 +36,15 @@ _CHARACTERS: Final = (
 )
 
 
-@lru_cache(maxsize=8_192)
+@lru_cache(maxsize=16_384)
+def is_name(value: str) -> bool:
+    """Whether a text can be the key of a metric, param or tag."""
+    try:
+        return bool(value) and name(value, "", "") == value
+    except Fault:
+        return False
+
+
 def name(value: str, path: str, what: str) -> str:
     """The key of a metric, param or tag; returns it."""
     if _NAME.match(value) is None:

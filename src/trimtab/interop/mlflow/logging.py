@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from trimtab.interop.mlflow import limits, runs
 from trimtab.interop.mlflow.board import Board
@@ -11,6 +11,7 @@ from trimtab.interop.mlflow.state import LoggedModel, TrackedRun
 from trimtab.interop.mlflow.wire import Asked
 
 Point = tuple[str, float, int, int]
+_STEPS: Final = 2**63
 
 
 def metric(board: Board, asked: Asked) -> dict[str, Any]:
@@ -27,10 +28,10 @@ def metric(board: Board, asked: Asked) -> dict[str, Any]:
 def batch(board: Board, asked: Asked) -> dict[str, Any]:
     """`runs/log-batch`."""
     run = runs.known(board, asked)
-    parts = asked.parts("metrics")
+    parts = asked.array("metrics")
     params, tags = asked.parts("params"), asked.parts("tags")
     _check_sizes(len(parts), len(params), len(tags))
-    points = [_point(one) for one in parts]
+    points = _points(parts)
     given = _params(params)
     labels = [
         (
@@ -39,7 +40,11 @@ def batch(board: Board, asked: Asked) -> dict[str, Any]:
         )
         for one in tags
     ]
-    models = [(_model(board, one), one, point) for one, point in zip(parts, points, strict=True)]
+    models = [
+        (_model(board, Asked(part)), Asked(part), point)
+        for part, point in zip(parts, points, strict=True)
+        if part.get("model_id")
+    ]
     runs.active(board, run)
     runs.check_params(run, given)
     if points:
@@ -68,6 +73,29 @@ def _point(asked: Asked) -> Point:
             f"metric '{key}' (value={value}). Timestamp must be a nonnegative long (64-bit integer) ",
         )
     return key, value, limits.moment(time, path), asked.integer("step", 0)
+
+
+def _points(parts: list[Any]) -> list[Point]:
+    """The points of a batch; those that are plainly right cost no more than a look."""
+    found: list[Point] = []
+    for place, part in enumerate(parts):
+        if not isinstance(part, dict):
+            raise invalid("metrics", part, "Its items must be objects.")
+        key, value = part.get("key"), part.get("value")
+        time, step = part.get("timestamp"), part.get("step", 0)
+        if (
+            type(value) is float
+            and type(time) is int
+            and type(step) is int
+            and 0 <= time <= limits.GREATEST_MS
+            and -_STEPS <= step < _STEPS
+            and type(key) is str
+            and limits.is_name(key)
+        ):
+            found.append((key, value, time, step))
+            continue
+        found.append(_point(Asked(part, f"metrics[{place}]")))
+    return found
 
 
 def _params(parts: list[Asked]) -> dict[str, str]:
