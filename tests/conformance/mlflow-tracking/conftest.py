@@ -5,6 +5,7 @@ Nothing here may import trimtab: MLflow, the standard library and pytest are the
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -27,8 +28,10 @@ SECONDS = 120
 
 
 @contextmanager
-def started(folder: Path, command: list[str], url: str, **environment: str) -> Iterator[None]:
-    """A server that answers, and is gone when the block is left."""
+def started(
+    folder: Path, command: list[str], url: str, *, dies: bool = False, **environment: str
+) -> Iterator[None]:
+    """A server that answers, and is gone when the block is left; `dies` is one that is killed there."""
     with (folder / "said").open("w+") as said:
         process = subprocess.Popen(
             command,
@@ -42,9 +45,10 @@ def started(folder: Path, command: list[str], url: str, **environment: str) -> I
         try:
             wait(url, process, folder / "said")
             yield
-            assert process.poll() is None, (folder / "said").read_text()
+            assert dies or process.poll() is None, (folder / "said").read_text()
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
             try:
                 process.wait(30)
             except subprocess.TimeoutExpired:
@@ -70,13 +74,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def up(folder: Path) -> Iterator[str]:
-    """`trimtab up` in a project folder, made where there is none; gives its address."""
+def up(folder: Path, *, dies: bool = False) -> Iterator[str]:
+    """`trimtab up` in a project folder; gives its address."""
     (folder / "trimtab.toml").write_text(PROJECT)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [PYTHON, "-m", "trimtab", "up", "--port", str(port), "--every", "60"]
-    with started(folder, command, url):
+    with started(folder, command, url, dies=dies):
         yield url
 
 

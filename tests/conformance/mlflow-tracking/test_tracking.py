@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import random
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
@@ -201,3 +207,44 @@ def test_what_was_logged_outlives_the_server(serve, tmp_path, monkeypatch):
         assert found.data.metrics == {"m": 2.0}
         assert math.isnan(client.get_run(ended).data.metrics["m"])
         assert client.get_model_version_by_alias("R", "champion").run_id == run
+
+
+def test_a_killed_server_loses_nothing_that_it_answered(serve, tmp_path):
+    """Four writers until it is killed, four times; every point that was answered is there, once."""
+    dice = random.Random(7)
+    answered, asked, made = set(), set(), ""
+    for life in range(4):
+        with serve(tmp_path, dies=True) as url:
+            api = f"{url}/api/2.0/mlflow"
+            if not made:
+                reply = requests.post(f"{api}/runs/create", json={"experiment_id": "0"}, timeout=30)
+                made = reply.json()["run"]["info"]["run_id"]
+            pid = json.loads((tmp_path / ".trimtab" / "up.json").read_text())["pid"]
+            with ThreadPoolExecutor(5) as pool:
+                for writer in range(4):
+                    pool.submit(_write, api, made, life, writer, asked, answered)
+                time.sleep(dice.uniform(0.3, 1.2))
+                os.kill(pid, signal.SIGKILL)
+    with serve(tmp_path) as url:
+        found = []
+        for writer in range(4):
+            query = {"run_id": made, "metric_key": f"w{writer}"}
+            reply = requests.get(f"{url}/api/2.0/mlflow/metrics/get-history", query, timeout=30)
+            found += [(writer, one["step"]) for one in reply.json().get("metrics", [])]
+    assert len(found) == len(set(found))
+    assert answered <= set(found) <= asked
+    assert len(answered) > 100
+
+
+def _write(api, run, life, writer, asked, answered):
+    session = requests.Session()
+    for number in range(100_000):
+        step = life * 1_000_000 + number
+        asked.add((writer, step))
+        body = {"run_id": run, "key": f"w{writer}", "value": 1.0, "timestamp": step, "step": step}
+        try:
+            reply = session.post(f"{api}/runs/log-metric", json=body, timeout=30)
+        except requests.RequestException:
+            return
+        if reply.status_code == 200:
+            answered.add((writer, step))
