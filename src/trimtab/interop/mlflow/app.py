@@ -29,6 +29,11 @@ PREFIXES: Final = (
 PLAIN: Final = {"/health": b"OK", "/version": routes.VERSION.encode()}
 OTHER: Final = ("/v1/traces", "/get-artifact")
 MAX_BODY: Final = 32 << 20
+_CODES: Final = {
+    404: "RESOURCE_DOES_NOT_EXIST",
+    409: "RESOURCE_CONFLICT",
+    503: "TEMPORARILY_UNAVAILABLE",
+}
 _said = logging.getLogger("trimtab.interop")
 
 
@@ -55,8 +60,7 @@ class Mlflow:
         except Fault as fault:
             await transfer.reply(send, fault.status, fault.body())
         except TrimtabError as error:
-            code = "TEMPORARILY_UNAVAILABLE" if error.http_status == 503 else "BAD_REQUEST"
-            told = Fault(error.message, code)
+            told = Fault(error.message, _CODES.get(error.http_status, "BAD_REQUEST"))
             await transfer.reply(send, told.status, told.body())
         except transfer.Gone:
             return

@@ -76,9 +76,10 @@ class Board:
                 self.add_experiment(rows.to_experiment(row))
             for row in tracked.runs(self.ws):
                 run = rows.to_tracked(row)
-                if not run.is_summed:
-                    run.metrics = _latest(self.ws, run.id)
                 self._place(run)
+                if not run.is_summed:
+                    run.metrics, run.is_summed = _latest(self.ws, run.id), True
+                    self.touch(run)  # written with the next change, so that it is counted once
             for row in tracked.load(self.ws, "logged_models"):
                 model = rows.to_logged(row)
                 self.models[model.id] = model

@@ -23,7 +23,8 @@ from trimtab.store.series.points import NOTHING, Series
 PAGE: Final = 25_000
 MOST_RUNS: Final = 100
 MOST_POINTS: Final = 2_500
-_KEPT: Final = 4
+_KEPT: Final = 4_000_000
+"""Points that are kept for later pages at most, and those of one longer series."""
 _sorted_lock = threading.Lock()
 _sorted: OrderedDict[tuple[Any, ...], Series] = OrderedDict()
 
@@ -46,6 +47,8 @@ def history(board: Board, asked: Asked) -> bytes:
         answer["metrics"] = _shown(key, series[begin:end])
     if end < len(series):
         answer["next_page_token"] = pages.after(end)
+    else:
+        _forget(board, run.id, key)
     return wire.encode(answer)
 
 
@@ -97,9 +100,18 @@ def bulk(board: Board, asked: Asked) -> bytes:
     return wire.encode({"metrics": found})
 
 
+def _place(board: Board, run: str, key: str) -> tuple[str, ...]:
+    return (str(board.ws.root), board.ws.project, run, key)
+
+
+def _forget(board: Board, run: str, key: str) -> None:
+    with _sorted_lock:
+        _sorted.pop(_place(board, run, key), None)
+
+
 def _series(board: Board, run: str, key: str, *, is_first: bool) -> Series:
     """A series by time; what is read for later pages is what the first one saw."""
-    at = (str(board.ws.root), board.ws.project, run, key)
+    at = _place(board, run, key)
     with _sorted_lock:
         if not is_first and at in _sorted:
             _sorted.move_to_end(at)
@@ -108,7 +120,7 @@ def _series(board: Board, run: str, key: str, *, is_first: bool) -> Series:
     if len(found) > PAGE:
         with _sorted_lock:
             _sorted[at] = found
-            while len(_sorted) > _KEPT:
+            while len(_sorted) > 1 and sum(map(len, _sorted.values())) > _KEPT:
                 _sorted.popitem(last=False)
     return found
 

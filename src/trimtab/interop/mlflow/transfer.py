@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from trimtab import ids
+from trimtab.errors import StorageError
 from trimtab.interop.mlflow import files, runs, wire
 from trimtab.interop.mlflow.board import Board
 from trimtab.interop.mlflow.fault import Fault
@@ -153,6 +154,8 @@ async def _take(board: Board, receive: Any) -> tuple[str, int]:
                     if not message.get("more_body"):
                         break
         return await asyncio.to_thread(board.ws.blobs.put_file, staged), size
+    except OSError as error:
+        raise StorageError(f"the artifact could not be stored: {error.strerror}") from error
     finally:
         staged.unlink(missing_ok=True)
 
