@@ -65,7 +65,7 @@ def load(ws: Workspace, kind: Kind) -> Iterator[dict[str, Any]]:
 def files(ws: Workspace, folder: str) -> list[dict[str, Any]]:
     """The stored files below a folder, or the file of that very path, by path."""
     table = tables.stored_files
-    inside = table.c.path.between(f"{folder}/", f"{folder}0")  # "0" comes after "/"
+    inside = (table.c.path > f"{folder}/") & (table.c.path < f"{folder}0")  # "0" comes after "/"
     query = sa.select(table).where(
         table.c.project == ws.project, inside | (table.c.path == folder) if folder else sa.true()
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from sys import intern
 from typing import Any, Final
 
 from trimtab.interop.mlflow.state import (
@@ -66,10 +67,11 @@ def to_tracked(row: dict[str, Any]) -> TrackedRun:
         experiment=row["experiment"],
         stage=row["stage"],
         name=row["name"],
-        params={str(key): str(value) for key, value in row["params"].items()},
-        tags={str(key): str(value) for key, value in row["tags"].items()},
+        params={intern(key): str(value) for key, value in row["params"].items()},
+        tags={intern(key): str(value) for key, value in row["tags"].items()},
         metrics={
-            key: (float(value), time, step) for key, (value, time, step) in (latest or {}).items()
+            intern(key): (float(value), time, step)
+            for key, (value, time, step) in (latest or {}).items()
         },
         is_summed=latest is not None,
         **body,
