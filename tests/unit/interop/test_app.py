@@ -279,6 +279,14 @@ def test_a_chart_keeps_the_extremes(ask, post, run):
     assert (found[0]["step"], found[-1]["step"]) == (0, 4999)
 
 
+def test_a_refused_version_takes_no_number(post):
+    post("registered-models/create", name="R")
+    source = "mlflow-artifacts:/0/x"
+    for wrong in ({"run_link": 5}, {"description": []}, {"tags": [{"key": "../x"}]}):
+        post("model-versions/create", 400, name="R", source=source, **wrong)
+    assert post("model-versions/create", name="R", source=source)["model_version"]["version"] == "1"
+
+
 def test_what_is_not_json_is_refused(ask, run):
     body = json.dumps({"run_id": run, "key": "k", "value": "v"})
     plain = {"content-type": "text/plain"}

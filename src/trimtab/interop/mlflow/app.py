@@ -117,7 +117,8 @@ class Mlflow:
 def _look(board: Board, route: routes.Route, asked: Asked) -> bytes:
     with contextlib.nullcontext() if route.how == "disk" else board.lock:
         found = route.handler(board, asked)
-        return found if isinstance(found, bytes) else wire.encode(found)
+    # what is shown is never changed in place, so the lock need not be held while it is encoded
+    return found if isinstance(found, bytes) else wire.encode(found)
 
 
 async def _body(scope: Any, receive: Any, method: str, path: str) -> bytes:

@@ -73,9 +73,8 @@ def finalize(board: Board, asked: Asked) -> dict[str, Any]:
     status = STATUSES[said] if type(said) is int and 0 < said < len(STATUSES) else said
     if status not in STATUSES[1:]:
         raise invalid("status", said, f"It must be one of {', '.join(STATUSES[1:])}.")
-    one.status, one.updated = status, ids.now() // 1000
-    if status == "LOGGED_MODEL_READY":
-        one.digest = files.keep_model(board, one)
+    digest = files.keep_model(board, one) if status == "LOGGED_MODEL_READY" else one.digest
+    one.status, one.updated, one.digest = status, ids.now() // 1000, digest
     board.touch(one)
     return {"model": shown(one)}
 

@@ -33,6 +33,8 @@ def create(board: Board, asked: Asked) -> dict[str, Any]:
             f"Invalid model version source: '{source}'. The model_id request parameter must identify "
             "the resource that contains the source."
         )
+    run_link = asked.text("run_link")
+    description = asked.text("description") if asked.has("description") else None
     one = model_of(board, asked)
     now = ids.now() // 1000
     one.last, one.updated = one.last + 1, now
@@ -43,8 +45,8 @@ def create(board: Board, asked: Asked) -> dict[str, Any]:
         created=now,
         updated=now,
         run=run or _run_of(board, model or of_model),
-        run_link=asked.text("run_link"),
-        description=asked.text("description") if asked.has("description") else None,
+        run_link=run_link,
+        description=description,
         model=model or of_model,
         location=location,
         tags=tags,

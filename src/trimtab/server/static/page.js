@@ -1,6 +1,10 @@
 // Keeps the page up to date while it is looked at; without it everything works, only by hand.
 const EVERY = 5000;
 
+// MLflow's client prints where a run is on MLflow's own pages: it is a run of ours.
+const printed = location.hash.match(/^#\/experiments\/\d+(?:\/runs\/([0-9a-f]{32}))?$/);
+if (printed) location.replace(printed[1] ? `/runs/${printed[1]}` : "/runs");
+
 async function refresh() {
   const main = document.getElementById("main");
   const isBusy = main.contains(document.activeElement) && document.activeElement !== main;
