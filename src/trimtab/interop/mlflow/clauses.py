@@ -224,7 +224,8 @@ def _list(reader: _Reader) -> tuple[str, ...]:
 
 
 def _number(text: str) -> float:
-    return float(text) if any(mark in text for mark in ".eE") else int(text)
+    # more digits than any number that is compared with has
+    return int(text) if len(text) < 20 and text.lstrip("+-").isdecimal() else float(text)
 
 
 def _bare(part: str) -> str:

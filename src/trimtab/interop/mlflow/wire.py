@@ -185,8 +185,10 @@ def number(value: float) -> float | str:
 def _lenient(data: bytes) -> Any:
     """JSON with Python's NaN and infinities, which Python's clients send."""
     try:
-        return json.loads(data, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
+        found = json.loads(data, parse_float=_finite)
+        msgspec.json.encode(found)  # half of a surrogate pair is no text
+        return found
+    except (ValueError, RecursionError, OverflowError) as error:
         raise Fault(f"The request body is not JSON: {error}", "BAD_REQUEST") from None
 
 
