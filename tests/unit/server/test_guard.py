@@ -42,6 +42,30 @@ def test_the_own_page_is_answered(client):
     assert client.post("/api/v1/apply", content=b"{}", headers=origin).status_code == 200
 
 
+MLFLOW = "/api/2.0/mlflow/experiments/create"
+FILE = "/api/2.0/mlflow-artifacts/artifacts/0/x.bin"
+
+
+def test_mlflows_paths_are_guarded_too(client):
+    foreign = {"origin": "https://evil.example"}
+    assert client.post(MLFLOW, json={"name": "x"}, headers=foreign).status_code == 403
+    assert client("PUT", FILE, content=b"x", headers=foreign).status_code == 403
+    assert client.get(FILE, headers={"host": "evil.example"}).status_code == 403
+    for kind in ("", "text/plain", "application/x-www-form-urlencoded"):
+        sent = {"content-type": kind}
+        assert client.post(MLFLOW, content=b'{"name":"x"}', headers=sent).status_code == 400
+
+
+def test_a_file_is_stored_whatever_it_is_called(client):
+    for kind in ("application/octet-stream", "text/html"):
+        sent = {"content-type": kind}
+        assert client("PUT", FILE, content=b"<p>", headers=sent).status_code == 200
+    headers = client.get(FILE).headers
+    assert headers["content-disposition"].startswith("attachment")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in headers["content-security-policy"]
+
+
 def test_every_answer_forbids_what_it_does_not_need(client):
     for path in ("/", "/api/v1/overview", "/nothing"):
         headers = client.get(path).headers
