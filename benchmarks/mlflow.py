@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,7 +112,7 @@ def measure(server: Server, runs: int) -> dict[str, float]:
 
     run = create()
     timed(
-        "log-metric", 400,
+        "log-metric", 1500,
         lambda n: server.ask("POST", "runs/log-metric", {
             "run_id": run, "key": "m", "value": n / 3, "timestamp": n, "step": n}),
     )  # fmt: skip
@@ -148,10 +149,37 @@ def measure(server: Server, runs: int) -> dict[str, float]:
     timed("history of 100,000 points", 2, pages)
     chart = f"metrics/get-history-bulk-interval?run_ids={long}&metric_key=k0&max_results=320"
     timed("chart of 100,000 points", 10, lambda _: server.ask("GET", chart))
+    begun = cpu(server.pid)
+    found["16 writers, log-batch of 20: p99, ms"] = writers(server, run)
+    found["16 writers, log-batch of 20"] = (cpu(server.pid) - begun) / 400 * 1000
     fill(server, create, runs)
     search(server, experiment, timed, runs)
     found["memory after, MB"] = memory(server.pid)
     return found
+
+
+def writers(server: Server, run: str) -> float:
+    """The slowest but four of 400 requests of 16 connections, in ms."""
+    taken: list[float] = []
+
+    def write(number: int) -> None:
+        own = Server(server.pid, server.connection.port)
+        for place in range(25):
+            points = [
+                {"key": f"w{number}", "value": at / 3, "timestamp": at, "step": at}
+                for at in range(place * 20, place * 20 + 20)
+            ]
+            begun = time.perf_counter()
+            own.ask("POST", "runs/log-batch", {"run_id": run, "metrics": points})
+            taken.append(time.perf_counter() - begun)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    server.connection.close()  # idle meanwhile, a server may have closed it
+    return sorted(taken)[-5] * 1000
 
 
 def fill(server: Server, create: object, runs: int) -> None:
