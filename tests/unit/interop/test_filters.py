@@ -19,7 +19,7 @@ from trimtab.interop.mlflow.wire import Asked
 def run(name="r", start=0, **fields):
     metrics = {key: (value, 0, 0) for key, value in fields.pop("metrics", {}).items()}
     return TrackedRun(
-        id=f"{abs(hash(name)):032x}"[-32:], experiment=1, name=name, user="me", start=start,
+        id=name.encode().hex().zfill(32)[-32:], experiment=1, name=name, user="me", start=start,
         location="mlflow-artifacts:/1/x/artifacts", metrics=metrics, **fields,
     )  # fmt: skip
 
