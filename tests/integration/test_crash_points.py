@@ -26,7 +26,7 @@ from trimtab import ids
 from trimtab.deploy import local
 from trimtab.loop import children, doctor, train
 from trimtab.loop import tick as controller
-from trimtab.loop.project import open_project
+from trimtab.loop.project import apply, open_project
 from trimtab.serve.engine import Engine
 from trimtab.serve.folder import STATE, Settings, State
 from trimtab.serve.log import Log
@@ -69,10 +69,11 @@ def train(goods: Dataset) -> Candidate:
 TRIGGERS = """
 [project]
 name = "goods"
+[data.goods]
+source = "goods.csv"
 [trigger.nightly]
-on = ["cron:0 3 * * *"]
-overlap = "queue"
-catch_up = "1w"
+flow = "pipeline:nightly"
+on = ["data"]
 [trigger.report]
 flow = "pipeline:report"
 on = ["after:nightly"]
@@ -475,8 +476,51 @@ MOMENTS = {
 }
 
 
+FIRINGS = {"new data": 4, "first flow done": 4, "second flow failed": 4}
+
+
+@pytest.fixture(scope="module")
+def firings(tmp_path_factory):
+    """The moments before the passes over a trigger of new data and one that comes after it."""
+    world, jobs = World(tmp_path_factory.mktemp("firings")), Jobs()
+    (world.folder / "trimtab.toml").write_text(TRIGGERS)
+    world.change(apply)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(children, "start", jobs.start)
+        world.settle(jobs)
+        world.change(
+            lambda project: versions.add(
+                project.ws, "data", "goods", project.ws.blobs.put(b"size,price,good")
+            )
+        )
+        world.save("new data")
+        for moment, state in (("first flow done", "done"), ("second flow failed", "failed")):
+            world.settle(jobs)
+            (action,) = jobs.held
+            jobs.end()
+            world.change(
+                lambda project, action=action, state=state: operations.update_action(
+                    project.ws, action, state, reason="" if state == "done" else "no"
+                )
+            )
+            world.save(moment)
+        facts = world.settle(jobs)
+    assert len(facts["actions"]) == 3, "two firings and an incident"
+    assert [one[3] for one in facts["incidents"]] == ["trigger report was refused: no"]
+    return world
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_pass_that_dies_anywhere_is_repaired_by_the_next(lives, begun, moment, capsys):
+    die_everywhere(lives, begun, moment, MOMENTS[moment], capsys)
+
+
+@pytest.mark.parametrize("moment", FIRINGS)
+def test_a_firing_that_dies_anywhere_is_repaired_by_the_next_pass(firings, begun, moment, capsys):
+    die_everywhere(firings, begun, moment, FIRINGS[moment], capsys)
+
+
+def die_everywhere(lives, begun, moment, least, capsys):
     lives.back_to(moment)
     expected = lives.settle(begun)
     begun.end()
@@ -507,7 +551,7 @@ def test_a_pass_that_dies_anywhere_is_repaired_by_the_next(lives, begun, moment,
     with capsys.disabled():
         print(f" {moment}: {len(points)} of {len(places)} writes", end="")
     assert not bad, "\n".join(bad)
-    assert len(places) >= MOMENTS[moment]
+    assert len(places) >= least
 
 
 def writes(lives, moment):

@@ -168,7 +168,7 @@ def _ended(project: Project, trigger: Trigger, after: str, since: int) -> Iterat
     for action in operations.actions_under(project.ws, key_of(after, ""), since):
         if action.state == "done" and action.updated_at > since:
             depth = int(action.cause.get("depth", 1)) + 1
-            cause = {"kind": "after", "trigger": after, "action": action.id}
+            cause = {"kind": "after", "after": after, "action": action.id}
             yield Slot(trigger.name, f"after:{action.id}", cause, depth)
 
 

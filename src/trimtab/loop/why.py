@@ -321,7 +321,7 @@ def _causes(project: Project, cause: dict[str, Any]) -> list[Lineage]:
     with contextlib.suppress(NotFoundError):
         if cause.get("model") and found[0] is None:
             found.append(_candidate(project, str(cause["model"]), rollouts=False))
-    fired = cause.get("trigger") if kind != "after" else ""
+    fired = cause.get("trigger")
     found += [_settings(one) for one in triggers.every(project) if one.name == fired]
     if kind in _ASKED:
         title = f"cause: {_ASKED[kind]}".format(**{"by": "", "rows": "", **cause})
