@@ -4,7 +4,8 @@ Rows are judged by models that have not seen them (Northcutt et al., 2021). Wher
 nothing new, by the model of the trusted rows alone: labels are more surprising than they were, and
 how much more one wrong label is tells how many are. Where it does, old and new world may differ
 honestly; then only anchors count, rows of which both models are sure and agree: their errors are the
-rate of wrong labels (Patrini et al., 2017).
+rate of wrong labels (Patrini et al., 2017). A model that errs often where it is sure has no anchors: a
+noisier world would look like wrong labels.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from trimtab.tune.probe import Floats, Probe, bounded, of_shares
 NAME: Final = "label_errors"
 _SHARES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 _FEW: Final = 30
+_SURE: Final = 0.05
+"""The share of errors of trusted anchors up to which they are anchors."""
 _MOST: Final = 20.0
 _ROUNDS: Final = 50
 _AIM: Final = 0.05
@@ -110,6 +113,8 @@ def _anchors(
     ]
     groups = [("all", here, before), *classes]
     groups = [one for one in groups if one[1].sum() >= _FEW and one[2].sum() >= _FEW]
+    if before.any() and wrong_before[before].mean() > _SURE:
+        groups = []
     return _judge(groups, wrong, wrong_before, level, tolerated), here & wrong
 
 
@@ -145,12 +150,12 @@ def _judge(
             status="undecided",
             said="too few rows on which old and new models are sure and agree",
         )
-    found = []
+    found, classes = [], sum(name != "all" for name, _, _ in groups)
     for name, here, before in groups:
         counts = (int((here & wrong).sum()), int(here.sum()))
         other = (int((before & wrong_before).sum()), int(before.sum()))
         # Half for all rows, half for the classes together.
-        part = level / 2 if name == "all" else level / 2 / (len(groups) - 1)
+        part = level / 2 if name == "all" else level / 2 / classes
         bound = of_shares(*counts, *other, level=part, tolerated=tolerated)
         found.append((bound, name, counts, other))
     bound, name, counts, other = max(found, key=lambda one: one[0].lo)
