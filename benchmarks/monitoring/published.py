@@ -3,7 +3,7 @@
 `python benchmarks/monitoring/published.py [PART...] [--detections FOLDER]`. Parts: `anderson`, `cbpe`,
 `generators`, `errors`, `streams`, `electricity`, `detections`, `peeking`. `detections` needs a checkout
 (or a bare git directory) of DFKI-NI/unsupervised-concept-drift-detection; `electricity` reads
-TRIMTAB_TEST_DATA (../shared/data). What is not there is said to be missing.
+TRIMTAB_TEST_DATA. What is not there is said to be missing.
 """
 
 from __future__ import annotations

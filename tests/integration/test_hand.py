@@ -58,7 +58,8 @@ def project(tmp_path_factory):
     rng = np.random.default_rng(0)
     size, price = rng.normal(size=(2, 800))
     good = size + 0.7 * rng.normal(size=800) > 0
-    lines = [f"{s:.5f},{p:.5f},{'yes' if g else 'no'}" for s, p, g in zip(size, price, good)]  # noqa: B905
+    rows = zip(size, price, good, strict=True)
+    lines = [f"{s:.5f},{p:.5f},{'yes' if g else 'no'}" for s, p, g in rows]
     (folder / "goods.csv").write_text("\n".join(["size,price,good", *lines]))
     opened = open_project(folder)
     command(opened, "run", "-p", "C=0.001")

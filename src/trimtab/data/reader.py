@@ -31,6 +31,8 @@ FORMATS: Final = {
     ".ndjson": "ndjson",
     ".jsonl": "ndjson",
 }
+TABLES: Final = {**FORMATS, ".arrow": "ipc", ".ipc": "ipc", ".feather": "ipc"}
+"""What files that are read once, and not kept as sources, may be besides."""
 _TEXTUAL: Final = ("csv", "ndjson")
 
 

@@ -18,7 +18,7 @@ from trimtab.loop import comparison, incidents
 from trimtab.loop.project import Project
 from trimtab.loop.shown import Terms
 from trimtab.store import operations
-from trimtab.store.records import Action, Incident, Rollout
+from trimtab.store.records import Action, Rollout
 
 KIND: Final = "A/B test over"
 _SECOND: Final = 1_000_000
@@ -78,25 +78,21 @@ def over(project: Project, rollout: Rollout, now: int) -> list[Action]:
     if any(one.key == _key(rollout) for one in operations.incidents(project.ws)):
         return []
     told = comparison.compare(project, rollout, found)
-    return incidents.raise_(
+    return incidents.ask(
         project,
-        Incident(
-            id=ids.new_id(),
-            kind=KIND,
-            key=_key(rollout),
-            endpoint=rollout.endpoint,
-            title=f"the A/B test of {told.arms[1].model} against {told.arms[0].model} is over: "
-            f"{told.sentence}",
-            severity="digest",
-            detail={
-                "rollout": rollout.id,
-                "owner": project.config.project.owner,
-                "sentence": told.sentence,
-                "runbook": told.asks,
-            },
-            opened_at=ids.now(),
-            since=found.until,
-        ),
+        KIND,
+        rollout.endpoint,
+        f"the A/B test of {told.arms[1].model} against {told.arms[0].model} is over: "
+        f"{told.sentence}",
+        {
+            "rollout": rollout.id,
+            "owner": project.config.project.owner,
+            "sentence": told.sentence,
+            "runbook": told.asks,
+        },
+        key=_key(rollout),
+        severity="digest",
+        since=found.until,
     )
 
 

@@ -7,7 +7,7 @@ one is a row in the same transaction.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -162,52 +162,51 @@ def resolve_by(
 
 def refused(project: Project, endpoint: str, what: str, reason: str, subject: str) -> list[Action]:
     """Ask a person: a retrained model was refused by the gate or rolled back."""
-    now = ids.now()
-    return _open(
+    return ask(
         project,
-        Incident(
-            id=ids.new_id(),
-            kind=REFUSED,
-            key=f"{endpoint}:{REFUSED}",
-            endpoint=endpoint,
-            title=f"{what} was refused: {reason}",
-            detail={
-                "subject": subject,
-                "reason": reason,
-                "runbook": "Decide: correct the data or the flow and `trimtab run`, or change the "
-                "requirement on purpose. Resolve this incident to let retraining try again.",
-            },
-            opened_at=now,
-            since=now,
-        ),
+        REFUSED,
+        endpoint,
+        f"{what} was refused: {reason}",
+        {
+            "subject": subject,
+            "reason": reason,
+            "runbook": "Decide: correct the data or the flow and `trimtab run`, or change the "
+            "requirement on purpose. Resolve this incident to let retraining try again.",
+        },
     )
 
 
 def down(project: Project, endpoint: str, reason: str) -> list[Action]:
     """Ask a person: an endpoint does not start again."""
-    now = ids.now()
-    return _open(
+    return ask(
         project,
-        Incident(
-            id=ids.new_id(),
-            kind=DOWN,
-            key=f"{endpoint}:{DOWN}",
-            endpoint=endpoint,
-            title=f"{endpoint} does not start: {reason}",
-            detail={
-                "reason": reason,
-                "runbook": "Decide: mend what its log says and `trimtab deploy`, go back with "
-                "`trimtab rollback`, or stop it. Resolve this incident to let it be tried again.",
-            },
-            opened_at=now,
-            since=now,
-        ),
+        DOWN,
+        endpoint,
+        f"{endpoint} does not start: {reason}",
+        {
+            "reason": reason,
+            "runbook": "Decide: mend what its log says and `trimtab deploy`, go back with "
+            "`trimtab rollback`, or stop it. Resolve this incident to let it be tried again.",
+        },
     )
 
 
-def raise_(project: Project, incident: Incident) -> list[Action]:
-    """Open an incident that no window of traffic showed; nothing where its key is open already."""
-    return _open(project, incident)
+def ask(
+    project: Project, kind: str, endpoint: str, title: str, detail: dict[str, Any], **fields: Any
+) -> list[Action]:
+    """Open an incident that no window of traffic showed; nothing where its key is open already.
+
+    `fields` are further ones of `Incident`; the key is the endpoint's and the kind's by default.
+    """
+    now = ids.now()
+    named = {"key": f"{endpoint}:{kind}", "since": now, **fields}
+    return _open(
+        project,
+        Incident(
+            id=ids.new_id(), kind=kind, endpoint=endpoint, title=title, detail=detail, opened_at=now,
+            **named,
+        ),
+    )  # fmt: skip
 
 
 def _named(project: Project, incident: Incident) -> list[Action]:

@@ -19,20 +19,10 @@ from numpy.typing import NDArray
 
 from trimtab.data import columns as typed
 from trimtab.data import delimited
+from trimtab.data.reader import TABLES
 from trimtab.errors import DataError, NotFoundError
 from trimtab.profile.columns import Kind
 
-FORMATS: Final = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".arrow": "ipc",
-    ".ipc": "ipc",
-    ".feather": "ipc",
-    ".ndjson": "ndjson",
-    ".jsonl": "ndjson",
-}
 _MISSING: Final = typed.MISSING
 _TRUE: Final = {"true": 1.0, "false": 0.0}
 
@@ -57,11 +47,11 @@ def read(path: Path) -> dict[str, Values]:
 
     Raises NotFoundError, and DataError for a file of another format, a broken or an empty one.
     """
-    form = FORMATS.get(path.suffix.lower())
+    form = TABLES.get(path.suffix.lower())
     if form is None:
         raise DataError(
             f"{path.name} is not a table that trimtab reads",
-            hint=f"known suffixes: {', '.join(FORMATS)}",
+            hint=f"known suffixes: {', '.join(TABLES)}",
         )
     if not path.is_file():
         raise NotFoundError(f"there is no file {path}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,6 +21,7 @@ from trimtab import access
 from trimtab.access import AuthConfig, Rate, Scope
 from trimtab.errors import TrimtabError, UsageError
 from trimtab.serve import keys, tokens
+from trimtab.serve.folder import stamp
 from trimtab.serve.keys import Key
 from trimtab.serve.reply import Refusal
 from trimtab.serve.tokens import BadToken, Verifier
@@ -191,7 +191,7 @@ class Gate:
         return _State({key.hash: key for key in found or ()}, verifier, is_open, stamps)
 
     def _stamps(self) -> tuple[object, ...]:
-        return tuple(_stamp(path) for path in (self._folder / keys.FILE, *tokens.files(self._auth)))
+        return tuple(stamp(path) for path in (self._folder / keys.FILE, *tokens.files(self._auth)))
 
 
 def check_bind(host: str, folder: Path, auth: AuthConfig | None = None) -> None:
@@ -300,11 +300,3 @@ def _is_local_page(origin: str) -> bool:
         return is_loopback(urlsplit(origin).hostname or "")
     except ValueError:
         return False
-
-
-def _stamp(path: Path) -> object:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -92,6 +92,15 @@ def read_state(folder: Path) -> State | None:
         return None
 
 
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes whenever a file is replaced; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def _replace(path: Path, data: bytes) -> None:
     staged = path.with_name(f".{path.name}.{os.getpid()}")
     staged.write_bytes(data)

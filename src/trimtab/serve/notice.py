@@ -13,6 +13,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from trimtab.serve.folder import stamp
+
 FILE: Final = "retire.json"
 VERSION: Final = 1
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -100,10 +102,10 @@ class Follower:
 
     def changed(self) -> bool:
         """Whether `notice` is another than before."""
-        stamp = _stamp(self._folder / FILE)
-        if stamp == self._seen:
+        seen = stamp(self._folder / FILE)
+        if seen == self._seen:
             return False
-        self._seen, before = stamp, self.notice
+        self._seen, before = seen, self.notice
         self.notice = read(self._folder)
         return self.notice != before
 
@@ -111,11 +113,3 @@ class Follower:
     def is_gone(self) -> bool:
         """Whether the endpoint has ended for good, as of the last look."""
         return self.notice is not None and self.notice.phase == "gone"
-
-
-def _stamp(path: Path) -> object:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -21,6 +21,7 @@ from trimtab.model.digest import check_digest
 from trimtab.model.load import LoadedModel, load
 from trimtab.serve import routes as routes_in
 from trimtab.serve.fast import Fast
+from trimtab.serve.folder import stamp
 from trimtab.serve.parse import Checker
 from trimtab.serve.policy import Policies, Policy
 from trimtab.serve.privacy import Rule, Rules, read_key
@@ -131,11 +132,7 @@ class Router:
         return True
 
     def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            status = (self.folder / FILE).stat()
-        except FileNotFoundError:
-            return None
-        return status.st_mtime_ns, status.st_ino, status.st_size
+        return stamp(self.folder / FILE)
 
 
 def build(

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from trimtab import hashing
+from trimtab.data.reader import TABLES
 from trimtab.deploy.batch.chunk import Source
 from trimtab.deploy.batch.delimited import DelimitedSource
 from trimtab.deploy.batch.documents import DocumentSource
 from trimtab.deploy.batch.frames import FrameSource
 from trimtab.errors import ConflictError, DataError, NotFoundError
-
-FORMATS: Final = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".arrow": "ipc",
-    ".ipc": "ipc",
-    ".feather": "ipc",
-    ".ndjson": "ndjson",
-    ".jsonl": "ndjson",
-}
 
 
 @dataclass(frozen=True)
@@ -72,12 +60,12 @@ def open_file(path: Path, name: str) -> Source:
 
 
 def format_of(name: str) -> str:
-    """The format that a name's suffix stands for: one of `FORMATS`; raises DataError."""
-    found = FORMATS.get(Path(name).suffix.lower())
+    """The format that a name's suffix stands for: one of `TABLES`; raises DataError."""
+    found = TABLES.get(Path(name).suffix.lower())
     if found is None:
         raise DataError(
             f"{name} is of no format that is read or written",
-            hint=f"known suffixes: {', '.join(FORMATS)}",
+            hint=f"known suffixes: {', '.join(TABLES)}",
         )
     return found
 
@@ -90,11 +78,11 @@ def _paths(path: Path) -> list[Path]:
     found = [
         one
         for one in path.iterdir()
-        if one.is_file() and one.suffix.lower() in FORMATS and not one.name.startswith((".", "_"))
+        if one.is_file() and one.suffix.lower() in TABLES and not one.name.startswith((".", "_"))
     ]
     if not found:
         raise DataError(
-            f"{path} holds no file of a known format", hint=f"known: {', '.join(FORMATS)}"
+            f"{path} holds no file of a known format", hint=f"known: {', '.join(TABLES)}"
         )
     return sorted(found, key=lambda one: one.name.encode())
 
