@@ -14,6 +14,7 @@ from trimtab.errors import DataError, UndecidedError
 from trimtab.evaluate import anytime, holding, latency, metrics, mismatch, sequential, wording
 from trimtab.evaluate.metric import Metric
 from trimtab.evaluate.scored import Scored
+from trimtab.loop import selected
 from trimtab.loop.project import Project
 from trimtab.loop.shown import Arm, ArmsCompared, Difference, Measured, Mismatch, Terms
 from trimtab.model import registry
@@ -80,14 +81,14 @@ def _scored(
     if not places:
         return None
     rows, mine = known.take(places), [labels[i] for i in places]
-    selected = config.serve.label_policy == "selected"
+    biased = selected.REASON if config.serve.label_policy == "selected" else ""
     try:
         return traffic.scored(
             rows,
             [one.value for one in mine],
             signature,
             slices=traffic.slices(rows, mine, joined.columns(config)),
-            biased="outcomes are seen only for selected cases" if selected else "",
+            biased=biased,
         )
     except DataError as error:
         raise DataError(f"labels do not fit the model's classes: {error.message}") from error
