@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.monitor.budget import Budget
+from trimtab.monitor.budget import Budget, merges
 from trimtab.monitor.judge import judge
 from trimtab.monitor.tails import normal_isf
 from trimtab.profile import profile as profiles
@@ -33,7 +33,7 @@ from trimtab.profile.reference import Reference, fit_reference
 FEATURES, DAYS, ROWS, REFERENCE, BLOCK = 100, 30, 2_000, 50_000, 20
 MISSING, ZERO = range(10), range(10, 20)  # 5 % missing; 30 % exactly 0
 LEVELS = {98: 20, 99: 200}
-SCALES = (1, 2, 4, 8, 16, 32)
+SCALES = merges(Budget().scales)
 Floats = NDArray[np.float64]
 
 

@@ -24,8 +24,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """False pages that a model may raise in a month on data that did not change.
 
     `windows_per_month` is how often inputs are judged (30 for daily windows). `scales` merges of
-    the last 1, 2, 4, ... windows are judged each time. `inputs` of the pages go to inputs, the rest
-    to the error detector.
+    the last 1, 2, 4, ... windows are judged each time, and for the shape also those between
+    (`merges`). `inputs` of the pages go to inputs, the rest to the error detector.
     """
 
     pages_per_month: float = 0.1
@@ -66,6 +66,23 @@ def alpha(budget: Budget, features: int) -> float:
         * budget.inputs
         / ((features + 1) * budget.windows_per_month * budget.scales)
     )
+
+
+def merges(scales: int) -> tuple[int, ...]:
+    """How many of the last windows a shape is judged on together: 1, 2, 3, 4, 6, 8, 12, 16, ...
+
+    The doublings and the halves between them, so that a change is never diluted by more than a
+    third of rows from before it, or cut by more than a third of those since.
+    """
+    doublings = [1 << step for step in range(scales)]
+    return tuple(sorted({*doublings, *(3 * one // 2 for one in doublings[1:-1])}))
+
+
+def shape_level(level: float, scales: int) -> float:
+    """The level of a feature's shape at each of `merges`: its part of `level` at all scales, shared
+    out among them, so that the union bound over all tests stays what it is.
+    """
+    return level * SHAPE * scales / len(merges(scales))
 
 
 def run_length(budget: Budget, rows_per_month: float) -> float:

@@ -33,8 +33,9 @@ class Case:
 
     `reference` has `total` rows; `bases` and `totals` are those that each sum is compared with: the
     same, or the reference in the sum's seasons. `scales` are the sums to judge, `alpha` the
-    feature's level at each. `shape`, `single` and `rates` are variance factors with `chunks`
-    degrees of freedom, measured at chunks of `chunk_rows` rows; `law` is that of Anderson-Darling.
+    feature's level at each; `merges` are those on which its shape is judged, each at `shape_alpha`.
+    `shape`, `single` and `rates` are variance factors with `chunks` degrees of freedom, measured at
+    chunks of `chunk_rows` rows; `law` is that of Anderson-Darling.
     """
 
     cells: Cells
@@ -45,7 +46,9 @@ class Case:
     bases: NDArray[Any]
     totals: NDArray[Any]
     scales: tuple[int, ...]
+    merges: tuple[int, ...]
     alpha: float
+    shape_alpha: float
     margins: Margins
     chunks: int = 0
     chunk_rows: float = 0.0

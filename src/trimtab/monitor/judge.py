@@ -42,11 +42,11 @@ def judge(
 ) -> Findings:
     """The findings on the newest of `windows` (oldest first, equal spans of time).
 
-    The last 1, 2, 4, ... windows are judged together, up to `budget.scales` merges, so that slow
-    changes are seen too; windows under `least_rows` rows are joined with older ones. Features that
-    the log holds `altered` or not at all are measured and not judged. `seasons` are the windows'
-    keys, where the reference has them. Raises ConflictError where a window was counted on other
-    bins, UsageError where seasons and windows differ in number.
+    The last 1, 2, 4, ... windows are judged together, up to `budget.scales` merges and for shapes
+    those between, so that slow changes are seen too; windows under `least_rows` rows are joined with
+    older ones. Features that the log holds `altered` or not at all are measured and not judged.
+    `seasons` are the windows' keys, where the reference has them. Raises ConflictError where a window
+    was counted on other bins, UsageError where seasons and windows differ in number.
     """
     budget, margins = budget or Budget(), margins or Margins()
     found = suffixes(reference.profile.bins, windows, budget.scales, least_rows)
@@ -60,7 +60,7 @@ def judge(
     level = budgeting.alpha(budget, len(reference.bins.features))
     bases = _bases(reference, found, windows, seasons)
     reference = _in_season(reference, seasons[found.first[-1] :])
-    cases = _cases(reference, found, bases, level, margins)
+    cases = _cases(reference, found, bases, level, budget.scales, margins)
     signals: list[Signal] = []
     onsets: Onset = {}
     still = np.ones(reference.bins.paired, dtype=np.bool_)
@@ -136,6 +136,7 @@ def _cases(
     found: Suffixes,
     bases: Sequence[Base],
     level: float,
+    scales: int,
     margins: Margins,
 ) -> list[Case]:
     known, bursts = reference.dispersion, reference.clusters
@@ -143,6 +144,7 @@ def _cases(
     counts = np.stack([base.counts for base in bases])
     totals = np.array([base.rows for base in bases])
     both = [_factors(one, len(reference.bins.features)) for one in (known, bursts)]
+    shape = budgeting.shape_level(level, scales)
     degrees = known.chunks if known else bursts.chunks if bursts else 0
     return [
         Case(
@@ -154,7 +156,9 @@ def _cases(
             bases=counts[:, spans[cells.name]],
             totals=totals,
             scales=found.scales,
+            merges=found.merges,
             alpha=level,
+            shape_alpha=shape,
             margins=margins,
             chunks=degrees,
             law=reference.law(i),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.monitor import anderson, budget
+from trimtab.monitor import anderson
 from trimtab.monitor.case import Case, Signal, stronger
 from trimtab.monitor.categories import chi_square, comparable, grouped, with_rest
 from trimtab.monitor.effect import Effect, Grid, grid, total_variation, wasserstein
@@ -23,12 +23,12 @@ def numbers_moved(case: Case, cells: NumberCells) -> Signal | None:
     windows, bases = case.windows[:, cells.ordered], case.bases[:, cells.ordered]
     line = grid(cells, case.reference[cells.ordered])
     best: Signal | None = None
-    statistics = anderson_darling(windows[list(case.scales)], bases[list(case.scales)])
-    for entry, a2 in zip(case.scales, statistics.tolist(), strict=True):
+    statistics = anderson_darling(windows[list(case.merges)], bases[list(case.merges)])
+    for entry, a2 in zip(case.merges, statistics.tolist(), strict=True):
         if windows[entry].sum() < LEAST_ROWS or line is None:
             continue
         p = anderson.p_value(a2, case.at(case.shape, entry), case.chunks, case.law)
-        if p >= case.alpha * budget.SHAPE:
+        if p >= case.shape_alpha:
             continue
         effect = wasserstein(line, windows[entry], bases[entry])
         if effect.lo <= case.margins.shift:
@@ -54,14 +54,14 @@ def rest_moved(case: Case, cells: NumberCells, entry: int, without: tuple[int, .
 def levels_moved(case: Case, cells: CategoryCells) -> Signal | None:
     """The strongest scale at which a category's level shares moved by more than the margin."""
     best: Signal | None = None
-    for entry in case.scales:
+    for entry in case.merges:
         codes = comparable(cells, case.windows[entry], case.reference)
         window = with_rest(cells, case.windows[entry], codes)
         reference = with_rest(cells, case.bases[entry], codes)
         if window.sum() < LEAST_ROWS:
             continue
         test = chi_square(window, reference, case.at(case.shape, entry), case.chunks)
-        if test.p >= case.alpha * budget.SHAPE:
+        if test.p >= case.shape_alpha:
             continue
         effect = total_variation(*grouped(window, reference))
         if effect.lo <= case.margins.share:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.errors import ConflictError
+from trimtab.monitor.budget import merges
 from trimtab.profile.profile import Profile, merge
 
 LEAST_ROWS = 50
@@ -19,7 +20,8 @@ class Suffixes:
     """Sums over the newest windows: entry k-1 of every array is the sum of the last k blocks.
 
     A block is a window, or several that hold too few rows alone. `first` is the index of the oldest
-    window in each sum, `scales` the entries that are judged (k = 1, 2, 4, ...).
+    window in each sum, `scales` the entries that are judged (k = 1, 2, 4, ...), `merges` those on
+    which shapes are (k = 1, 2, 3, 4, 6, ...).
     """
 
     counts: NDArray[np.int64]
@@ -27,6 +29,7 @@ class Suffixes:
     rows: NDArray[np.int64]
     first: NDArray[np.int64]
     scales: tuple[int, ...]
+    merges: tuple[int, ...]
 
 
 def suffixes(bins: str, windows: Sequence[Profile], scales: int, least: int) -> Suffixes | None:
@@ -52,6 +55,7 @@ def suffixes(bins: str, windows: Sequence[Profile], scales: int, least: int) -> 
         **sums,
         first=np.array([first for first, _ in found]),
         scales=tuple(k - 1 for k in (1 << s for s in range(scales)) if k <= len(found)),
+        merges=tuple(k - 1 for k in merges(scales) if k <= len(found)),
     )
 
 

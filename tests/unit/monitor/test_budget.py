@@ -16,6 +16,15 @@ def test_all_tests_of_a_month_add_up_to_the_inputs_share():
     assert level * 101 * 30 * 6 == pytest.approx(0.1)
 
 
+def test_shapes_are_judged_on_doublings_and_halves_between_for_the_same_sum():
+    assert budgeting.merges(6) == (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+    assert [budgeting.merges(scales) for scales in (1, 2, 3)] == [(1,), (1, 2), (1, 2, 3, 4)]
+    for scales in range(1, 9):
+        each = budgeting.shape_level(1e-4, scales)
+        total = 1e-4 * budgeting.SHAPE * scales
+        assert each * len(budgeting.merges(scales)) == pytest.approx(total)
+
+
 def test_the_rest_buys_the_run_length_of_errors():
     assert budgeting.run_length(Budget(), 15_000) == pytest.approx(300_000)
 

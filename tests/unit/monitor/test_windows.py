@@ -23,6 +23,7 @@ def test_sums_over_the_newest_windows():
     assert found.rows.tolist() == [90, 170, 240, 300]
     assert found.first.tolist() == [3, 2, 1, 0]
     assert found.scales == (0, 1, 3)
+    assert found.merges == (0, 1, 2, 3)
     assert found.counts.sum(axis=1).tolist() == [90, 170, 240, 300]
 
 
