@@ -120,11 +120,41 @@ def test_they_still_find_what_is_there() -> None:
 
 
 def test_widths_against_one_look() -> None:
-    # What anytime costs at the size that it is tuned for: about half as wide again.
-    assert sequential.asymptotic_factor(500, 0.95) == pytest.approx(3.03, abs=0.01)
-    assert sequential.asymptotic_factor(5000, 0.95) / 1.96 < 1.8
+    # What anytime costs: half as wide again at thousands of rows, more at hundreds.
+    assert sequential.asymptotic_factor(15_000, 0.95) == pytest.approx(2.94, abs=0.01)
+    assert sequential.asymptotic_factor(5000, 0.95) / 1.96 < 1.6
+    assert sequential.asymptotic_factor(500, 0.95) / 1.96 < 1.85
     factors = [sequential.asymptotic_factor(n, 0.95) / n**0.5 for n in range(2, 3000)]
     assert (np.diff(factors) < 0).all()
+
+
+@pytest.mark.parametrize(("n", "z"), [(400, 3.0), (20_000, 2.9), (100, -1.0)])
+def test_the_mixture_is_what_the_integral_says(n, z) -> None:
+    weight, soon, late = sequential.TUNED
+    width = -2 * math.log(0.05) + math.log(1 - 2 * math.log(0.05))
+    drift = np.linspace(-1.5, 1.5, 600_001)
+    near, far = math.sqrt(width / soon), math.sqrt(1 / late)
+    normal = np.exp(-0.5 * (drift / near) ** 2) / (near * math.sqrt(2 * math.pi))
+    moment = (drift / far) ** 2 * np.exp(-0.5 * (drift / far) ** 2) / (far * math.sqrt(2 * math.pi))
+    prior = weight * normal + (1 - weight) * moment
+    assert float(np.trapezoid(prior, drift)) == pytest.approx(1, abs=1e-6)
+    ratio = np.exp(drift * z * math.sqrt(n) - n * drift**2 / 2)
+    total = float(np.trapezoid(prior * ratio, drift))
+    assert sequential._log_normal_mixture(z, n, LEVEL) == pytest.approx(math.log(total), abs=1e-6)
+
+
+def test_a_walk_rarely_leaves_at_any_of_its_steps() -> None:
+    rows = 20_000
+    at = np.unique(np.geomspace(50, rows, 200).astype(int))
+    edge = np.interp(
+        np.arange(1, rows + 1),
+        at,
+        [sequential.asymptotic_factor(int(n), LEVEL) * n**0.5 for n in at],
+    )
+    random, wrong = np.random.default_rng(10), 0
+    for _ in range(RUNS):
+        wrong += bool((np.abs(random.normal(size=rows).cumsum())[49:] > edge[49:]).any())
+    assert wrong / RUNS <= MOST
 
 
 def test_betting_beats_counting_where_the_variance_is_small() -> None:
