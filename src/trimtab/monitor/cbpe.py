@@ -2,20 +2,21 @@
 
 Confidence-based performance estimation: the closed forms of NannyML, with intervals from the slopes
 of each metric (Kivimaki et al., arXiv 2505.05295, take the same two sources of error: labels and
-calibration). It follows a change of the inputs; it is blind to a change of what the inputs mean,
-and every estimate says so.
+calibration; a third is that an isotonic curve is too sharp by its own fit). It follows a change of
+the inputs; it is blind to a change of what the inputs mean, and every estimate says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.errors import DataError
+from trimtab.monitor import calibration as calibrating
 from trimtab.monitor import curve as curves
 from trimtab.monitor import expected
 from trimtab.monitor.calibration import Calibration, cell_of, variances
@@ -61,6 +62,16 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
         return np.array(self.variance) if self.variance else variances(self.calibration)
 
 
+class _Error(NamedTuple):
+    """Variances of an estimate by the labels' chance and by the calibration's; and how much more the
+    blunter calibration, in cells, would say.
+    """
+
+    label: float
+    fit: float
+    blunt: float
+
+
 def plain(calibration: Calibration) -> Known:
     """The same knowledge from a calibration alone."""
     points = Curve(scores=calibration.scores, chances=calibration.chances)
@@ -83,6 +94,7 @@ def binary(
     """
     score = _finite(scores)
     chance = curves.chance(known.curve, score)
+    step = calibrating.chance(known.calibration, score) - chance
     rows = Rows(score, np.asarray(decided, dtype=np.bool_), chance, np.ones(len(score)))
     cells, cell_variance = cell_of(known.calibration, score), known.variances
     found = []
@@ -90,9 +102,8 @@ def binary(
         soft = BINARY[name](rows)
         label = float(soft.slope**2 @ (chance * (1 - chance)))
         pull = np.bincount(cells, soft.slope, len(cell_variance))
-        found.append(
-            _estimate(name, soft, label, float(pull**2 @ cell_variance), len(score), level, method)
-        )
+        error = _Error(label, float(pull**2 @ cell_variance), float(soft.slope @ step))
+        found.append(_estimate(name, soft, error, len(score), level, method))
     return [one for one in found if np.isfinite(one.value)]
 
 
@@ -112,6 +123,7 @@ def multiclass(
     """
     score = _finite(scores)
     chance = curves.of_classes(tuple(one.curve for one in known), score)
+    step = curves.of_classes(tuple(plain(one.calibration).curve for one in known), score) - chance
     rows = Classes(score, np.asarray(decided, dtype=np.int64), chance, np.ones(len(score)))
     found = []
     for name in metrics:
@@ -123,7 +135,8 @@ def multiclass(
             cells = cell_of(one.calibration, score[:, c])
             pull = np.bincount(cells, soft.slope[:, c], len(one.variances))
             fit += float(pull**2 @ one.variances)
-        found.append(_estimate(name, soft, label, fit, len(score), level, method))
+        error = _Error(label, fit, float((soft.slope * step).sum()))
+        found.append(_estimate(name, soft, error, len(score), level, method))
     return [one for one in found if np.isfinite(one.value)]
 
 
@@ -149,19 +162,21 @@ def weighted_auc(scores: Floats, hit: Floats) -> float:
     return expected.roc_auc(rows).value
 
 
-def _estimate(
-    name: str, soft: Soft, label: float, fit: float, n: int, level: float, method: str
-) -> Estimate:
-    half = normal_isf((1 - level) / 2) * (max(label, 0.0) + fit) ** 0.5
+def _estimate(name: str, soft: Soft, error: _Error, n: int, level: float, method: str) -> Estimate:
+    # The curve follows its own rows' chance and is too sharp, the cells are too blunt: the truth lies
+    # anywhere between them, which is half a step off on average, with a twelfth of its square.
+    label, step = max(error.label, 0.0), error.blunt
+    half = normal_isf((1 - level) / 2) * (label + error.fit + step**2 / 12) ** 0.5
+    middle = soft.value + step / 2
     return Estimate(
         metric=name,
         value=soft.value,
-        lo=max(0.0, soft.value - half),
-        hi=min(1.0, soft.value + half),
+        lo=max(0.0, min(soft.value, middle - half)),
+        hi=min(1.0, max(soft.value, middle + half)),
         n=n,
         level=level,
         method=method,
-        spread=max(label, 0.0) ** 0.5,
+        spread=label**0.5,
     )
 
 

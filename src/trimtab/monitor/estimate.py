@@ -18,7 +18,7 @@ from trimtab.monitor import cbpe, loss
 from trimtab.monitor import curve as curves
 from trimtab.monitor import weights as weighing
 from trimtab.monitor.basis import Basis
-from trimtab.monitor.calibration import cell_of
+from trimtab.monitor.calibration import cell_of, isotonic
 from trimtab.monitor.cbpe import Estimate, Known
 from trimtab.monitor.coarse import Groups
 from trimtab.monitor.expected import BINARY, MULTICLASS
@@ -135,7 +135,7 @@ def weighted(basis: Basis, rows: Asked) -> tuple[tuple[Known, ...], float, str]:
     old, score, truth = basis.sample.open()
     weight = weighing.weights(old, rows.groups)
     effective = weighing.effective(weight)
-    if effective < weighing.LEAST_EFFECTIVE:
+    if effective * len(old) < min(weighing.LEAST_EFFECTIVE * len(old), weighing.ENOUGH_ROWS):
         return (), effective, f"weights would rest on {effective:.0%} of the withheld rows"
     if weighing.imbalance(old, rows.groups, weight) > _BALANCE:
         return (), effective, "no weights make withheld rows look like these"
@@ -152,14 +152,25 @@ def _refitted(known: Known, score: Floats, event: Floats, weight: Floats) -> Kno
     curve = curves.fit(score, event, weight)
     cells = cell_of(known.calibration, score)
     size = len(known.calibration.rows)
-    mass = np.bincount(cells, weight, size)
+    mass: Floats = np.bincount(cells, weight, size).astype(np.float64)
     square = np.bincount(cells, weight**2, size)
-    rate = (np.bincount(cells, weight * event, size) + 0.5) / (mass + 1)
+    rate: Floats = (np.bincount(cells, weight * event, size) + 0.5) / (mass + 1)
+    middle = np.divide(
+        np.bincount(cells, weight * score, size),
+        mass,
+        out=np.array(known.calibration.scores),
+        where=mass > 0,
+    )
+    blunt = msgspec.structs.replace(
+        known.calibration,
+        scores=tuple(middle.tolist()),
+        chances=tuple(isotonic(rate, mass + 1e-9).tolist()),
+    )
     # rows behind a cell by Kish; a cell without any is as unsure as a coin
     rows = np.divide(mass**2, square, out=np.zeros(size), where=square > 0)
     return Known(
         curve=curve,
-        calibration=known.calibration,
+        calibration=blunt,
         variance=tuple((rate * (1 - rate) / (rows + 1)).tolist()),
     )
 

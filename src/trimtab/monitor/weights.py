@@ -16,7 +16,9 @@ Floats = NDArray[np.float64]
 Groups = NDArray[np.uint8]
 
 LEAST_EFFECTIVE: Final = 0.1
-"""Weights are used where (sum w)^2 / sum w^2 is at least this share of the withheld rows."""
+"""Weights are used where (sum w)^2 / sum w^2 is at least this share of the withheld rows, or"""
+ENOUGH_ROWS: Final = 1_000
+"""so many of them, which is 50 for each cell of a calibration, however many more were withheld."""
 _SWEEPS: Final = 12
 _RIDGE: Final = 1.0
 _RIDGE_ROWS: Final = 5_000.0
