@@ -100,8 +100,14 @@ def frames(which):
     return read, ("repaid", "y_pred_proba", "y_pred")
 
 
+def plain(column):
+    if column.dtype.kind in "fiub":
+        return column.to_numpy().astype(float)
+    return np.array([str(one) for one in column])
+
+
 def cbpe(which, out):
-    """CBPE's estimates in chunks of 5,000; the scores and labels go to `out` for our own."""
+    """CBPE's estimates in chunks of 5,000; inputs, scores and labels go to `out` for our own."""
     import nannyml as nml
 
     (base, now, target), (truth, score, decided) = frames(which)
@@ -124,8 +130,17 @@ def cbpe(which, out):
     with Clock() as clock:
         own.fit(base)
         result = own.estimate(now).filter(period="analysis").to_df()
+    apart = {truth, score, decided, "id", "timestamp", "year"}
+    inputs = {
+        f"{side}|{name}": plain(frame[name])
+        for side, frame in (("ref", base), ("now", now))
+        for name in now.columns
+        if name not in apart
+    }
     np.savez(
         out,
+        **inputs,
+        ref_decided=base[decided],
         ref_score=base[score],
         ref_truth=base[truth],
         score=now[score],
