@@ -21,15 +21,17 @@ Counts = NDArray[Any]
 def numbers_moved(case: Case, cells: NumberCells) -> Signal | None:
     """The strongest scale at which a numeric feature's values moved by more than the margin."""
     windows, bases = case.windows[:, cells.ordered], case.bases[:, cells.ordered]
-    line = grid(cells, case.reference[cells.ordered])
     best: Signal | None = None
     statistics = anderson_darling(windows[list(case.merges)], bases[list(case.merges)])
     for entry, a2 in zip(case.merges, statistics.tolist(), strict=True):
-        if windows[entry].sum() < LEAST_ROWS or line is None:
+        if windows[entry].sum() < LEAST_ROWS:
             continue
         p = anderson.p_value(a2, case.at(case.shape, entry), case.chunks, case.law)
         if p >= case.shape_alpha:
             continue
+        line = grid(cells, case.reference[cells.ordered])
+        if line is None:
+            break
         effect = wasserstein(line, windows[entry], bases[entry])
         if effect.lo <= case.margins.shift:
             continue
