@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,26 @@ ERROR: Final = 1.04 / math.sqrt(REGISTERS)
 _REST: Final = 64 - BITS
 
 
-def note(registers: NDArray[np.uint8], hashes: Iterable[int]) -> None:
-    """Take values in by their 64-bit hashes (`cells.level_hash`)."""
-    for value in hashes:
-        place = value >> _REST
-        rest = value & ((1 << _REST) - 1)
-        registers[place] = max(int(registers[place]), _REST - rest.bit_length() + 1)
+class Marks(NamedTuple):
+    """What values leave in the registers: one place and one rank each."""
+
+    places: NDArray[np.intp]
+    ranks: NDArray[np.uint8]
+
+
+def marks(hashes: Iterable[int]) -> Marks:
+    """The marks of values by their 64-bit hashes (`cells.level_hash`)."""
+    found = list(hashes)
+    low = (1 << _REST) - 1
+    return Marks(
+        np.array([value >> _REST for value in found], dtype=np.intp),
+        np.array([_REST - (value & low).bit_length() + 1 for value in found], dtype=np.uint8),
+    )
+
+
+def note(registers: NDArray[np.uint8], found: Marks) -> None:
+    """Take values in."""
+    np.maximum.at(registers, found.places, found.ranks)
 
 
 def estimate(registers: NDArray[np.uint8]) -> float:

@@ -7,7 +7,7 @@ care how rows were split. A profile holds no rows and no judgement.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Final
 
@@ -20,12 +20,12 @@ from trimtab.profile import bins as binning
 from trimtab.profile import cardinality, scales, sums, wire
 from trimtab.profile.bins import Bins
 from trimtab.profile.cells import CategoryCells, NumberCells, level_hash
-from trimtab.profile.coder import coder
-from trimtab.profile.columns import Columns, numbers, row_count, take, wanted
+from trimtab.profile.coder import coding
+from trimtab.profile.columns import Column, Columns, numbers, row_count, take, wanted
 from trimtab.profile.derived import expand
 
 _MAGIC: Final = b"trimtabP"
-_BLOCK: Final = 65_536
+_BLOCK: Final = sums.BLOCK
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,100 +92,129 @@ def count(bins: Bins, columns: Columns) -> Profile:
     Slices and the columns of `scales` are counted where the table has them. Raises DataError on an
     absent or ragged column; odd values are counted, never raised.
     """
-    wanted(columns, bins.needed)
-    table = {name: columns[name] for name in bins.sources if name in columns}
-    rows = row_count(table, wide=[one.column for one in bins.derived])
-    tally = _Tally(bins)
-    for first in range(0, rows, _BLOCK):
-        block = slice(first, min(first + _BLOCK, rows))
-        tally.add(take(table, table, block), block.stop - first)
-    return tally.profile(rows)
+    return Counter(bins).count(columns)
 
 
-class _Tally:
-    """What has been counted so far, block by block."""
+class Counter:
+    """`count` for many tables: what values are looked up in is made once. For one thread at a time."""
 
     def __init__(self, bins: Bins) -> None:
         self.bins = bins
-        start = empty(bins)
-        self.start = start
-        self.totals = list(start.totals)
-        self.moments = np.zeros(start.moments.shape)
+        self.blank = empty(bins)
         self.spans = list(bins.spans().values())
+        self.coders = [coding(cells) for cells in bins.features]
+        self.scores = [np.array(cells.scores, dtype=np.float64) for cells in bins.features]
+        self.slicers = [coding(joint.slice) for joint in bins.joints]
+        self.groups = [np.array(joint.groups) for joint in bins.joints]
+        self.marks: dict[int, cardinality.Marks] = {}
+
+    def count(self, columns: Columns) -> Profile:
+        """The profile of a table. Raises DataError."""
+        wanted(columns, self.bins.needed)
+        table = {name: columns[name] for name in self.bins.sources if name in columns}
+        rows = row_count(table, wide=[one.column for one in self.bins.derived])
+        tally = _Tally(self)
+        for first in range(0, rows, _BLOCK):
+            block = slice(first, min(first + _BLOCK, rows))
+            tally.add(take(table, table, block), block.stop - first)
+        return tally.profile(rows)
+
+    def level_marks(self, place: int, levels: tuple[str, ...]) -> cardinality.Marks:
+        """What the listed levels of a feature leave in its registers."""
+        if place not in self.marks:
+            self.marks[place] = cardinality.marks(map(level_hash, levels))
+        return self.marks[place]
+
+
+class _Tally:
+    """What has been counted so far of one table, block by block."""
+
+    def __init__(self, counter: Counter) -> None:
+        bins = counter.bins
+        self.counter, self.bins = counter, bins
+        self.counts = np.zeros(bins.size, dtype=np.int64)
+        self.low, self.high = counter.blank.low.copy(), counter.blank.high.copy()
+        self.totals = [0] * len(bins.features)
+        self.moments = np.zeros((bins.paired, bins.paired))
         self.strange: list[set[int]] = [set() for _ in bins.features]
         self.coders = [
-            coder(cells, strange)
-            for cells, strange in zip(bins.features, self.strange, strict=True)
+            begin(strange) for begin, strange in zip(counter.coders, self.strange, strict=True)
         ]
-        self.scores = [np.array(cells.scores, dtype=np.float64) for cells in bins.features]
-        self.slicers = [coder(joint.slice) for joint in bins.joints]
+        self.slicers = [begin(set()) for begin in counter.slicers]
         self.kept = {joint.feature: np.empty(0, dtype=np.int64) for joint in bins.joints}
+        self.joints = [np.zeros_like(one) for one in counter.blank.joints]
+        self.latency = np.zeros_like(counter.blank.latency)
+        self.confidence = np.zeros_like(counter.blank.confidence)
+        self.scores = np.empty((bins.paired, 0))
 
     def add(self, columns: Columns, rows: int) -> None:
         """Count some rows."""
         values = expand(self.bins.derived, columns)
-        scores = np.empty((self.bins.paired, rows))
+        if self.scores.shape[1] != rows:
+            self.scores = np.empty((self.bins.paired, rows))
         for place, cells in enumerate(self.bins.features):
             column = values[cells.name]
-            if isinstance(cells, NumberCells) and column.dtype.kind not in "fiub":
-                found = numbers(column)
-                codes = self.coders[place](column)
-                column = found.values
-            else:
-                codes = self.coders[place](column)
+            codes = self.coders[place](column)
             own = np.bincount(codes, minlength=cells.size)
-            self.start.counts[self.spans[place]] += own
+            self.counts[self.counter.spans[place]] += own
             if place < self.bins.paired:
-                self.scores[place].take(codes, out=scores[place], mode="clip")
+                self.counter.scores[place].take(codes, out=self.scores[place], mode="clip")
             if isinstance(cells, NumberCells):
-                self._measure(place, cells, np.asarray(column), own)
+                self._measure(place, cells, column, own)
             if cells.name in self.kept:
                 self.kept[cells.name] = codes
         # integer scores below 2**9.2 keep every partial sum under 2**53, so BLAS adds exactly
-        self.moments += scores @ scores.T
+        self.moments += self.scores @ self.scores.T
         self._join(columns, rows)
         if scales.LATENCY in columns:
-            self.start.latency[:] += scales.latency(np.asarray(columns[scales.LATENCY]))
+            self.latency += scales.latency(np.asarray(columns[scales.LATENCY]))
         if scales.CONFIDENCE in columns:
-            self.start.confidence[:] += scales.confidence(np.asarray(columns[scales.CONFIDENCE]))
+            self.confidence += scales.confidence(np.asarray(columns[scales.CONFIDENCE]))
 
     def _measure(
-        self, place: int, cells: NumberCells, values: NDArray[Any], own: NDArray[np.int64]
+        self, place: int, cells: NumberCells, column: Column, own: NDArray[np.int64]
     ) -> None:
         """Extremes and the sum of the finite values; the counts say whether there are others."""
-        finite = values.astype(np.float64, copy=False)
+        finite = numbers(column).values
         if own[0] or own[cells.inner + 5 :].any():
             finite = finite[np.isfinite(finite)]
         if finite.size:
-            low, high = self.start.low, self.start.high
-            low[place] = min(low[place], finite.min())
-            high[place] = max(high[place], finite.max())
-            self.totals[place] += sums.exact_sum(finite)
+            low, high = float(finite.min()), float(finite.max())
+            self.low[place] = min(self.low[place], low)
+            self.high[place] = max(self.high[place], high)
+            self.totals[place] += sums.exact_sum(finite, max(high, -low))
 
     def _join(self, columns: Columns, rows: int) -> None:
-        for joint, slicer, counts in zip(
-            self.bins.joints, self.slicers, self.start.joints, strict=True
-        ):
+        for place, (joint, counts) in enumerate(zip(self.bins.joints, self.joints, strict=True)):
             column = columns.get(joint.slice.name)
-            codes = slicer(np.full(rows, None, dtype=object) if column is None else column)
-            groups = np.array(joint.groups)[self.kept[joint.feature]]
+            nothing = np.full(rows, None, dtype=object) if column is None else column
+            codes = self.slicers[place](nothing)
+            groups = self.counter.groups[place][self.kept[joint.feature]]
             both = np.bincount(codes * joint.shape[1] + groups, minlength=counts.size)
-            counts[:] += both.reshape(counts.shape)
+            counts += both.reshape(counts.shape)
 
     def profile(self, rows: int) -> Profile:
         """All that was counted."""
-        for registers, place in zip(self.start.registers, self.bins.categories, strict=True):
+        registers = np.zeros_like(self.counter.blank.registers)
+        for own, place in zip(registers, self.bins.categories, strict=True):
             cells = self.bins.features[place]
             assert isinstance(cells, CategoryCells)
-            listed = self.start.counts[self.spans[place]][: len(cells.levels)]
-            present = np.flatnonzero(listed).tolist()
-            cardinality.note(registers, (level_hash(cells.levels[code]) for code in present))
-            cardinality.note(registers, self.strange[place])
-        return replace(
-            self.start,
+            present = self.counts[self.counter.spans[place]][: len(cells.levels)] > 0
+            listed = self.counter.level_marks(place, cells.levels)
+            cardinality.note(own, cardinality.Marks(listed.places[present], listed.ranks[present]))
+            cardinality.note(own, cardinality.marks(self.strange[place]))
+        return Profile(
+            bins=self.counter.blank.bins,
             rows=rows,
+            counts=self.counts,
+            low=self.low,
+            high=self.high,
             totals=tuple(self.totals),
             moments=self.moments.astype(np.int64),
+            registers=registers,
+            joints=tuple(self.joints),
+            latency=self.latency,
+            confidence=self.confidence,
         )
 
 

@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from trimtab.profile.coder import _table, coder
+from trimtab.profile.coder import coder
 from trimtab.profile.fit import fit
+from trimtab.profile.steps import table
 
 anything = hnp.arrays(np.float64, st.integers(1, 300), elements=st.floats(width=64))
 tame = hnp.arrays(np.float64, st.integers(1, 300), elements=st.floats(-5, 5))
@@ -24,7 +25,7 @@ def test_codes_equal_a_binary_search(reference, values):
         beside = np.nextafter(edges, -np.inf)
     for column in (reference, values, edges, beside):
         assert np.array_equal(coder(cells)(column), plain(cells, column))
-        assert np.array_equal(_table(edges)(column), plain(cells, column))
+        assert np.array_equal(table(edges)(column), plain(cells, column))
 
 
 positive = hnp.arrays(
@@ -37,7 +38,7 @@ def test_infinity_beside_magnitudes_that_reach_it():
     reference = np.concatenate([np.full(112, 3e-102), np.ones(3), np.full(4, 5.6e206), few])
     edges = np.array(fit({"x": reference}).features[0].edges)
     column = np.array([np.inf, 1.7976931348623157e308, 7e299, np.nan, -np.inf])
-    assert np.array_equal(_table(edges)(column), np.searchsorted(edges, column, side="right"))
+    assert np.array_equal(table(edges)(column), np.searchsorted(edges, column, side="right"))
 
 
 @settings(max_examples=300)
@@ -45,7 +46,7 @@ def test_infinity_beside_magnitudes_that_reach_it():
 def test_codes_of_magnitudes_equal_a_binary_search(reference, values):
     edges = np.array(fit({"x": reference}).features[0].edges)
     for column in (reference, values):
-        assert np.array_equal(_table(edges)(column), np.searchsorted(edges, column, side="right"))
+        assert np.array_equal(table(edges)(column), np.searchsorted(edges, column, side="right"))
 
 
 def test_the_table_agrees_on_smooth_skewed_and_tied_columns():
@@ -123,4 +124,4 @@ def test_tables_agree_at_every_edge_and_beside_it():
             odd = [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324, 1.797e308]
             values = np.concatenate([edges, *beside, reference, -reference, odd])
             found = np.searchsorted(edges, values, side="right")
-            assert np.array_equal(_table(edges)(values), found)
+            assert np.array_equal(table(edges)(values), found)

@@ -24,7 +24,7 @@ from trimtab.profile.reference import fit_reference
 
 def registers(values) -> np.ndarray:
     found = np.zeros(cardinality.REGISTERS, dtype=np.uint8)
-    cardinality.note(found, (level_hash(str(value)) for value in values))
+    cardinality.note(found, cardinality.marks(level_hash(str(value)) for value in values))
     return found
 
 

@@ -17,6 +17,20 @@ def test_sums_are_exact_for_every_finite_float(values):
     assert Fraction(total, 1 << sums.BITS) == sum(map(Fraction, values), Fraction(0))
 
 
+@given(st.lists(finite, min_size=1, max_size=30), st.integers(1, 3_000))
+def test_long_columns_of_a_few_values_sum_exactly(values, times):
+    column = np.tile(np.array(values), times)
+    expected = times * sum(map(Fraction, values), Fraction(0))
+    assert Fraction(sums.exact_sum(column), 1 << sums.BITS) == expected
+
+
+def test_a_block_of_the_largest_bits_does_not_wrap():
+    for value in (2 - 2**-52, -2 + 2**-52, 1 - 2**-53):
+        column = np.full(3 * sums.BLOCK + 5, value)
+        assert Fraction(sums.exact_sum(column), 1 << sums.BITS) == len(column) * Fraction(value)
+    assert sums.exact_sum(np.array([])) == sums.exact_sum(np.zeros(9)) == 0
+
+
 @given(st.integers(-(1 << 2000), 1 << 2000))
 def test_bytes_round_trip(total):
     assert sums.from_bytes(*sums.to_bytes(total)) == total
