@@ -34,7 +34,7 @@ from trimtab.monitor.rows import Subject
 from trimtab.profile import profile as profiles
 from trimtab.profile import reference as references
 from trimtab.profile.columns import Column
-from trimtab.profile.profile import Profile
+from trimtab.profile.profile import Counter, Profile
 
 _said = logging.getLogger("trimtab.monitor")
 _LOOK_SECONDS: Final = 0.1
@@ -103,6 +103,7 @@ class Monitor:
             raise UsageError("a monitor needs a window above 0 and room for at least one row")
         self._subject, self._every, self._limit = subject, every, limit
         self._layout, self._reference = subject.layout, subject.reference
+        self._counter = Counter(subject.reference.bins)
         self.name, self.model = subject.name, subject.model
         self._ring: deque[Any] = deque()
         self._clock = [ids.now_ns()]
@@ -281,7 +282,7 @@ class Monitor:
         count = len(next(iter(columns.values())))
         for name in self._layout.outputs:
             columns.setdefault(name, turning.nothing(self._reference, name, count))
-        counted = profiles.count(self._reference.bins, columns)
+        counted = self._counter.count(columns)
         for known in (self._windows, self._unsent):
             known[start] = profiles.merge(known[start], counted) if start in known else counted
         self._newest[start] = max(newest, self._newest.get(start, 0))

@@ -6,10 +6,10 @@ floats take the fast way; anything else is kept as an object and counted for wha
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -69,10 +69,13 @@ def _all_floats(
     """The number columns where every value is there and a float or an int: the usual case, in C."""
     if not names:
         return {}
-    values = map(itemgetter(*names), rows)
+    pack, get = struct.Struct(f"{len(names)}d").pack, itemgetter(*names)
     try:
-        flat = array("d", chain.from_iterable(values) if len(names) > 1 else values)
-    except (KeyError, TypeError, OverflowError):
+        if len(names) > 1:
+            flat = b"".join([pack(*get(row)) for row in rows])
+        else:
+            flat = b"".join([pack(get(row)) for row in rows])
+    except (KeyError, TypeError, OverflowError, struct.error):
         return None
     table = np.frombuffer(flat, dtype=np.float64).reshape(-1, len(names)).T.copy()
     return dict(zip(names, table, strict=True))
