@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from trimtab.cli import models
+from trimtab.cli import models, shapes
 from trimtab.cli.session import Session
 from trimtab.cli.verb import noun, verb
 from trimtab.loop.reports import Admission
@@ -39,7 +39,7 @@ def ls(session: Session) -> None:
 @verb("show", "trimtab data show applications@v1", of=data)
 @click.argument("reference", metavar="DATA")
 def show(session: Session, reference: str) -> None:
-    """Show where a version came from, its columns, who used it."""
+    """Show a version: origin, columns, distributions, who used it."""
     session.answer(session.call(operations.DATA_SHOW, Reference(reference=reference)), _render_one)
 
 
@@ -61,7 +61,7 @@ def accept(session: Session, reference: str, reason: str, by: str) -> None:
 @click.argument("after")
 @click.option("--key", default="", help="The column that tells rows apart (default: configured).")
 def diff(session: Session, before: str, after: str, key: str) -> None:
-    """Compare two versions: columns, and row by row on a key."""
+    """Compare two versions: columns, rows on a key, distributions."""
     show_difference(session, before, after, key)
 
 
@@ -112,9 +112,7 @@ def _render_one(shown: DataShown) -> None:
             "rows": meta.get("rows"),
             "columns": meta.get("columns"),
             "size": words.size(shown.artifact.size) if shown.artifact else "",
-            **{
-                name: value for name, value in source.items() if name not in ("files", "fetched_at")
-            },
+            **_origin(source),
             "notes": meta.get("notes"),
         }
     )
@@ -134,6 +132,7 @@ def _render_one(shown: DataShown) -> None:
             ],
             right=["lowest", "highest", "categories"],
         )
+    shapes.render_shapes(shown.shapes, shown.left_out)
     if shown.admission is not None:
         _render_admission(shown.admission)
     if shown.quarantine:
@@ -212,3 +211,5 @@ def _render_diff(found: DataDiff) -> None:
                 for one in found.sample
             ],
         )
+    if found.drift is not None:
+        shapes.render_drift(found.drift)

@@ -18,7 +18,7 @@ import msgspec
 
 from trimtab import hashing, ids
 from trimtab.config import Config, DataConfig
-from trimtab.data import checks, quarantine, reader, sources, statistics, tables
+from trimtab.data import checks, outline, quarantine, reader, sources, statistics, tables
 from trimtab.data import record as records
 from trimtab.data import schema as schemas
 from trimtab.data.columns import Type
@@ -128,12 +128,14 @@ def commit(
     """Number stored bytes that were read and checked; the last step, and the only visible one."""
     frame = read.table.frame
     before = _latest(ws, name)
+    label = f"{name}@v{before.number + 1 if before else 1}"
     meta: dict[str, Any] = {
         "rows": frame.height,
         "columns": frame.width,
         "schema": msgspec.to_builtins(read.schema),
         "source": msgspec.to_builtins(source),
         "statistics": statistics.of(frame),
+        "profile": outline.keep(ws, label, frame, settings(config, name), before),
         "parents": [before.digest] if before else [],
         "timezone": config.project.timezone,
         "schema_changes": msgspec.to_builtins(read.changes),

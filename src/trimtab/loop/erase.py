@@ -148,6 +148,7 @@ def _version(ws: Workspace, what: str) -> Version:
 def _own(ws: Workspace, version: Version) -> list[str]:
     """The blobs that nothing else holds, the root of them last: while it is there, all are found."""
     mine = list(check.contents(ws.blobs, version.digest))
+    mine += [one for one in [(version.meta.get("profile") or {}).get("reference")] if one]
     others = check.users(ws, without=version.digest)
     return [one for one in reversed(mine) if one not in others]
 

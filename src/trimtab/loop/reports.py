@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -193,3 +193,34 @@ class Health(Report, frozen=True, kw_only=True):
     head: str
     blobs: int
     checks: list[Check]
+
+
+class ColumnDrift(msgspec.Struct, frozen=True, kw_only=True):
+    """How far one column moved: `p` of its test alone, `effect` with its 95 % interval.
+
+    `drifted` is the discovery among all columns together (Benjamini and Hochberg at 5 %). Shares of
+    rows that were `missing`, and that had a level or lay beyond the ends that the bins know
+    (`unseen`), each before and after.
+    """
+
+    column: str
+    drifted: bool
+    test: str
+    p: float
+    effect: float
+    lo: float
+    hi: float
+    unit: Literal["sd", "share"]
+    missing: tuple[float, float]
+    unseen: tuple[float, float]
+
+
+class Drift(Report, frozen=True, kw_only=True):
+    """All columns that both versions have, those that moved and moved most first.
+
+    `said` names what was found in words; `reason` says why nothing could be compared.
+    """
+
+    columns: list[ColumnDrift] = []
+    said: list[str] = []
+    reason: str = ""

@@ -55,7 +55,9 @@ def surest_defect(case: Case) -> float:
     for name, codes in groups.items():
         k = int(case.windows[0][list(codes)].sum())
         hits, total = _expected(case, name, codes, 0)
-        if total and rates.far_from(k, n, hits, total):
+        # fewer than a grant is no defect, and nor is it that fewer rows are broken
+        rose = name == "missing" or k * total >= hits * n
+        if total and rose and rates.far_from(k, n, hits, total):
             best = min(best, _p(case, name, k, n, hits, total, 0))
     return min(1.0, best * len(groups))
 

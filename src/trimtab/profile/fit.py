@@ -29,6 +29,7 @@ from trimtab.profile.cells import (
 )
 from trimtab.profile.coder import coder
 from trimtab.profile.columns import (
+    Coded,
     Column,
     Columns,
     Kind,
@@ -163,7 +164,7 @@ def _bounds(
 
 
 def _fit_levels(name: str, column: Column, most: int = MAX_LEVELS) -> CategoryCells:
-    seen = Counter(value for value in texts(column) if isinstance(value, str))
+    seen = _seen(column)
     order = sorted(seen, key=lambda level: (-seen[level], level))
     # a level seen once among thousands is an identifier or free text: keep only its hash
     least = 1 if len(order) <= most else 2
@@ -184,6 +185,15 @@ def _fit_levels(name: str, column: Column, most: int = MAX_LEVELS) -> CategoryCe
         twice=sizes[2],
         scores=(*_scores(mass), 0, 0, 0),
     )
+
+
+def _seen(column: Column) -> Counter[str]:
+    """How many rows have each level."""
+    if not isinstance(column, Coded):
+        return Counter(value for value in texts(column) if isinstance(value, str))
+    counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.levels))
+    pairs = zip(column.levels, counts.tolist(), strict=True)
+    return Counter({level: rows for level, rows in pairs if rows})
 
 
 def _writable(level: str) -> bool:

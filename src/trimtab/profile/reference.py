@@ -150,6 +150,16 @@ def fit_reference(
     return replace(found, seasons=within)
 
 
+def fit_on(bins: Bins, columns: Columns) -> Reference:
+    """The reference of a table on bins that another one made, so that both can be compared.
+
+    Raises DataError where a column is absent, or on no rows.
+    """
+    if not row_count(columns, [one.column for one in bins.derived]):
+        raise DataError("a reference needs rows and this table has none")
+    return _pooled(bins, columns, Past(columns))
+
+
 def fit_dated(
     columns: Columns,
     times: NDArray[np.int64],

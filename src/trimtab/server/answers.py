@@ -6,7 +6,8 @@ from typing import Any
 
 from trimtab.access import Scope
 from trimtab.config import Config
-from trimtab.loop.reports import Admission, Report
+from trimtab.loop.reports import Admission, Drift, Report
+from trimtab.profile.shape import Shape
 from trimtab.serve.consumers import Consumer
 from trimtab.store.records import (
     Action,
@@ -118,6 +119,7 @@ class DataShown(Report, frozen=True, kw_only=True):
     """A data version, what is known of its table, and the runs that read or made it.
 
     `admission` is whether the loop may train on it, `quarantine` what lies there of it: cells too.
+    `shapes` are the distributions of its columns, those in `left_out` have none, with why.
     """
 
     version: Version
@@ -126,6 +128,8 @@ class DataShown(Report, frozen=True, kw_only=True):
     users: list[Link]
     admission: Admission | None = None
     quarantine: dict[str, Any] = {}
+    shapes: list[Shape] = []
+    left_out: dict[str, str] = {}
 
 
 class CellDiff(Report, frozen=True, kw_only=True):
@@ -141,7 +145,8 @@ class DataDiff(Report, frozen=True, kw_only=True):
     """Rows that came, went and changed from one data version to another.
 
     `columns` counts the changed rows a column; `sample` are the first changed cells. Without a key
-    nothing is `changed`: another value is one row removed and one added.
+    nothing is `changed`: another value is one row removed and one added. `drift` is how far the
+    distribution of each column moved, whatever rows it is in.
     """
 
     before: str
@@ -155,6 +160,7 @@ class DataDiff(Report, frozen=True, kw_only=True):
     columns: dict[str, int]
     sample: list[CellDiff]
     schema: list[str]
+    drift: Drift | None = None
 
 
 class Runs(Report, frozen=True, kw_only=True):

@@ -132,3 +132,19 @@ def test_a_batch_that_cannot_be_read_is_refused_and_named(call, project):
 @pytest.mark.parametrize("command", ["status", "runs ls", "models ls", "endpoints ls", "data ls"])
 def test_every_answer_is_also_one_document(call, loans, command):
     assert isinstance(call(*command.split(), "--json").body, dict)
+
+
+def test_distributions_of_a_version_are_shown_and_compared(call, project):
+    for price in (10, 30):
+        rows = [f"{k % 7},{'AB'[k % 2]},{price * (k % 20)}\n" for k in range(300)]
+        (project / "houses.csv").write_text("rooms,town,price\n" + "".join(rows), "utf-8")
+        assert call("data", "add").code == 0
+    shown = call("data", "show", "houses@v1").out
+    assert "distribution" in shown
+    assert "█" in shown
+    assert "'A' 50%, 'B' 50%" in shown
+    found = call("data", "diff", "houses@v1", "houses@v2").out
+    assert "price 65 % outside the training range 0 to 190" in found
+    body = call("data", "diff", "houses@v1", "houses@v2", "--json").body["drift"]
+    assert [one["column"] for one in body["columns"] if one["drifted"]] == ["price"]
+    assert len(call("data", "show", "houses@v1", "--json").body["shapes"]) == 3

@@ -159,7 +159,7 @@ def test_bytes_are_flushed_before_a_version_names_them(ws, put, configure, monke
 
     monkeypatch.setattr(type(ws.blobs), "flush", flush)
     snapshot.add(ws, configure(), "loans")
-    assert seen_at_flush == [(2, [])]
+    assert seen_at_flush == [(3, [])]  # the file, the tree and the profile
 
 
 def test_a_file_that_changes_while_it_is_read_is_a_conflict(ws, put, configure, monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trimtab.data import diff as differences
 from trimtab.data import quarantine, snapshot, tables
 from trimtab.errors import NotFoundError
-from trimtab.loop import admission
+from trimtab.loop import admission, drifting
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Admission
 from trimtab.server import requests as asked
@@ -50,7 +50,10 @@ def show(project: Project, request: asked.Reference) -> DataShown:
         (one for one in quarantine.find(ws.root, version.name) if one.version == version.label),
         None,
     )
+    drawn, left_out = drifting.shapes(project, version)
     return DataShown(
+        shapes=drawn,
+        left_out=left_out,
         admission=admission.of(project, version),
         quarantine={} if kept is None else {"rows": kept.rows, **kept.effect},
         version=version,
@@ -72,8 +75,10 @@ def diff(project: Project, request: asked.Comparison) -> DataDiff:
     after = versions.get(ws, "data", request.after)
     configured = project.config.data.get(after.name)
     key = request.key or (configured.key if configured else "")
-    found = differences.diff(tables.read(ws, before), tables.read(ws, after), key)
+    old, new = tables.read(ws, before), tables.read(ws, after)
+    found = differences.diff(old, new, key)
     return DataDiff(
+        drift=drifting.drift(project, before, after, (old, new)),
         before=before.label,
         after=after.label,
         key=found.key,
