@@ -60,10 +60,13 @@ def measure(rows: int) -> dict[str, Any]:
     own = ask("trimtab", "profile", path)
     show("trimtab profile", own)
     base = own.cpu if isinstance(own, Answer) else 0.0
-    if isinstance(own, Answer):
-        measured |= {"profile": own.cpu, "added_mb": own.value["added_mb"], "fit": own.value["fit"]}
+    coded = ask("trimtab", "added", path)
+    show("trimtab profile, text as codes", coded, base)
+    if isinstance(own, Answer) and isinstance(coded, Answer):
+        measured |= {"profile": own.cpu, "coded": coded.cpu, "fit": own.value["fit"]}
+        measured["added_mb"] = coded.value["added_mb"]
         print(f"    fit of the reference {own.value['fit']:.2f} s; the profile adds "
-              f"{own.value['added_mb']:.0f} MB to the data")  # fmt: skip
+              f"{coded.value['added_mb']:.0f} MB to the data")  # fmt: skip
     show("trimtab judge of it", ask("trimtab", "judge", path))
     for peer in ("evidently", "nannyml", "whylogs", "alibi"):
         found = ask(peer, "speed", path)

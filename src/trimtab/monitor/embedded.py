@@ -37,9 +37,12 @@ from trimtab.profile.columns import Column
 from trimtab.profile.profile import Counter, Profile
 
 _said = logging.getLogger("trimtab.monitor")
-_LOOK_SECONDS: Final = 0.1
+_LOOK_SECONDS: Final = 1.0
+"""Each look takes the interpreter away from the server's own work for a moment."""
 _ENOUGH: Final = 4_096
-"""Rows that are counted together without waiting for more."""
+"""Rows that are worth counting before the next look."""
+_WAIT_SECONDS: Final = 5.0
+"""Few rows wait so long: counting 50 costs as much as counting 500."""
 _KEPT: Final = 64
 _MONTH: Final = 30 * 86_400_000_000
 _ONE: Final = frozenset({float, int, str, bool, tuple, np.float64, np.float32, np.int64, np.str_})
@@ -107,9 +110,10 @@ class Monitor:
         self.name, self.model = subject.name, subject.model
         self._ring: deque[Any] = deque()
         self._clock = [ids.now_ns()]
+        self._alarm = [threading.Event()]
         # What a request waits for is this function alone, so it shadows the method: one row, one
         # copy, one append (which is atomic), and a clock that the thread keeps.
-        fast, self._shut = _fast(self._ring, self._clock, limit, self.log)
+        fast, self._shut = _fast(self._ring, self._clock, self._alarm, limit, self.log)
         self.__dict__["log"] = fast
         self._reset()
         _every.add(self)
@@ -123,11 +127,14 @@ class Monitor:
         self._unsent: dict[int, Profile] = {}
         self._newest: dict[int, int] = {}
         self._lock = threading.RLock()
-        self._over = threading.Event()
+        self._over, self._alarm[0] = False, threading.Event()
         self._counted_at = self._sent_at = time.monotonic()
         # A daemon that holds no strong reference: a monitor that nobody holds any more ends.
         threading.Thread(
-            target=_work, args=(weakref.ref(self), self._over), name="trimtab-monitor", daemon=True
+            target=_work,
+            args=(weakref.ref(self), self._alarm[0]),
+            name="trimtab-monitor",
+            daemon=True,
         ).start()
 
     def log(self, rows: Any, predictions: Any = None) -> None:
@@ -135,10 +142,10 @@ class Monitor:
 
         One row: a mapping of columns (or an array in the order of the inputs) with a score, a
         decision or a (score, decision) pair. Many: a list of rows, a mapping of columns or a frame,
-        with as many predictions. A row's time is known to a tenth of a second. Raises UsageError
+        with as many predictions. A row's time is known to a second. Raises UsageError
         where rows and predictions do not fit, or after `close`.
         """
-        if self._over.is_set():
+        if self._over:
             raise UsageError("this monitor is closed", hint="make another one")
         if isinstance(rows, np.ndarray) and rows.ndim == 1:
             entry: Any = (rows.copy(), predictions, ids.now_ns())
@@ -173,9 +180,7 @@ class Monitor:
     def flush(self) -> None:
         """Count everything that waits and leave it for the controller."""
         with self._lock:
-            while self._ring:
-                self._count()
-            self._send()
+            self._catch_up()
 
     def findings(self) -> Findings:
         """What this process's own rows show, its newest windows judged together."""
@@ -192,10 +197,11 @@ class Monitor:
 
     def close(self) -> None:
         """Count what waits and end; logging afterwards is an error. Closing again changes nothing."""
-        if self._over.is_set():
+        if self._over:
             return
         self._shut()  # whatever is logged from now on takes the slow way, and is refused there
-        self._over.set()
+        self._over = True
+        self._alarm[0].set()
         self.flush()
 
     def __enter__(self) -> Self:
@@ -228,14 +234,21 @@ class Monitor:
         """One look of the thread: count what is worth counting, leave what is due."""
         now = time.monotonic()
         waiting = len(self._ring)
-        if waiting and (waiting >= _ENOUGH or self._queued or now - self._counted_at >= 1.0):
+        due = now - self._counted_at >= _WAIT_SECONDS
+        if waiting and (waiting >= _ENOUGH or self._queued or due):
             with self._lock:
                 while self._ring:
                     self._count()
             self._counted_at = now
         if now - self._sent_at >= self._every:
             with self._lock:
-                self._send()
+                self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Count and leave everything; the caller holds the lock."""
+        while self._ring:
+            self._count()
+        self._send()
 
     def _count(self) -> None:
         """Count up to 16,384 waiting rows; the caller holds the lock."""
@@ -328,14 +341,21 @@ def _is_row(rows: dict[str, Any], predictions: Any) -> bool:
 
 
 def _fast(
-    ring: deque[Any], clock: list[int], limit: int, slow: Callable[[Any, Any], None]
+    ring: deque[Any],
+    clock: list[int],
+    alarm: list[threading.Event],
+    limit: int,
+    slow: Callable[[Any, Any], None],
 ) -> tuple[Callable[..., None], Callable[[], None]]:
     """The shortest way of one row into the ring, and how to shut it."""
-    append, kinds = ring.append, _ONE
+    append, kinds, enough = ring.append, _ONE, min(_ENOUGH, limit - 1)
 
     def log(rows: Any, predictions: Any = None) -> None:
-        if rows.__class__ is dict and predictions.__class__ in kinds and len(ring) < limit:
+        waiting = len(ring)
+        if rows.__class__ is dict and predictions.__class__ in kinds and waiting < limit:
             append((rows.copy(), predictions, clock[0]))
+            if waiting >= enough and not alarm[0].is_set():
+                alarm[0].set()
         else:
             slow(rows, predictions)
 
@@ -347,13 +367,15 @@ def _fast(
     return log, shut
 
 
-def _work(monitor: weakref.ref[Monitor], over: threading.Event) -> None:
-    while not over.wait(_LOOK_SECONDS):
+def _work(monitor: weakref.ref[Monitor], alarm: threading.Event) -> None:
+    while True:
+        alarm.wait(_LOOK_SECONDS)
+        alarm.clear()
         found = monitor()
-        if found is None:
+        if found is None or found._over:  # noqa: SLF001 - the thread is the monitor's own
             return
         try:
-            found._clock[0] = ids.now_ns()  # noqa: SLF001 - the thread is the monitor's own
+            found._clock[0] = ids.now_ns()  # noqa: SLF001
             found._work()  # noqa: SLF001
         except Exception:
             _said.exception("logged rows could not be counted")

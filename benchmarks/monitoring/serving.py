@@ -1,0 +1,171 @@
+"""What `trimtab.Monitor` adds to the answers of somebody else's server: goal 8's p99.
+
+`python benchmarks/monitoring/serving.py [--requests 60000] [--rate 200]` starts one Starlette app three
+times, each in a process of its own: plain, plain again, and with a monitor that logs every request (20
+features, one score). One client asks them in turn, a request at a time, in an order drawn anew for each
+round, so that whatever else the machine does meets all three alike. The second plain one shows the noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+FEATURES = 20
+KINDS = ("plain", "plain again", "with a monitor")
+_WARM = 500
+
+
+def serve(port: int, watched: bool) -> None:
+    """The app: reads JSON, scores it with a logistic model, answers."""
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse, Response
+    from starlette.routing import Route
+
+    import trimtab
+
+    random = np.random.default_rng(0)
+    names = [f"f{i}" for i in range(FEATURES)]
+    weights = random.normal(size=FEATURES)
+    monitor: Any = None
+    if watched:
+        monitor = trimtab.Monitor.against({name: random.normal(size=20_000) for name in names})
+
+    async def predict(request: Request) -> Response:
+        row = await request.json()
+        score = float(1 / (1 + np.exp(-(weights @ [row[name] for name in names]))))
+        if monitor is not None:
+            monitor.log(row, score)
+        return JSONResponse({"score": score})
+
+    async def seen(request: Request) -> Response:
+        return JSONResponse({"rows": monitor.rows, "dropped": monitor.dropped} if monitor else {})
+
+    app = Starlette(routes=[Route("/", predict, methods=["POST"]), Route("/seen", seen)])
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
+
+
+def measure(requests: int, rate: float) -> dict[str, Any]:
+    """Milliseconds of every answer of each server, and what the monitor counted."""
+    ports = [_free_port() for _ in KINDS]
+    servers = [
+        subprocess.Popen(
+            [sys.executable, __file__, "--serve", str(port), "--watched", str(int("with" in kind))],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
+        for kind, port in zip(KINDS, ports, strict=True)
+    ]
+    try:
+        lines = [_connect(port) for port in ports]
+        spent = _ask(lines, requests, rate)
+        counted = _read(lines[-1], "GET", "/seen", b"")
+    finally:
+        for one in servers:
+            one.terminate()
+        for one in servers:
+            one.wait()
+    return {"ms": spent, "seen": json.loads(counted)}
+
+
+def _ask(lines: list[http.client.HTTPConnection], requests: int, rate: float) -> np.ndarray:
+    random = np.random.default_rng(1)
+    bodies = [
+        json.dumps({f"f{i}": float(x) for i, x in enumerate(row)}).encode()
+        for row in random.normal(size=(256, FEATURES))
+    ]
+    spent = np.zeros((len(lines), requests))
+    for turn in range(-_WARM, requests):
+        if rate and turn >= 0:
+            time.sleep(random.exponential(1 / rate))
+        for place in random.permutation(len(lines)).tolist():
+            begun = time.perf_counter()
+            _read(lines[place], "POST", "/", bodies[turn % 256])
+            if turn >= 0:
+                spent[place, turn] = (time.perf_counter() - begun) * 1e3
+    return spent
+
+
+def report(requests: int, rate: float) -> dict[str, Any]:
+    """Print p50 and p99 of each, and how far they lie from the plain server's, with intervals."""
+    pace = f"about {rate:g} rounds a second" if rate else "without a pause"
+    found = measure(requests, rate)
+    spent, done = found["ms"], {}
+    print(f"{requests:,} requests to each server, {FEATURES} features, {pace}; {found['seen']}")
+    for place, kind in enumerate(KINDS):
+        p50, p99 = np.quantile(spent[place], [0.5, 0.99])
+        line = f"  {kind:16} p50 {p50:.3f} ms, p99 {p99:.3f} ms, mean {spent[place].mean():.3f} ms"
+        if place:
+            change, low, high = _change(spent[0], spent[place])
+            line += f"; p99 {change:+.2%} ({low:+.2%} to {high:+.2%})"
+            done[kind] = {"p99_change": change, "from": low, "to": high}
+        print(line, flush=True)
+    return done
+
+
+def _change(base: np.ndarray, other: np.ndarray, turns: int = 400) -> tuple[float, float, float]:
+    """The change of p99 and its 95 % interval, by resampling stretches of 100 rounds together."""
+    random = np.random.default_rng(2)
+    size = len(base) // 100 * 100
+    a, b = base[:size].reshape(-1, 100), other[:size].reshape(-1, 100)
+    drawn = [random.integers(0, len(a), len(a)) for _ in range(turns)]
+    ratios = [np.quantile(b[rows], 0.99) / np.quantile(a[rows], 0.99) - 1 for rows in drawn]
+    low, high = np.quantile(ratios, [0.025, 0.975]).tolist()
+    return float(np.quantile(other, 0.99) / np.quantile(base, 0.99) - 1), low, high
+
+
+def _connect(port: int) -> http.client.HTTPConnection:
+    for _ in range(200):
+        line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        try:
+            line.connect()
+        except OSError:
+            time.sleep(0.1)
+            continue
+        assert line.sock is not None
+        line.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return line
+    raise RuntimeError(f"no server answers at port {port}")
+
+
+def _read(line: http.client.HTTPConnection, method: str, path: str, body: bytes) -> bytes:
+    line.request(method, path, body)
+    answer = line.getresponse()
+    content = answer.read()
+    if answer.status != 200:
+        raise RuntimeError(f"{answer.status}: {content[:200]!r}")
+    return content
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--requests", type=int, default=60_000)
+    parser.add_argument("--rate", type=float, default=0.0, help="rounds a second (0: no pause)")
+    parser.add_argument("--serve", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--watched", type=int, default=0, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve:
+        serve(given.serve, bool(given.watched))
+    else:
+        report(given.requests, given.rate)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
