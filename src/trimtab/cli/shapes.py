@@ -9,6 +9,7 @@ from trimtab.profile.shape import Shape
 
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
 _WORD: Final = 24
+_NAMED: Final = 8
 
 
 def bars(shares: tuple[float, ...]) -> str:
@@ -40,9 +41,10 @@ def render_shapes(shapes: list[Shape], left_out: dict[str, str]) -> None:
             ],
             right=["missing", "levels"],
         )
-    if left_out:
-        named = ", ".join(f"{name} ({why})" for name, why in left_out.items())
-        paper.say(f"no distribution is kept of {named}")
+    for why in dict.fromkeys(left_out.values()):
+        names = [name for name, reason in left_out.items() if reason == why]
+        more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+        paper.say(f"no distribution of {', '.join(names[:_NAMED])}{more}: {why}")
 
 
 def render_drift(found: Drift) -> None:

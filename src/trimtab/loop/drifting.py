@@ -46,6 +46,8 @@ def drift(
     bins = base.reference.bins
     now = _counted(outline.stored(project.ws, after), bins, frames[1])
     absent = [name for name in bins.names if name not in frames[1].columns]
+    if len(absent) == len(bins.names):
+        return Drift(reason=f"{after.label} has no column of {before.label} to compare")
     found = judge.judge(base.reference, [now], altered=absent)
     if found.reason:
         return Drift(reason=found.reason)

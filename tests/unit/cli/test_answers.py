@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from trimtab.cli import shapes
 from trimtab.store import operations, runs
 
 
@@ -132,6 +133,19 @@ def test_a_batch_that_cannot_be_read_is_refused_and_named(call, project):
 @pytest.mark.parametrize("command", ["status", "runs ls", "models ls", "endpoints ls", "data ls"])
 def test_every_answer_is_also_one_document(call, loans, command):
     assert isinstance(call(*command.split(), "--json").body, dict)
+
+
+def test_columns_without_a_distribution_are_named_with_the_reason(capsys):
+    shapes.render_shapes([], {f"c{k}": "too many" for k in range(11)} | {"id": "key"})
+    assert capsys.readouterr().out == (
+        "no distribution of c0, c1, c2, c3, c4, c5, c6, c7 and 3 more: too many\n"
+        "no distribution of id: key\n"
+    )
+
+
+def test_bars_show_whatever_is_there():
+    assert shapes.bars((0.0, 0.001, 0.5, 1.0)) == " ▁▄█"
+    assert shapes.bars(()) == ""
 
 
 def test_distributions_of_a_version_are_shown_and_compared(call, project):

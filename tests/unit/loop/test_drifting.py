@@ -72,6 +72,8 @@ def test_columns_that_came_or_went_are_not_judged(project):
     narrower = frames[1].drop("age").with_columns(new=pl.lit(1))
     found = drifting.drift(project, first, first, (frames[0], narrower))
     assert sorted(one.column for one in found.columns) == ["income", "region"]
+    other = pl.DataFrame({"weight": [1.5] * 100})
+    assert "no column" in drifting.drift(project, first, first, (frames[0], other)).reason
 
 
 def test_few_rows_and_gone_bytes_are_said(project):
