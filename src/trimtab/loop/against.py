@@ -275,13 +275,14 @@ def _look(
     )
     ends = [*spans.places[1:], len(spans.rows)]
     counted: list[Profile] = []
+    counter = profiles.Counter(base.reference.bins)
     looked: list[Looked] = []
     newest = Findings()
     for number, (start, first, end) in enumerate(
         zip(spans.starts, spans.places, ends, strict=True)
     ):
         part = {name: values[first:end] for name, values in columns.items()}
-        counted.append(profiles.count(base.reference.bins, part))
+        counted.append(counter.count(part))
         begin = max(0, number + 1 - _LOOK_BACK)
         newest = judge.judge(
             base.reference,

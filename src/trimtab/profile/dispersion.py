@@ -20,7 +20,7 @@ from trimtab.profile.cells import Cells, NumberCells
 from trimtab.profile.columns import Column, Columns, is_missing, take, texts
 from trimtab.profile.distance import pearson, pool
 from trimtab.profile.pairs import Pairs, correlation, z_scores
-from trimtab.profile.profile import Profile, count, merge, merge_all
+from trimtab.profile.profile import Counter, Profile, merge, merge_all
 
 Floats = NDArray[np.float64]
 
@@ -63,8 +63,9 @@ def chunk_profiles(
     seasons = np.zeros(len(chunks), dtype=np.int64) if keys is None else keys
     order = np.lexsort((seasons, chunks))
     turn = (np.diff(chunks[order]) != 0) | (np.diff(seasons[order]) != 0)
+    counter = Counter(bins)
     return joined(
-        (int(seasons[rows[0]]), count(bins, take(columns, bins.sources, rows)))
+        (int(seasons[rows[0]]), counter.count(take(columns, bins.sources, rows)))
         for rows in np.split(order, np.flatnonzero(turn) + 1)
     )
 
@@ -93,8 +94,9 @@ def dated_profiles(
     """(start, profile) of every span of time that holds rows, in order and of any size."""
     order = np.argsort(times, kind="stable")
     starts = times[order] // span * span
+    counter = Counter(bins)
     return [
-        (int(times[rows[0]] // span * span), count(bins, take(columns, bins.sources, rows)))
+        (int(times[rows[0]] // span * span), counter.count(take(columns, bins.sources, rows)))
         for rows in np.split(order, np.flatnonzero(np.diff(starts)) + 1)
     ]
 

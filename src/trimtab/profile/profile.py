@@ -106,6 +106,11 @@ class Counter:
         self.scores = [np.array(cells.scores, dtype=np.float64) for cells in bins.features]
         self.slicers = [coding(joint.slice) for joint in bins.joints]
         self.groups = [np.array(joint.groups) for joint in bins.joints]
+        self.levels = {
+            place: cells.levels
+            for place, cells in enumerate(bins.features)
+            if isinstance(cells, CategoryCells)
+        }
         self.marks: dict[int, cardinality.Marks] = {}
 
     def count(self, columns: Columns) -> Profile:
@@ -119,11 +124,19 @@ class Counter:
             tally.add(take(table, table, block), block.stop - first)
         return tally.profile(rows)
 
-    def level_marks(self, place: int, levels: tuple[str, ...]) -> cardinality.Marks:
-        """What the listed levels of a feature leave in its registers."""
+    def level_marks(self, place: int, codes: NDArray[np.intp]) -> cardinality.Marks:
+        """What listed levels of a feature leave in its registers; each is hashed once."""
+        levels = self.levels[place]
         if place not in self.marks:
-            self.marks[place] = cardinality.marks(map(level_hash, levels))
-        return self.marks[place]
+            self.marks[place] = cardinality.Marks(
+                np.zeros(len(levels), dtype=np.intp), np.zeros(len(levels), dtype=np.uint8)
+            )
+        known = self.marks[place]
+        new = codes[known.ranks[codes] == 0]
+        if new.size:
+            made = cardinality.marks(level_hash(levels[code]) for code in new.tolist())
+            known.places[new], known.ranks[new] = made
+        return cardinality.Marks(known.places[codes], known.ranks[codes])
 
 
 class _Tally:
@@ -197,11 +210,8 @@ class _Tally:
         """All that was counted."""
         registers = np.zeros_like(self.counter.blank.registers)
         for own, place in zip(registers, self.bins.categories, strict=True):
-            cells = self.bins.features[place]
-            assert isinstance(cells, CategoryCells)
-            present = self.counts[self.counter.spans[place]][: len(cells.levels)] > 0
-            listed = self.counter.level_marks(place, cells.levels)
-            cardinality.note(own, cardinality.Marks(listed.places[present], listed.ranks[present]))
+            listed = self.counts[self.counter.spans[place]][: len(self.counter.levels[place])]
+            cardinality.note(own, self.counter.level_marks(place, np.flatnonzero(listed)))
             cardinality.note(own, cardinality.marks(self.strange[place]))
         return Profile(
             bins=self.counter.blank.bins,

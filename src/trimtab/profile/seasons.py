@@ -20,7 +20,7 @@ from trimtab.profile.cells import NumberCells
 from trimtab.profile.columns import Columns, take
 from trimtab.profile.dispersion import LEAST_ROWS, Dispersion
 from trimtab.profile.distance import anderson_darling, pearson
-from trimtab.profile.profile import Profile, count
+from trimtab.profile.profile import Counter, Profile
 
 LEAST_CYCLES: Final = 4
 MAX_KEYS: Final = 400
@@ -135,7 +135,8 @@ def fit_seasons(
         return None
     order = np.argsort(keys, kind="stable")
     parts = np.split(order, np.cumsum(rows)[:-1])
-    profiles = tuple(count(bins, take(columns, bins.sources, part)) for part in parts)
+    counter = Counter(bins)
+    profiles = tuple(counter.count(take(columns, bins.sources, part)) for part in parts)
     return Seasons(tuple(known.tolist()), profiles, calendar)
 
 
