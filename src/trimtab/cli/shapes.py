@@ -34,12 +34,18 @@ def render_shapes(shapes: list[Shape], left_out: dict[str, str]) -> None:
     categories = [one for one in shapes if one.kind == "category"]
     if categories:
         paper.table(
-            ["category", "missing", "levels", "commonest"],
+            ["category", "missing", "unseen", "levels", "commonest"],
             [
-                (one.name, _percent(one.missing), _levels(one), _commonest(one))
+                (
+                    one.name,
+                    _percent(one.missing),
+                    _percent(one.unseen),
+                    _levels(one),
+                    _commonest(one),
+                )
                 for one in categories
             ],
-            right=["missing", "levels"],
+            right=["missing", "unseen", "levels"],
         )
     for why in dict.fromkeys(left_out.values()):
         names = [name for name, reason in left_out.items() if reason == why]

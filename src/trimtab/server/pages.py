@@ -20,7 +20,7 @@ import trimtab
 from trimtab import ids
 from trimtab.errors import NotFoundError, TrimtabError, UsageError
 from trimtab.loop.project import Project
-from trimtab.server import operations, rolling, telling, views, watching, words
+from trimtab.server import distributions, operations, rolling, telling, views, watching, words
 from trimtab.server.opened import Opened
 from trimtab.server.requests import Acknowledgement, Question, Resolution, RunFilter
 
@@ -172,7 +172,8 @@ def _run(project: Project, request: Request) -> str:
 def _why(project: Project, request: Request) -> str:
     what = request.query_params.get("what", "")
     lineage = operations.WHY.call(project, Question(what=what)) if what else None
-    return _render("why.html", project, what=what, lineage=lineage)
+    drawn = distributions.of(project, what) if "@" in what else None
+    return _render("why.html", project, what=what, lineage=lineage, drawn=drawn)
 
 
 async def _file(request: Request) -> Response:
