@@ -19,6 +19,7 @@ from trimtab.server.requests import Deployment
     "trimtab deploy loans@v2 --direct",
     "trimtab deploy loans@v2 --ab 50% --for 2w",
     "trimtab deploy --port 8080",
+    "trimtab deploy loans@mlflow-3",
 )
 @click.argument("reference", default="", metavar="[MODEL]")
 @click.option("--name", default="", help="The endpoint (default: the model's name).")
@@ -27,19 +28,31 @@ from trimtab.server.requests import Deployment
 @click.option("--ab", default="", metavar="SHARE", help="Test it at this share, such as 50%.")
 @click.option("--for", "lasts", default="", metavar="SPAN", help="Of a test, such as 2w.")
 @click.option("--revive", is_flag=True, help="Bring an endpoint back that was retired.")
+@click.option("--allow-pickle", is_flag=True, help="Read a pickle; only from whom you trust.")
 @click.option("--force", is_flag=True, help="Overrule a freeze; needs a reason.")
 @click.option("--reason", default="", help="Why; kept in the ledger.")
 @click.option("--by", default="", help="Who (default: your user name).")
-def deploy(session: Session, reference: str, by: str, **asked: Any) -> None:
+def deploy(session: Session, reference: str, by: str, allow_pickle: bool, **asked: Any) -> None:
     """Put a model version behind a local endpoint.
 
     Without MODEL it is the champion. The first deployment starts the endpoint in a process of its
     own. A later one opens a rollout, which `trimtab tick` carries through its stages by evidence.
     With --ab both models answer at fixed shares until a person decides: `trimtab rollouts report`
-    compares them, `trimtab rollouts advance` or `rollback` ends the test.
+    compares them, `trimtab rollouts advance` or `rollback` ends the test. NAME@mlflow-N is version N
+    that a client of MLflow registered: it is packaged and measured, and deployed where it passes.
     """
+    if allow_pickle:
+        reference = _brought(session, reference)
     request = Deployment(reference=reference, by=by or user(), **asked)
     session.answer(session.call(operations.DEPLOY, request), render)
+
+
+def _brought(session: Session, reference: str) -> str:
+    """The version that a pickled model of MLflow's registry became; raises where it became none."""
+    from trimtab.cli import gate  # the other verb that may read one
+    from trimtab.server.handlers import release  # the database is loaded only when needed
+
+    return release.passed(gate.brought(session.project(), reference))
 
 
 def render(deployed: Deployed) -> None:

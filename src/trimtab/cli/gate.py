@@ -8,7 +8,7 @@ import click
 
 from trimtab.cli.session import Session
 from trimtab.cli.verb import verb
-from trimtab.errors import NotFoundError, RefusedError, UndecidedError
+from trimtab.errors import NotFoundError, RefusedError, UndecidedError, UsageError
 from trimtab.loop.reports import Decision
 from trimtab.server import operations
 from trimtab.server.requests import Candidate
@@ -17,26 +17,46 @@ if TYPE_CHECKING:  # the project brings the database with it
     from trimtab.loop.project import Project
 
 
-@verb("gate", "trimtab gate", "trimtab gate loans@v2 --strict")
+@verb("gate", "trimtab gate", "trimtab gate loans@v2 --strict", "trimtab gate loans@mlflow-3")
 @click.argument("subject", default="", metavar="[CANDIDATE]")
 @click.option("--run", default="", metavar="ID", help="The run that made the candidate.")
 @click.option("--strict", is_flag=True, help="Refuse what is undecided.")
-def gate(session: Session, subject: str, run: str, strict: bool) -> int:
+@click.option("--allow-pickle", is_flag=True, help="Read a pickle; only from whom you trust.")
+def gate(session: Session, subject: str, run: str, strict: bool, allow_pickle: bool) -> int:
     """Hold the requirements against a packaged candidate.
 
-    CANDIDATE is a digest or a version; without it, it is the last one. Only a pass gets a version
-    number. Exits 3 where it is refused, 6 where more data would be needed to say.
+    CANDIDATE is a digest, a version, or NAME@mlflow-N: version N that a client of MLflow
+    registered, which is packaged and measured first. Without it, it is the last one. Only a pass
+    gets a version number. Exits 3 where it is refused, 6 where more data would be needed to say.
     """
     project = session.project()
-    subject = _subject(project, subject)
-    decision = operations.GATE.call(project, Candidate(subject=subject, run=run, strict=strict))
+    if allow_pickle:
+        decision = brought(project, subject, strict=strict)
+    else:
+        subject = _subject(project, subject)
+        decision = operations.GATE.call(project, Candidate(subject=subject, run=run, strict=strict))
     session.answer(decision, render)
     return code(decision)
 
 
-def _subject(project: Project, asked: str) -> str:
-    from trimtab.store import verdicts, versions  # the database is loaded only when needed
+def brought(project: Project, subject: str, *, strict: bool = False) -> Decision:
+    """The decision on a version of MLflow's registry whose pickle may be read."""
+    from trimtab.interop.mlflow import candidates  # the database is loaded only when needed
+    from trimtab.server.handlers import release
 
+    if not candidates.is_one(subject):
+        raise UsageError(
+            "--allow-pickle is for a version of MLflow's registry", hint="such as loans@mlflow-3"
+        )
+    return release.bring(project, subject, allow_pickle=True, strict=strict)
+
+
+def _subject(project: Project, asked: str) -> str:
+    from trimtab.interop.mlflow import candidates  # the database is loaded only when needed
+    from trimtab.store import verdicts, versions
+
+    if candidates.is_one(asked):
+        return asked
     if "@" in asked:
         return versions.get(project.ws, "model", asked).digest
     if asked:

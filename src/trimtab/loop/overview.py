@@ -27,8 +27,11 @@ def overview(project: Project) -> Overview:
     config = project.config
     models = versions.find(ws, "model", config.model_name)
     aliases = versions.aliases(ws, "model", config.model_name)
-    # What answers comes first: a retired endpoint does not stand for the others.
-    endpoints = sorted(local.every(ws), key=lambda one: one.state in tomb.ENDED)
+    # What answers with the project's own model comes first; a retired endpoint stands for no other.
+    endpoints = sorted(
+        local.every(ws),
+        key=lambda one: (one.state in tomb.ENDED, one.name != config.model_name),
+    )
     open_rollouts = operations.rollouts(ws, state="open")
     incidents = operations.incidents(ws)
     flows = runs.find(ws, kind="flow", limit=_RECENT)

@@ -94,7 +94,7 @@ def train(
         known = gating.last(project, subject)
         done = known is None or fresh
         if known is None or fresh:
-            _measure(project, result, subject, say)
+            measured(project, _candidate(result), subject, result.run, result.data, say)
             say("gate")
             known = gating.gate(project, subject, run=result.run.id)
     parity = _parity(project, subject)
@@ -208,23 +208,27 @@ def scored(
     return table, rows
 
 
-def _measure(project: Project, result: FlowResult, subject: str, say: Say) -> None:
+def measured(
+    project: Project,
+    candidate: Candidate,
+    subject: str,
+    parent: Run,
+    data: Mapping[str, str],
+    say: Say,
+) -> None:
     """Evidence that the gate needs: quality on withheld rows, latency on a throwaway endpoint."""
     ws, config = project.ws, project.config
     say("evaluate")
-    candidate = _candidate(result)
     check_requirements(config.require, candidate.task, columns=[*candidate.withheld.columns])
     place = registry.folder(ws, subject)
     model = load(place, allow_python=config.serve.allow_python)
-    run = runs.start(ws, "evaluate", "evaluate", parent=result.run.id)
+    run = runs.start(ws, "evaluate", "evaluate", parent=parent.id)
     try:
-        table, rows = scored(
-            model, candidate, config.require, biased=selected.bias(project, result.data)
-        )
+        table, rows = scored(model, candidate, config.require, biased=selected.bias(project, data))
         found = measure.measure(table, config.require, subject=subject, window=WITHHELD, run=run.id)
         found += _benched(project, subject, place, candidate, rows, run, say)
         say("replay training rows")
-        replayed = training.rows(project, candidate, model, result.data)
+        replayed = training.rows(project, candidate, model, data)
         found.append(training.rehearse(project, replayed, place, subject, run.id))
         now = ids.now()
         points = [
@@ -235,7 +239,7 @@ def _measure(project: Project, result: FlowResult, subject: str, say: Say) -> No
         with ws.transaction():
             evidence.append(ws, found)
             metrics.append(ws, run.id, points)
-            metrics.append(ws, result.run.id, points)
+            metrics.append(ws, parent.id, points)
             runs.link(ws, run.id, "in", "model", subject)
             runs.finish(ws, run.id, "done")
     except BaseException as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +22,11 @@ Ask = Callable[[pl.DataFrame], NDArray[np.float64]]
 _filters: Final = threading.Lock()  # warnings.catch_warnings changes state of the whole process
 
 
-def classes(estimator: Any, task: Task) -> tuple[Class, ...]:
-    """The classes in the order of the scores, () for a regression; raises ModelError."""
+def classes(estimator: Any, task: Task, meant: Sequence[Class] = ()) -> tuple[Class, ...]:
+    """The classes in the order of the scores, () for a regression; raises ModelError.
+
+    An estimator that was fitted on the numbers 0, 1, ... speaks of the places of those `meant`.
+    """
     if task == "regression":
         return ()
     name = type(estimator).__name__
@@ -35,7 +38,7 @@ def classes(estimator: Any, task: Task) -> tuple[Class, ...]:
     found = tuple(np.asarray(estimator.classes_).tolist())
     if len(found) < 2 or (task == "binary" and len(found) != 2):
         raise ModelError(f"{name} was fitted on {len(found)} classes, {task} needs another number")
-    return found
+    return tuple(meant) if found == tuple(range(len(meant))) else found
 
 
 def scores(estimator: Any, frame: pl.DataFrame, signed: Signature) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ import skops.io
 
 from trimtab.errors import IntegrityError, RefusedError
 
-_HOUSES: Final = ("sklearn.", "numpy.", "scipy.", "lightgbm.", "xgboost.")
+HOUSES: Final = ("sklearn.", "numpy.", "scipy.", "lightgbm.", "xgboost.")
 # Functions could be called with bytes of the file as arguments, so they are named one by one.
 _FUNCTIONS: Final = frozenset(
     {
@@ -73,7 +73,7 @@ def trusted_types(data: bytes) -> list[str]:
     except Exception as error:
         raise IntegrityError(f"the stored estimator is not a skops file: {error}") from error
     for name in asked:
-        if not _is_trusted(name):
+        if not is_trusted(name):
             raise RefusedError(
                 f"the estimator holds {name}, which trimtab does not build from a file",
                 hint="use estimators and transformers of scikit-learn, LightGBM or XGBoost; "
@@ -82,10 +82,11 @@ def trusted_types(data: bytes) -> list[str]:
     return asked
 
 
-def _is_trusted(name: str) -> bool:
+def is_trusted(name: str) -> bool:
+    """Whether a type may be built from a file, by its full name."""
     if name in _FUNCTIONS or name.startswith("sklearn.metrics."):
         return True
-    if not name.startswith(_HOUSES):
+    if not name.startswith(HOUSES):
         return False
     module, _, attribute = name.rpartition(".")
     try:

@@ -138,7 +138,7 @@ def _with_context(signed: Signature, candidate: Candidate, context: Sequence[str
 
 
 def _sign(candidate: Candidate, estimator: Any, context: Sequence[str]) -> Signature:
-    labels = asked.classes(estimator, candidate.task)
+    labels = asked.classes(estimator, candidate.task, candidate.classes)
     binary = candidate.task == "binary"
     signed = Signature(
         task=candidate.task,

@@ -22,21 +22,29 @@ from trimtab.store.records import Artifact, Version
 from trimtab.store.workspace import Workspace
 
 
-def put(ws: Workspace, package: Path, *, parity: Parity | None = None, run: str = "") -> str:
+def put(
+    ws: Workspace,
+    package: Path,
+    *,
+    parity: Parity | None = None,
+    run: str = "",
+    meta: dict[str, Any] | None = None,
+) -> str:
     """Store a package folder as an artifact and return its digest; raises NotFoundError.
 
-    The parity figures and the engine are kept in the artifact's meta.
+    The parity figures and the engine are kept in the artifact's meta, with what `meta` adds.
     """
     signed = signature.read(package)
     digest = trees.put_folder(ws.blobs, package)
-    meta: dict[str, Any] = {
+    known: dict[str, Any] = {
         "task": signed.task,
         "engine": signed.engine,
         "reason": signed.reason,
         "parity": msgspec.to_builtins(parity) if parity else None,
     }
     size = sum(path.stat().st_size for path in package.rglob("*") if path.is_file())
-    artifacts.record(ws, Artifact(digest=digest, kind="model", size=size, meta=meta, run=run))
+    known |= meta or {}
+    artifacts.record(ws, Artifact(digest=digest, kind="model", size=size, meta=known, run=run))
     return digest
 
 

@@ -73,6 +73,14 @@ def files(ws: Workspace, folder: str) -> list[dict[str, Any]]:
         return [dict(row) for row in db.execute(query.order_by(table.c.path)).mappings()]
 
 
+def has_version(ws: Workspace, name: str, number: int) -> bool:
+    """Whether a registered model has a version of that number."""
+    table = tables.registered_versions
+    mine = (table.c.project == ws.project, table.c.name == name, table.c.number == number)
+    with ws.reading() as db:
+        return db.execute(sa.select(table.c.number).where(*mine)).first() is not None
+
+
 @lru_cache(maxsize=16)
 def _upsert(dialect: str, kind: Kind) -> Any:
     # A dialect is loaded where its database is used.
