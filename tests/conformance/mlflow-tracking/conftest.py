@@ -74,9 +74,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def up(folder: Path, *, dies: bool = False) -> Iterator[str]:
+def up(folder: Path, *, dies: bool = False, text: str = PROJECT) -> Iterator[str]:
     """`trimtab up` in a project folder; gives its address."""
-    (folder / "trimtab.toml").write_text(PROJECT)
+    (folder / "trimtab.toml").write_text(text)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [PYTHON, "-m", "trimtab", "up", "--port", str(port), "--every", "60"]
@@ -109,7 +109,7 @@ def ours(project: Path) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def serve() -> Callable[[Path], object]:
     """`with serve(folder) as url`: a server of one's own."""
     return up

@@ -211,3 +211,14 @@ def test_strangers_are_refused(ours):
     assert requests.post(url, data="{}", headers=plain, timeout=30).status_code == 400
     put = f"{ours}{FILES}/0/x"
     assert requests.put(put, data=b"x", headers=foreign, timeout=30).status_code == 403
+
+
+def test_a_client_that_would_send_parts_sends_the_whole(mlflow, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "true")
+    monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", "1000")
+    monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE", str(5 << 20))
+    (tmp_path / "big.bin").write_bytes(bytes(10 << 20))
+    with mlflow.start_run() as run:
+        mlflow.log_artifact(str(tmp_path / "big.bin"))
+    there = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/big.bin")
+    assert Path(there).stat().st_size == 10 << 20

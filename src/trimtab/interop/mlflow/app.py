@@ -27,7 +27,7 @@ PREFIXES: Final = (
     "/ajax-api/3.0/mlflow/",
 )
 PLAIN: Final = {"/health": b"OK", "/version": routes.VERSION.encode()}
-OTHER: Final = ("/v1/traces", "/get-artifact")
+OTHER: Final = ("/v1/traces", "/get-artifact", "/model-versions/get-artifact")
 MAX_BODY: Final = 32 << 20
 _CODES: Final = {
     404: "RESOURCE_DOES_NOT_EXIST",
@@ -83,12 +83,18 @@ class Mlflow:
             await asyncio.to_thread(self.board.load)
         for prefix in PREFIXES:
             if path.startswith(prefix):
+                if path.endswith("/upload-artifact") and method == "POST":
+                    await transfer.to_run(self.board, self.writer, scope, receive, send)
+                    return
                 data = await self._rpc(scope, receive, method, path[len(prefix) :])
                 await transfer.reply(send, 200, data)
                 return
         if path in OTHER or not path.startswith(transfer.PREFIXES):
             if path == "/get-artifact" and method in ("GET", "HEAD"):
                 await transfer.of_run(self.board, scope, send)
+                return
+            if path == "/model-versions/get-artifact" and method in ("GET", "HEAD"):
+                await transfer.of_version(self.board, scope, send)
                 return
             raise Fault("trimtab keeps no traces of MLflow's clients.", "NOT_IMPLEMENTED")
         rest = decoded(scope, path)
