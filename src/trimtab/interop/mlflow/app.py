@@ -16,6 +16,7 @@ from trimtab.errors import TrimtabError
 from trimtab.interop.mlflow import limits, routes, transfer, wire
 from trimtab.interop.mlflow.board import Board
 from trimtab.interop.mlflow.fault import Fault
+from trimtab.interop.mlflow.following import Following
 from trimtab.interop.mlflow.wire import Asked
 from trimtab.interop.mlflow.writing import Writer
 from trimtab.store.workspace import Workspace
@@ -49,6 +50,7 @@ class Mlflow:
         self.app = app
         self.board = Board(ws)
         self.writer = Writer(self.board)
+        self.following = Following(self.board)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer, or pass on."""
@@ -115,6 +117,8 @@ class Mlflow:
         if route.how == "write":
             found = await self.writer.do(lambda: route.handler(board, asked))
             return found if isinstance(found, bytes) else wire.encode(found)
+        if self.following.is_behind():
+            await asyncio.to_thread(self.following.catch_up)
         if route.how == "read":
             return _look(board, route, asked)
         return await asyncio.to_thread(_look, board, route, asked)

@@ -66,7 +66,7 @@ def update(board: Board, asked: Asked) -> dict[str, Any]:
 
 def delete(board: Board, asked: Asked) -> dict[str, Any]:
     """`runs/delete`: it stays, and can be restored."""
-    one = known(board, asked)
+    one = own(known(board, asked))
     one.stage, one.deleted = DELETED, ids.now() // 1000
     board.touch(one)
     return {}
@@ -74,7 +74,7 @@ def delete(board: Board, asked: Asked) -> dict[str, Any]:
 
 def restore(board: Board, asked: Asked) -> dict[str, Any]:
     """`runs/restore`."""
-    one = known(board, asked)
+    one = own(known(board, asked))
     one.stage, one.deleted = ACTIVE, 0
     board.touch(one)
     return {}
@@ -154,6 +154,13 @@ def active(_board: Board, one: TrackedRun) -> TrackedRun:
         raise Fault(
             f"The run {one.id} must be in the 'active' state. Current state is {one.stage}."
         )
+    return own(one)
+
+
+def own(one: TrackedRun) -> TrackedRun:
+    """The run, where clients may change it."""
+    if one.is_followed:
+        raise Fault(f"The run {one.id} is written by trimtab itself: clients can only read it.")
     return one
 
 

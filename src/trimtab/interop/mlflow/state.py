@@ -52,6 +52,8 @@ class TrackedRun:
     outputs: list[dict[str, Any]] = field(default_factory=list)
     is_summed: bool = False
     """Whether the row of the run says its last points."""
+    is_followed: bool = False
+    """Whether trimtab itself writes the run, so that clients only read it."""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,155 @@
+"""Runs that others write while a server holds its board: those of `trimtab run` and of the SDK.
+
+They are shown to MLflow's clients in the experiment "Default" and can only be read there. Whether
+anything was written costs a look at a number that SQLite keeps; only then the rows are compared with
+those seen last, once a second at most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from trimtab.errors import NotFoundError
+from trimtab.interop.mlflow import rows
+from trimtab.interop.mlflow.board import ROOT, Board
+from trimtab.interop.mlflow.state import TrackedRun
+from trimtab.store import runs, tables
+from trimtab.store.records import Run, RunStatus
+from trimtab.store.series import reading
+
+SECONDS: Final = 1.0
+KINDS: Final = ("flow", "run")
+KIND: Final = "trimtab.kind"
+_NAME: Final = "mlflow.runName"
+_STATUS: Final[dict[RunStatus, str]] = {
+    "running": "RUNNING",
+    "done": "FINISHED",
+    "cached": "FINISHED",
+    "failed": "FAILED",
+    "cancelled": "KILLED",
+}
+
+
+class _Seen(NamedTuple):
+    """What tells that a row has changed."""
+
+    name: str
+    status: str
+    ended: int
+    heartbeat: int
+    params: int
+    tags: int
+
+
+class Following:
+    """Keeps a board up with the rows that other processes write."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._lock = threading.Lock()
+        self._link: sqlite3.Connection | None = None
+        self._version = -1
+        self._after = 0.0
+        self._of: object = None
+        self._seen: dict[str, _Seen] = {}
+
+    def is_behind(self) -> bool:
+        """Whether there may be something new; asks no table."""
+        if self._of is not self._board.runs:  # the board was read anew, without what is shown here
+            return True
+        return time.monotonic() >= self._after and self._asked() != self._version
+
+    def catch_up(self) -> None:
+        """Take in what has changed since the last time."""
+        with self._lock:
+            if not self.is_behind():
+                return
+            board = self._board
+            with board.lock:  # nobody changes a run between its row and its place on the board
+                if self._of is not board.runs:
+                    self._of, self._seen = board.runs, {}
+                self._version = self._asked()
+                found = _rows(board)
+                for run in self._seen.keys() - found.keys():
+                    self._drop(run)
+                for run, row in found.items():
+                    if self._seen.get(run) != row:
+                        with contextlib.suppress(NotFoundError):  # deleted in between
+                            self._take(runs.get(board.ws, run))
+                self._seen = found
+                self._after = time.monotonic() + SECONDS
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def _asked(self) -> int:
+        """A number that is another once anybody else has committed."""
+        if self._link is None:
+            path = self._board.ws.engine.url.database or ""
+            self._link = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        return int(self._link.execute("PRAGMA data_version").fetchone()[0])
+
+    def _take(self, row: Run) -> None:
+        board = self._board
+        one = board.runs.get(row.id)
+        if one is None:
+            one = TrackedRun(
+                id=row.id,
+                experiment=0,
+                name=row.name,
+                user="",
+                start=row.started_at // 1000,
+                location=f"{ROOT}0/{row.id}/artifacts",
+                is_followed=True,
+            )
+            board.runs[row.id] = one
+            board.by_experiment.setdefault(0, {})[row.id] = one
+        one.name, one.status = row.name, _STATUS[row.status]
+        one.end = row.ended_at // 1000 if row.ended_at else None
+        one.params = {key: _text(value) for key, value in row.params.items()}
+        one.tags = {key: _text(value) for key, value in row.tags.items()} | {_NAME: row.name}
+        if one.is_followed:
+            one.tags[KIND] = row.kind
+            if row.parent:
+                one.tags[rows.PARENT] = row.parent
+        one.metrics = {
+            key: (value, moment // 1000, step)
+            for key, (step, moment, value) in reading.latest(board.ws, row.id).items()
+        }
+        one.is_summed = True
+
+    def _drop(self, run: str) -> None:
+        one = self._board.runs.get(run)
+        if one is not None and one.is_followed:
+            del self._board.runs[run]
+            self._board.by_experiment[0].pop(run, None)
+
+
+def _rows(board: Board) -> dict[str, _Seen]:
+    """Runs that have a process: a client's own has none, unless the SDK has taken it up again."""
+    table = tables.runs
+    query = sa.select(
+        table.c.id,
+        table.c.name,
+        table.c.status,
+        table.c.ended_at,
+        table.c.heartbeat_at,
+        sa.func.length(table.c.params),
+        sa.func.length(table.c.tags),
+    ).where(table.c.project == board.ws.project, table.c.kind.in_(KINDS), table.c.pid != 0)
+    with board.ws.reading() as db:
+        return {row[0]: _Seen(*row[1:]) for row in db.execute(query)}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -1,0 +1,130 @@
+"""What `trimtab run` and the SDK write is seen by MLflow's clients while the server runs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from trimtab import ids
+from trimtab.interop.mlflow import following
+from trimtab.interop.mlflow.app import Mlflow
+from trimtab.store import metrics, runs, tables
+from trimtab.store.records import Point
+from trimtab.store.workspace import open_workspace
+
+API = "/api/2.0/mlflow/"
+
+
+@pytest.fixture
+def other(tmp_path):
+    """The same store, as another process has it."""
+    opened = open_workspace(tmp_path, "demo")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch):
+    monkeypatch.setattr(following, "SECONDS", 0.0)
+    ws = open_workspace(tmp_path, "demo")
+    made = Mlflow(None, ws)
+    yield made
+    made.following.close()
+    ws.close()
+
+
+@pytest.fixture
+def ask(app):
+    async def one(path, fields):
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.post(API + path, json=fields, timeout=60)
+
+    return lambda path, **fields: asyncio.run(one(path, fields))
+
+
+@pytest.fixture
+def found(ask):
+    def search(text=""):
+        reply = ask("runs/search", experiment_ids=["0"], filter=text)
+        assert reply.status_code == 200, reply.text
+        return [one["info"]["run_name"] for one in reply.json().get("runs", [])]
+
+    return search
+
+
+def log(ws, run, key, value):
+    with ws.transaction():
+        metrics.append(ws, run.id, [Point(key=key, step=0, time=ids.now(), value=value)])
+
+
+def test_a_run_of_the_sdk_is_seen_as_it_goes(other, found):
+    assert found() == []
+    run = runs.start(other, "run", "fit", params={"depth": 6, "deep": {"a": 1}}, tags={"team": "x"})
+    assert found("params.depth = '6' and tags.team = 'x'") == ["fit"]
+    log(other, run, "loss", 0.5)
+    runs.update(other, run.id, heartbeat_at=ids.now() + 1)
+    assert found("metrics.loss < 1 and attributes.status = 'RUNNING'") == ["fit"]
+    log(other, run, "loss", 1.5)
+    runs.finish(other, run.id, "done")
+    assert found("metrics.loss > 0 and attributes.status = 'FINISHED'") == ["fit"]
+
+
+def test_flows_are_listed_and_what_is_in_them_is_not(other, found):
+    flow = runs.start(other, "flow", "train")
+    for kind in ("step", "trial", "evaluate"):
+        runs.start(other, kind, kind, parent=flow.id)
+    assert found() == ["train"]
+    assert found("tags.`trimtab.kind` = 'flow'") == ["train"]
+
+
+def test_clients_only_read_it(other, ask, found):
+    run = runs.start(other, "run", "fit", params={"depth": 6})
+    assert found() == ["fit"]
+    for path, fields in (
+        ("runs/set-tag", {"key": "a", "value": "b"}),
+        ("runs/log-metric", {"key": "a", "value": 1, "timestamp": 1}),
+        ("runs/log-parameter", {"key": "a", "value": "1"}),
+        ("runs/log-batch", {"params": [{"key": "a", "value": "1"}]}),
+        ("runs/update", {"status": "FAILED"}),
+        ("runs/delete", {}),
+        ("runs/restore", {}),
+    ):
+        reply = ask(path, run_id=run.id, **fields)
+        assert (reply.status_code, "only read" in reply.json()["message"]) == (400, True), path
+    assert runs.get(other, run.id) == run
+
+
+def test_a_client_s_run_that_the_sdk_takes_up_again(other, ask, found):
+    made = ask("runs/create", experiment_id="0", run_name="mine").json()["run"]["info"]["run_id"]
+    ask("runs/log-parameter", run_id=made, key="a", value="1")
+    runs.update(other, made, pid=7, params={"a": "1", "b": 2}, heartbeat_at=ids.now())
+    assert found("params.b = '2'") == ["mine"]
+    assert ask("runs/log-parameter", run_id=made, key="c", value="3").status_code == 200
+    assert runs.get(other, made).params == {"a": "1", "b": "2", "c": "3"}
+
+
+def test_what_is_gone_is_gone(other, found):
+    run = runs.start(other, "run", "fit")
+    assert found() == ["fit"]
+    with other.transaction() as tx:
+        tx.execute(sa.delete(tables.runs).where(tables.runs.c.id == run.id))
+    assert found() == []
+
+
+def test_a_board_that_is_read_anew_shows_it_again(app, other, found):
+    runs.start(other, "run", "fit")
+    assert found() == ["fit"]
+    app.board.reset()
+    assert found() == ["fit"]
+
+
+def test_nothing_is_asked_where_nothing_was_written(app, other, found, monkeypatch):
+    runs.start(other, "run", "fit")
+    assert found() == ["fit"]
+    found()
+    monkeypatch.setattr(following, "_rows", None)
+    assert found() == ["fit"]
