@@ -41,13 +41,16 @@ def render_versions(found: Versions) -> None:
     for reference, digest in found.aliases.items():
         name, _, alias = reference.partition("@")
         called.setdefault(f"{name} {digest}", []).append(alias)
+    # Where it came from is said where anything came from elsewhere.
+    has_origin = any(words.origin(version.meta) for version in found.versions)
     paper.table(
-        ["version", "aliases", "made", "digest"],
+        ["version", "aliases", "made", *(["from"] if has_origin else []), "digest"],
         [
             (
                 version.label,
                 ", ".join(called.get(f"{version.name} {version.digest}", [])),
                 words.ago(version.created_at),
+                *([words.origin(version.meta) or "a flow"] if has_origin else []),
                 version.digest,
             )
             for version in found.versions

@@ -211,6 +211,7 @@ def _templates() -> jinja2.Environment:
     for function in (
         words.number, words.interval, words.size, words.span, words.ago, words.moment, words.took,
         words.short, words.cell, words.cause, words.measured, words.standing, words.stage,
+        words.origin,
         views.answering, views.staged, views.told, views.reference,
     ):  # fmt: skip
         found.filters[function.__name__] = function

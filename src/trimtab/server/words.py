@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 from trimtab import hashing, ids
@@ -29,6 +30,14 @@ def number(value: float | None) -> str:
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def origin(meta: Mapping[str, Any]) -> str:
+    """Where a model came from that another tool's client registered; "" for one of a flow."""
+    found = meta.get("origin") or {}
+    if not found:
+        return ""
+    return f"MLflow's {found.get('model')} {found.get('version')}, {found.get('flavor')}"
 
 
 def interval(lo: float | None, hi: float | None) -> str:

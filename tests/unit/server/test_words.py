@@ -87,3 +87,9 @@ def test_causes(cause, parent, text):
 def test_a_run_that_has_not_begun_took_no_time():
     assert words.took(Run(id="1", kind="flow", name="train")) == "–"
     assert words.took(Run(id="1", kind="flow", name="t", started_at=5, ended_at=40_005)) == "40 ms"
+
+
+def test_where_a_model_came_from():
+    assert words.origin({"engine": "onnx"}) == ""
+    found = {"model": "loans", "version": "3", "flavor": "onnx"}
+    assert words.origin({"origin": found}) == "MLflow's loans 3, onnx"

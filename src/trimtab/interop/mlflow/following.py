@@ -7,22 +7,22 @@ those seen last, once a second at most.
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
-from trimtab.errors import NotFoundError
 from trimtab.interop.mlflow import rows
 from trimtab.interop.mlflow.board import ROOT, Board
 from trimtab.interop.mlflow.state import TrackedRun
-from trimtab.store import runs, tables
+from trimtab.store import tables
+from trimtab.store.database import from_row
 from trimtab.store.records import Run, RunStatus
-from trimtab.store.series import reading
+from trimtab.store.series.newest import AT_ONCE, Latest, newest
 
 SECONDS: Final = 1.0
 KINDS: Final = ("flow", "run")
@@ -79,10 +79,10 @@ class Following:
                 found = _rows(board)
                 for run in self._seen.keys() - found.keys():
                     self._drop(run)
-                for run, row in found.items():
-                    if self._seen.get(run) != row:
-                        with contextlib.suppress(NotFoundError):  # deleted in between
-                            self._take(runs.get(board.ws, run))
+                changed = [run for run, row in found.items() if self._seen.get(run) != row]
+                last = newest(board.ws, changed)
+                for one in _records(board, changed):
+                    self._take(one, last[one.id])
                 self._seen = found
                 self._after = time.monotonic() + SECONDS
 
@@ -99,7 +99,7 @@ class Following:
             self._link = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         return int(self._link.execute("PRAGMA data_version").fetchone()[0])
 
-    def _take(self, row: Run) -> None:
+    def _take(self, row: Run, last: Latest) -> None:
         board = self._board
         one = board.runs.get(row.id)
         if one is None:
@@ -123,8 +123,7 @@ class Following:
             if row.parent:
                 one.tags[rows.PARENT] = row.parent
         one.metrics = {
-            key: (value, moment // 1000, step)
-            for key, (step, moment, value) in reading.latest(board.ws, row.id).items()
+            key: (value, moment // 1000, step) for key, (step, moment, value) in last.items()
         }
         one.is_summed = True
 
@@ -149,6 +148,15 @@ def _rows(board: Board) -> dict[str, _Seen]:
     ).where(table.c.project == board.ws.project, table.c.kind.in_(KINDS), table.c.pid != 0)
     with board.ws.reading() as db:
         return {row[0]: _Seen(*row[1:]) for row in db.execute(query)}
+
+
+def _records(board: Board, changed: list[str]) -> Iterator[Run]:
+    table = tables.runs
+    for begin in range(0, len(changed), AT_ONCE):
+        some = changed[begin : begin + AT_ONCE]
+        with board.ws.reading() as db:
+            for row in db.execute(sa.select(table).where(table.c.id.in_(some))):
+                yield from_row(Run, row)
 
 
 def _text(value: Any) -> str:
