@@ -65,6 +65,17 @@ def find(ws: Workspace, kind: Kind, name: str | None = None) -> list[Version]:
     return [from_row(Version, row) for row in rows]
 
 
+def marks(ws: Workspace, kind: Kind) -> tuple[int, int]:
+    """How many versions there are and when the newest was made: other numbers mean other versions."""
+    table = tables.versions
+    query = sa.select(sa.func.count(), sa.func.max(table.c.created_at)).where(
+        table.c.project == ws.project, table.c.kind == kind
+    )
+    with ws.reading() as db:
+        count, newest = db.execute(query).one()
+    return int(count), int(newest or 0)
+
+
 def get(ws: Workspace, kind: Kind, reference: str) -> Version:
     """The version that `NAME`, `NAME@vN`, `NAME@ALIAS`, `NAME@latest` or a digest means.
 

@@ -230,6 +230,36 @@ def test_columns_of_another_project_are_refused(client, trimtab, name):
     assert "'salary'" in found["error"]["message"]
 
 
+def test_what_passed_is_in_the_registry_that_the_client_reads(client, trimtab, name):
+    log(client.onnx, graph(), rows()[NUMBERS].astype("float32"), name)
+    assert trimtab("gate", f"{name}@mlflow-1")[0] == 0
+    time.sleep(1.1)
+    asked, ours = client.MlflowClient(), f"trimtab.{name}"
+    assert ours in [one.name for one in asked.search_registered_models()]
+    found = asked.get_model_version_by_alias(ours, "champion")
+    assert (found.version, found.tags["trimtab.version"]) == ("1", f"{name}@v1")
+    loaded = client.onnx.load_model(f"models:/{ours}@champion")
+    assert [one.name for one in loaded.graph.input] == ["numbers"]
+    scores = client.pyfunc.load_model(f"models:/{ours}/1").predict(
+        {"numbers": rows()[NUMBERS].to_numpy(np.float32)}
+    )
+    assert len(scores["score"]) == 500
+    with pytest.raises(MlflowException, match="only read"):
+        asked.delete_model_version(ours, "1")
+
+
+def test_runs_of_others_are_seen_as_they_go(client, served):
+    script = (
+        "import trimtab\nwith trimtab.start_run('theirs', params={'d': 6}) as r: r.log({'a': 0.5})"
+    )
+    subprocess.run([PYTHON, "-c", script], cwd=served[0], check=True, timeout=120)
+    time.sleep(1.1)
+    found = client.search_runs(experiment_ids=["0"], filter_string="params.d = '6'")
+    assert found["tags.mlflow.runName"].tolist() == ["theirs"]
+    assert found["metrics.a"].tolist() == [0.5]
+    assert found["status"].tolist() == ["FINISHED"]
+
+
 def test_a_deleted_version_is_gone(client, trimtab, name):
     log(client.onnx, graph(), rows()[NUMBERS].astype("float32"), name)
     client.MlflowClient().delete_model_version(name, "1")

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from trimtab.errors import TrimtabError
-from trimtab.interop.mlflow import limits, routes, transfer, wire
+from trimtab.interop.mlflow import limits, ours, routes, transfer, wire
 from trimtab.interop.mlflow.board import Board
 from trimtab.interop.mlflow.fault import Fault
 from trimtab.interop.mlflow.following import Following
@@ -115,6 +115,8 @@ class Mlflow:
             asked = Asked({**asked.fields, **own}, is_query=asked.is_query)
         board = self.board
         if route.how == "write":
+            if path.startswith(("registered-models/", "model-versions/")):
+                ours.check(asked)
             found = await self.writer.do(lambda: route.handler(board, asked))
             return found if isinstance(found, bytes) else wire.encode(found)
         if self.following.is_behind():

@@ -1,6 +1,6 @@
-"""Runs that others write while a server holds its board: those of `trimtab run` and of the SDK.
+"""What others write while a server holds its board: runs of `trimtab run` and of the SDK, models that pass.
 
-They are shown to MLflow's clients in the experiment "Default" and can only be read there. Whether
+The runs are shown to MLflow's clients in the experiment "Default" and can only be read there. Whether
 anything was written costs a look at a number that SQLite keeps; only then the rows are compared with
 those seen last, once a second at most.
 """
@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from trimtab.interop.mlflow import rows
+from trimtab.interop.mlflow import ours, rows
 from trimtab.interop.mlflow.board import ROOT, Board
 from trimtab.interop.mlflow.state import TrackedRun
 from trimtab.store import tables
@@ -59,6 +59,7 @@ class Following:
         self._after = 0.0
         self._of: object = None
         self._seen: dict[str, _Seen] = {}
+        self._passed: object = None
 
     def is_behind(self) -> bool:
         """Whether there may be something new; asks no table."""
@@ -72,8 +73,12 @@ class Following:
             if not self.is_behind():
                 return
             board = self._board
+            passed = ours.mark(board.ws)
+            if passed != self._passed:
+                ours.publish(board.ws)
             with board.lock:  # nobody changes a run between its row and its place on the board
-                if self._of is not board.runs:
+                is_new = self._of is not board.runs
+                if is_new:
                     self._of, self._seen = board.runs, {}
                 self._version = self._asked()
                 found = _rows(board)
@@ -84,6 +89,9 @@ class Following:
                 for one in _records(board, changed):
                     self._take(one, last[one.id])
                 self._seen = found
+                if passed != self._passed or is_new:
+                    ours.show(board)
+                    self._passed = passed
                 self._after = time.monotonic() + SECONDS
 
     def close(self) -> None:

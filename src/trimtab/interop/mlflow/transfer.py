@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from trimtab import ids
 from trimtab.errors import StorageError
-from trimtab.interop.mlflow import files, runs, versions, wire
+from trimtab.interop.mlflow import files, ours, runs, versions, wire
 from trimtab.interop.mlflow.board import Board
 from trimtab.interop.mlflow.fault import Fault
 from trimtab.interop.mlflow.writing import Writer
@@ -51,7 +51,9 @@ async def answer(
         raise Fault("Invalid path")
     if method in ("GET", "HEAD"):
         await send_file(board, scope, send, name)
-    elif method == "PUT":
+        return
+    ours.check_path(name)
+    if method == "PUT":
         digest, size = await _take(board, receive)
         await writer.do(lambda: files.store(board, name, digest, size))
         await reply(send, 200, wire.EMPTY)
