@@ -17,6 +17,7 @@ from trimtab.errors import (
     ModelError,
     NotFoundError,
     RefusedError,
+    UsageError,
 )
 from trimtab.interop.mlflow import candidates
 from trimtab.interop.mlflow.board import Board
@@ -219,6 +220,14 @@ def test_files_elsewhere_or_nowhere_are_refused(made):
         candidates.find(project.ws, "loans@mlflow-1")
     with pytest.raises(NotFoundError, match="no files"):
         candidates.find(project.ws, "loans@mlflow-2")
+
+
+@pytest.mark.parametrize("name", ["a@b", ".hidden", "a\\b", "x" * 101, "a\nb", " a"])
+def test_names_that_no_model_has_are_refused(made, name):
+    project = made()
+    Client(project).register(name=name, MLmodel=mlmodel(), model__skops=b"")
+    with pytest.raises(UsageError, match="cannot name a model"):
+        candidates.find(project.ws, f"{name}@mlflow-1")
 
 
 def test_a_prompt_is_no_model(made):

@@ -7,9 +7,10 @@ two never mean each other: `NAME@mlflow-N` is a candidate, `NAME@vN` a model tha
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any, Final
 
-from trimtab.errors import NotFoundError, RefusedError
+from trimtab.errors import NotFoundError, RefusedError, UsageError
 from trimtab.interop.mlflow import files, filters, rows
 from trimtab.interop.mlflow.fault import Fault
 from trimtab.interop.mlflow.state import Registered, RegisteredVersion
@@ -19,6 +20,7 @@ from trimtab.store.workspace import Workspace
 
 MARK: Final = "@mlflow-"
 _LATEST: Final = "latest"
+_NAME: Final = re.compile(r"\w[\w .()+-]{0,99}\Z")
 
 
 def is_one(reference: str) -> bool:
@@ -31,10 +33,16 @@ def find(
 ) -> Foreign:
     """The model that `NAME@mlflow-N`, `NAME@mlflow-ALIAS` or `NAME@mlflow-latest` means.
 
-    Raises NotFoundError saying what there is, RefusedError for files that are not kept here.
+    Raises NotFoundError saying what there is, RefusedError for files that are not kept here, UsageError
+    for a name that no model of this project can have.
     """
     name, _, label = reference.rpartition(MARK)
     model, known = _registered(ws, name)
+    if not _NAME.match(name):
+        raise UsageError(
+            f"{name[:100]!r} cannot name a model here",
+            hint="register it under a name of letters, digits, '_', '-', '.' and spaces, at most 100",
+        )
     number = _number(model, known, label)
     found = known[number]
     origin = {

@@ -22,10 +22,12 @@ from trimtab.interop.mlflow.state import TrackedRun
 from trimtab.store import tables
 from trimtab.store.database import from_row
 from trimtab.store.records import Run, RunStatus
-from trimtab.store.series.newest import AT_ONCE, Latest, newest
 
 SECONDS: Final = 1.0
 KINDS: Final = ("flow", "run")
+_AT_ONCE: Final = 500
+Latest = dict[str, tuple[int, int, float]]
+"""Step, time in microseconds and value of the last point of each series."""
 KIND: Final = "trimtab.kind"
 _NAME: Final = "mlflow.runName"
 _STATUS: Final[dict[RunStatus, str]] = {
@@ -85,9 +87,8 @@ class Following:
                 for run in self._seen.keys() - found.keys():
                     self._drop(run)
                 changed = [run for run, row in found.items() if self._seen.get(run) != row]
-                last = newest(board.ws, changed)
-                for one in _records(board, changed):
-                    self._take(one, last[one.id])
+                for one, last in _records(board, changed):
+                    self._take(one, last)
                 self._seen = found
                 if passed != self._passed or is_new:
                     ours.show(board)
@@ -158,13 +159,21 @@ def _rows(board: Board) -> dict[str, _Seen]:
         return {row[0]: _Seen(*row[1:]) for row in db.execute(query)}
 
 
-def _records(board: Board, changed: list[str]) -> Iterator[Run]:
+def _records(board: Board, changed: list[str]) -> Iterator[tuple[Run, Latest]]:
+    """The runs with their last points."""
+    if not changed:
+        return
+    # Arrays are loaded where there is a series to read, not by a server that nobody logs to.
+    from trimtab.store.series.newest import newest  # noqa: PLC0415
+
     table = tables.runs
-    for begin in range(0, len(changed), AT_ONCE):
-        some = changed[begin : begin + AT_ONCE]
+    for begin in range(0, len(changed), _AT_ONCE):
+        some = changed[begin : begin + _AT_ONCE]
+        last = newest(board.ws, some)
         with board.ws.reading() as db:
             for row in db.execute(sa.select(table).where(table.c.id.in_(some))):
-                yield from_row(Run, row)
+                one = from_row(Run, row)
+                yield one, last[one.id]
 
 
 def _text(value: Any) -> str:
