@@ -24,7 +24,10 @@ class Params(Request, frozen=True, kw_only=True):
 
 
 class Candidate(Request, frozen=True, kw_only=True):
-    """A packaged candidate by its digest; `strict` refuses what is undecided."""
+    """A packaged candidate by its digest, or `NAME@mlflow-N` of MLflow's registry.
+
+    `strict` refuses what is undecided.
+    """
 
     subject: str
     run: str = ""
@@ -34,6 +37,7 @@ class Candidate(Request, frozen=True, kw_only=True):
 class Deployment(Request, frozen=True, kw_only=True):
     """A model version (default: the champion) and the endpoint it goes to (default: its name).
 
+    `NAME@mlflow-N` is version N of MLflow's registry, which must pass the gate first.
     `ab` is the share of an A/B test, such as "50%", which asks for a decision after `lasts`, such as
     "2w". `force` overrules a freeze with a `reason`, which is kept with `by`.
     """
