@@ -74,26 +74,28 @@ class Following:
         with self._lock:
             if not self.is_behind():
                 return
-            board = self._board
-            passed = ours.mark(board.ws)
+            board, self._version = self._board, self._asked()
+            placed = board.runs
+            is_new = self._of is not placed
+            passed, seen = ours.mark(board.ws), {} if is_new else self._seen
             if passed != self._passed:
                 ours.publish(board.ws)
-            with board.lock:  # nobody changes a run between its row and its place on the board
-                is_new = self._of is not board.runs
-                if is_new:
-                    self._of, self._seen = board.runs, {}
-                self._version = self._asked()
-                found = _rows(board)
-                for run in self._seen.keys() - found.keys():
-                    self._drop(run)
-                changed = [run for run, row in found.items() if self._seen.get(run) != row]
-                for one, last in _records(board, changed):
+            found = _rows(board)
+            changed = [run for run, row in found.items() if seen.get(run) != row]
+            shared = [run for run in changed if run in placed and not placed[run].is_followed]
+            # What nobody changes through the board is read without holding anybody up.
+            taken = list(_records(board, sorted(set(changed).difference(shared))))
+            with board.lock:
+                if board.runs is not placed:  # it was read anew meanwhile
+                    return
+                for one, last in (*taken, *_records(board, shared)):
                     self._take(one, last)
-                self._seen = found
-                if passed != self._passed or is_new:
+                for run in seen.keys() - found.keys():
+                    self._drop(run)
+                if is_new or passed != self._passed:
                     ours.show(board)
-                    self._passed = passed
-                self._after = time.monotonic() + SECONDS
+            self._of, self._seen, self._passed = placed, found, passed
+            self._after = time.monotonic() + SECONDS
 
     def close(self) -> None:
         """Give the connection back."""
