@@ -24,7 +24,8 @@ def ls(session: Session) -> None:
 def show(session: Session, reference: str) -> None:
     """Show a model's attachments, verdicts and evidence.
 
-    MODEL is `NAME@v3`, `NAME@champion`, or the digest of a refused candidate.
+    MODEL is `NAME@v3`, `NAME@champion`, the digest of a refused candidate, or `NAME@mlflow-3` once it was
+    brought in.
     """
     session.answer(session.call(operations.MODELS_SHOW, Reference(reference=reference)), _render)
 

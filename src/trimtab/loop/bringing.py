@@ -11,7 +11,6 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -20,7 +19,7 @@ from trimtab.data import snapshot, tables
 from trimtab.errors import ConfigError, ConflictError, TrimtabError
 from trimtab.loop import gate as gating
 from trimtab.loop import train
-from trimtab.loop.foreign import Foreign, Outcome
+from trimtab.loop.foreign import KIND, Foreign, Outcome
 from trimtab.loop.project import Project, apply, open_project
 from trimtab.loop.reports import Decision
 from trimtab.loop.turn import turn
@@ -30,8 +29,6 @@ from trimtab.store import cache, runs, tracked, trees, versions
 from trimtab.store.records import CachedStep, Run
 from trimtab.tune import roles
 from trimtab.tune.candidate import Candidate
-
-KIND: Final = "bring"
 
 
 def main(arguments: list[str]) -> int:

@@ -20,6 +20,8 @@ from trimtab.loop.project import Project
 from trimtab.loop.reports import Decision
 
 SECONDS: Final = 1800
+KIND: Final = "bring"
+"""The kind of the run that brings a model in."""
 
 
 class Foreign(msgspec.Struct, frozen=True, kw_only=True):

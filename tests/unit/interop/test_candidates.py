@@ -30,7 +30,7 @@ from trimtab.loop import bringing, foreign
 from trimtab.loop.project import open_project
 from trimtab.model import native
 from trimtab.server import requests
-from trimtab.server.handlers import models, release
+from trimtab.server.handlers import account, models, release
 from trimtab.store import runs, versions
 
 COLUMNS = ["income", "debt"]
@@ -127,6 +127,8 @@ def test_a_registered_model_passes_the_gate(made):
     client.register(MLmodel=mlmodel(), model__skops=fitted())
     client.change(set_alias, name="loans", alias="champion", version="1")
     assert versions.find(project.ws, "model") == []  # a client's alias promotes nothing
+    with pytest.raises(NotFoundError, match="not brought in yet"):
+        models.show(project, requests.Reference(reference="loans@mlflow-1"))
     decision = bring(project, "loans@mlflow-1")
     assert decision.allowed
     assert decision.version.label == "loans@v1"
@@ -138,7 +140,10 @@ def test_a_registered_model_passes_the_gate(made):
     for again in ("loans@mlflow-champion", "loans@mlflow-latest"):
         assert bring(project, again).version == decision.version
     assert len(runs.find(project.ws, kind="bring")) == 1
-    shown = models.show(project, requests.Reference(reference="loans@v1"))
+    shown = models.show(project, requests.Reference(reference="loans@mlflow-1"))
+    assert shown == models.show(project, requests.Reference(reference="loans@v1"))
+    told = account.why(project, requests.Question(what="loans@mlflow-champion"))
+    assert told.title == f"candidate {decision.subject}"
     assert ("roc_auc", "pass") in [(one.metric, one.status) for one in shown.verdicts]
 
 

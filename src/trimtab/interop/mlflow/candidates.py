@@ -14,8 +14,8 @@ from trimtab.errors import NotFoundError, RefusedError, UsageError
 from trimtab.interop.mlflow import files, filters, rows
 from trimtab.interop.mlflow.fault import Fault
 from trimtab.interop.mlflow.state import Registered, RegisteredVersion
-from trimtab.loop.foreign import Foreign
-from trimtab.store import tracked, trees
+from trimtab.loop.foreign import KIND, Foreign
+from trimtab.store import runs, tracked, trees
 from trimtab.store.workspace import Workspace
 
 MARK: Final = "@mlflow-"
@@ -55,6 +55,20 @@ def find(
     kept = {key: value for key, value in origin.items() if value}
     return Foreign(
         name=name, tree=_tree(ws, found), origin=kept, allow_pickle=allow_pickle, strict=strict
+    )
+
+
+def brought(ws: Workspace, reference: str) -> str:
+    """The digest of the package that a version was made into last; raises NotFoundError before that."""
+    found = find(ws, reference)
+    for run in runs.find(ws, kind=KIND, name=found.name, status="done"):
+        if run.cause.get("version") == found.origin["version"]:
+            made = [one.digest for one in runs.links(ws, run.id) if one.direction == "out"]
+            if made:
+                return made[0]
+    raise NotFoundError(
+        f"{reference} was registered and not brought in yet",
+        hint=f"`trimtab gate {reference}` packages, measures and judges it",
     )
 
 

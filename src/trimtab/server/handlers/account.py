@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trimtab.interop.mlflow import candidates
 from trimtab.loop import doctor as examiner
 from trimtab.loop import why as lineage
 from trimtab.loop.project import Project
@@ -11,7 +12,10 @@ from trimtab.server import requests as asked
 
 def why(project: Project, request: asked.Question) -> Lineage:
     """What something came from."""
-    return lineage.why(project, request.what)
+    what = request.what
+    return lineage.why(
+        project, candidates.brought(project.ws, what) if candidates.is_one(what) else what
+    )
 
 
 def doctor(project: Project, request: asked.Anchor) -> Health:

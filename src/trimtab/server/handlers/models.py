@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trimtab import hashing
+from trimtab.interop.mlflow import candidates
 from trimtab.loop.project import Project
 from trimtab.model import attachments
 from trimtab.server import requests as asked
@@ -25,14 +26,19 @@ def ls(project: Project, request: asked.Nothing) -> Versions:
 
 
 def show(project: Project, request: asked.Reference) -> ModelShown:
-    """A version, or by its digest a candidate that never became one; raises NotFoundError."""
-    ws = project.ws
-    numbered = [one for one in versions.find(ws, "model") if one.digest == request.reference]
-    if hashing.is_digest(request.reference):
+    """A version, or a candidate that never became one; raises NotFoundError.
+
+    A candidate is known by its digest, or as a version of MLflow's registry.
+    """
+    ws, reference = project.ws, request.reference
+    if candidates.is_one(reference):
+        reference = candidates.brought(ws, reference)
+    numbered = [one for one in versions.find(ws, "model") if one.digest == reference]
+    if hashing.is_digest(reference):
         version = numbered[0] if numbered else None
     else:
-        version = versions.get(ws, "model", request.reference)
-    digest = version.digest if version else request.reference
+        version = versions.get(ws, "model", reference)
+    digest = version.digest if version else reference
     known = versions.aliases(ws, "model", version.name) if version else {}
     return ModelShown(
         digest=digest,
