@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from trimtab.errors import DataError, ModelError, RefusedError
-from trimtab.model import brought, convert
+from trimtab.model import boosting, brought, convert
 from trimtab.model.flavors import Flavored
 from trimtab.model.mlmodel import MlModel
 from trimtab.model.signature import Column, Kind, Signature
@@ -65,6 +65,12 @@ def candidate(described: MlModel, read: Flavored, given: Rows) -> Candidate:
     if width != len(features):
         raise ModelError(f"the model takes {width} columns, its signature names {len(features)}")
     _check_classes(estimator, given)
+    words = [name for name, kind in features.items() if kind == "text"]
+    if words and boosting.home(estimator):
+        raise ModelError(
+            f"the booster takes the text {words[0]!r} as a category of its own, which is not served",
+            hint="fit a pipeline that encodes its texts, such as with OneHotEncoder, before it",
+        )
     return Candidate(
         estimator=estimator,
         params={},

@@ -265,6 +265,20 @@ def test_xgboost_files_are_packaged(logged, loans, tmp_path, task, kind):
     assert (signed.task, signed.engine) == (task, "onnx")
 
 
+def test_a_booster_of_categories_is_refused(logged, loans):
+    library = pytest.importorskip("lightgbm")
+    codes = loans["purpose"].cast(pl.Categorical).to_physical()
+    rows = np.column_stack([loans["debt"].to_numpy(), codes.to_numpy()])
+    truth = (loans["repaid"] == "yes").to_numpy().astype(int)
+    data = library.Dataset(rows, truth, categorical_feature=[1], feature_name=["debt", "purpose"])
+    booster = library.train({"objective": "binary", "verbose": -1}, data, 3)
+    entry = {"data": "m", "model_class": "lightgbm.basic.Booster"}
+    text = booster.model_to_string().encode()
+    folder = logged("lightgbm", entry, "m", text, ["debt", "purpose"], kinds={"purpose": "string"})
+    with pytest.raises(ModelError, match="a category of its own"):
+        brought(folder, loans)
+
+
 def test_an_objective_that_is_no_score_is_refused(logged, loans):
     library = pytest.importorskip("xgboost")
     data = library.DMatrix(loans[NUMBERS].to_numpy(), loans["years"].to_numpy())
