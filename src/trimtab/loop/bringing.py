@@ -7,6 +7,7 @@ file, and is not brought twice.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 import traceback
@@ -16,7 +17,7 @@ import msgspec
 
 from trimtab import hashing, ids
 from trimtab.data import snapshot, tables
-from trimtab.errors import ConfigError, ConflictError, TrimtabError
+from trimtab.errors import ConfigError, ConflictError, RefusedError, TrimtabError
 from trimtab.loop import gate as gating
 from trimtab.loop import train
 from trimtab.loop.foreign import KIND, Foreign, Outcome
@@ -25,8 +26,9 @@ from trimtab.loop.reports import Decision
 from trimtab.loop.turn import turn
 from trimtab.model import adopted, flavors, mlmodel, registry
 from trimtab.model.equipment import equip
-from trimtab.store import cache, runs, tracked, trees, versions
-from trimtab.store.records import CachedStep, Run
+from trimtab.pipeline import outputs
+from trimtab.store import artifacts, cache, runs, tracked, trees, versions
+from trimtab.store.records import Artifact, CachedStep, Run
 from trimtab.tune import roles
 from trimtab.tune.candidate import Candidate
 
@@ -133,7 +135,21 @@ def _packaged(
         key=run.key, run=run.id, name=KIND, outputs=[digest], codecs=["model"], created_at=ids.now()
     )
     cache.put(ws, step)
+    _keep(project, candidate, run)
     return digest
+
+
+def _keep(project: Project, candidate: Candidate, run: Run) -> None:
+    """Store the candidate as that of a flow is, for whoever asks later what a champion was made of."""
+    ws = project.ws
+    with contextlib.suppress(
+        RefusedError
+    ):  # of types that are not built from a file, only the graph
+        kept = outputs.store(ws, candidate)
+        artifacts.record(
+            ws, Artifact(digest=kept.digest, kind=kept.codec, size=kept.size, run=run.id)
+        )
+        runs.link(ws, run.id, "in", "candidate", kept.digest)
 
 
 def _check_there(project: Project, model: Foreign) -> None:

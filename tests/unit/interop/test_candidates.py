@@ -26,7 +26,7 @@ from trimtab.interop.mlflow.registry import create as create_model
 from trimtab.interop.mlflow.registry import set_alias
 from trimtab.interop.mlflow.versions import create, delete
 from trimtab.interop.mlflow.wire import Asked
-from trimtab.loop import bringing, foreign
+from trimtab.loop import accept, bringing, foreign
 from trimtab.loop.project import open_project
 from trimtab.model import native
 from trimtab.server import requests
@@ -145,6 +145,15 @@ def test_a_registered_model_passes_the_gate(made):
     told = account.why(project, requests.Question(what="loans@mlflow-champion"))
     assert told.title == f"candidate {decision.subject}"
     assert ("roc_auc", "pass") in [(one.metric, one.status) for one in shown.verdicts]
+
+
+def test_what_it_was_made_of_is_known_later(made):
+    project = made()
+    Client(project).register(MLmodel=mlmodel(), model__skops=fitted())
+    decision = bring(project, "loans@mlflow-1")
+    kept = accept.candidate(project, decision.subject)
+    assert type(kept.estimator) is LogisticRegression
+    assert kept.train.height + kept.withheld.height == 400
 
 
 def test_the_same_files_under_another_name(made):
