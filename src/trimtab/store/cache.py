@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from trimtab.store import tables
-from trimtab.store.database import from_row, insert_new, to_row
+from trimtab.store.database import from_row, insert, insert_new, to_row
 from trimtab.store.records import CachedStep
 from trimtab.store.statements import read, write
 from trimtab.store.workspace import Workspace
@@ -50,11 +50,8 @@ def replace(ws: Workspace, steps: Sequence[CachedStep]) -> None:
 @lru_cache(maxsize=2)
 def replace_statement(dialect: str) -> Any:
     """The statement of `replace`, made once."""
-    # A dialect is loaded where its database is used.
-    from sqlalchemy.dialects import postgresql, sqlite  # noqa: PLC0415
-
     table = tables.steps
-    made: Any = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    made = insert(dialect, table)
     keys = [column.name for column in table.primary_key]
     changed = {c.name: made.excluded[c.name] for c in table.columns if c.name not in keys}
     return made.on_conflict_do_update(index_elements=keys, set_=changed)

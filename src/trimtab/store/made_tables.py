@@ -1,6 +1,7 @@
 """The tables of what is made: projects, artifacts, versions, runs, steps; and how columns are declared.
 
-`tables` has these and all others; everybody reads them there.
+`tables` has these and all others; everybody reads them there. What only makes a table, such as the
+predicate of a partial index on PostgreSQL, stands in the migrations: to name a dialect here loads it.
 """
 
 from __future__ import annotations
@@ -121,7 +122,6 @@ runs = Table(
         "concurrency_key",
         unique=True,
         sqlite_where=text("status = 'running' AND concurrency_key <> ''"),
-        postgresql_where=text("status = 'running' AND concurrency_key <> ''"),
     ),
 )
 

@@ -152,7 +152,6 @@ rollouts = Table(
         "endpoint",
         unique=True,
         sqlite_where=text("state = 'open'"),
-        postgresql_where=text("state = 'open'"),
     ),
 )
 
@@ -181,7 +180,6 @@ incidents = Table(
         "key",
         unique=True,
         sqlite_where=text("state = 'open'"),
-        postgresql_where=text("state = 'open'"),
     ),
 )
 
@@ -303,7 +301,6 @@ label_requests = Table(
         "endpoint",
         unique=True,
         sqlite_where=text("state = 'open'"),
-        postgresql_where=text("state = 'open'"),
     ),
 )
 

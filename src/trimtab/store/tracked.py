@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 
 from trimtab.store import statements, tables
-from trimtab.store.database import writing
+from trimtab.store.database import insert, writing
 from trimtab.store.workspace import Workspace
 
 Kind = Literal[
@@ -83,12 +83,9 @@ def has_version(ws: Workspace, name: str, number: int) -> bool:
 
 @lru_cache(maxsize=16)
 def _upsert(dialect: str, kind: Kind) -> Any:
-    # A dialect is loaded where its database is used.
-    from sqlalchemy.dialects import postgresql, sqlite  # noqa: PLC0415
-
     table = TABLES[kind]
     keys = [column.name for column in table.primary_key.columns]
-    statement: Any = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
+    statement = insert(dialect, table)
     rest = {
         column.name: statement.excluded[column.name]
         for column in table.columns

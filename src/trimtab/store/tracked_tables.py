@@ -30,7 +30,6 @@ experiments = Table(
         "name",
         unique=True,
         sqlite_where=text("stage = 'active'"),
-        postgresql_where=text("stage = 'active'"),
     ),
     sqlite_with_rowid=False,
 )

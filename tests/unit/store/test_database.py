@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -253,22 +254,52 @@ def test_a_migration_happens_whole_or_not_at_all(
     open_workspace(tmp_path, "demo").close()
 
 
+@pytest.mark.parametrize("way", ["written", "migrated"])
 def test_the_first_schema_appears_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    upgrade = command.upgrade
+    upgrade, statements = command.upgrade, schema.first_statements()
 
     def die(*args: object) -> None:
         upgrade(*args)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
+    def torn() -> Iterator[str]:
+        yield from statements[:20]
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
         patch.setattr(command, "upgrade", die)
+        patch.setattr(schema, "first_statements", torn if way == "written" else list)
         with pytest.raises(KeyboardInterrupt):
             open_workspace(tmp_path, "demo")
     with closing(sqlite3.connect(tmp_path / FOLDER / "store.db")) as raw:
         assert raw.execute("SELECT name FROM sqlite_master").fetchall() == []
     open_workspace(tmp_path, "demo").close()
+
+
+def test_a_new_store_is_what_the_migrations_come_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a new revision: write `"".join(one + ";\\n\\n" for one in first_statements(engine))`
+    of a store that was migrated to migrations/first.sql.
+    """
+    written = schema.first_statements()
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "first_statements", list)
+        migrated = open_workspace(tmp_path, "demo")
+    assert schema.first_statements(migrated.engine) == written
+    migrated.close()
+
+
+def test_a_store_of_a_trimtab_whose_first_schema_is_older_goes_on_to_the_newest(
+    tmp_path: Path, next_revision: Path
+) -> None:
+    made = open_workspace(tmp_path, "demo")
+    with made.reading() as db:
+        assert sa.inspect(db).has_table("more")
+    assert list(made.root.glob("*.backup")) == []
+    made.close()
 
 
 def test_a_backup_that_fails_stops_the_migration(
