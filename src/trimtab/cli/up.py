@@ -6,8 +6,6 @@ import click
 
 from trimtab.cli.session import Session, note, print_json
 from trimtab.cli.verb import verb
-from trimtab.server import operations
-from trimtab.server.requests import Nothing
 
 
 @verb("up", "trimtab up", "trimtab up --port 9000 --every 60")
@@ -27,6 +25,7 @@ def up(session: Session, host: str, port: int | None, every: float) -> None:
     The controller passes in a loop. Endpoints that run are adopted, those that should run are
     started; they go on serving when this ends. Ctrl-C or `trimtab down` ends it.
     """
+    from trimtab.loop.project import apply  # brings the database
     from trimtab.server import process  # brings the web server
     from trimtab.server.ticking import Ticking
 
@@ -35,7 +34,7 @@ def up(session: Session, host: str, port: int | None, every: float) -> None:
         project = session.project()
         url = process.url_of(listening)
         with process.holding(project.ws.root, url) as held:
-            operations.APPLY.call(project, Nothing())
+            apply(project)
             ticking = Ticking(project, every, note)
 
             def ready() -> None:

@@ -1,46 +1,90 @@
-"""The platform's own server as one ASGI app: the API, the pages and MLflow's protocol, behind the
-guard.
+"""The platform's own server as one ASGI app: the guard, and behind it the parts.
+
+A part is loaded for the first request that it answers: a server that only takes metrics loads no pages,
+and one that nobody has asked for anything loads neither.
 """
 
 from __future__ import annotations
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 import trimtab
-from trimtab.errors import NotFoundError, UsageError
-from trimtab.interop.mlflow.app import Mlflow
+from trimtab.interop.mlflow import paths
 from trimtab.loop.project import Project
-from trimtab.server import api, operations, pages
-from trimtab.server.failure import JSON, failed
 from trimtab.server.guard import Guard
 from trimtab.server.opened import Opened
 
+if TYPE_CHECKING:  # the framework comes with the first page
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
-def build(project: Project) -> Starlette:
+HEALTH: Final = b'{"ok":true,"version":"%s"}' % trimtab.__version__.encode()
+
+
+def build(project: Project) -> Guard:
     """The app of a project. It takes no login, and so answers on loopback only."""
-    opened = Opened(project)
-    return Starlette(
-        routes=[Route("/healthz", _health), *api.routes(opened), *pages.routes(opened)],
-        middleware=[Middleware(Guard), Middleware(Mlflow, ws=project.ws)],
-        exception_handlers={HTTPException: _refused},
-    )
+    opened = Opened(project)  # now, so that a file which is edited later is seen to have changed
+
+    def site() -> Any:
+        from trimtab.server.site import build as made  # noqa: PLC0415 - see above
+
+        return made(opened)
+
+    def mlflow() -> Any:
+        from trimtab.interop.mlflow.app import Mlflow  # noqa: PLC0415 - see above
+
+        return Mlflow(pages, project.ws)
+
+    pages = Late(site)
+    return Guard(Split(Late(mlflow), pages))
 
 
-async def _health(_request: Request) -> Response:
-    return Response(b'{"ok":true,"version":"%s"}' % trimtab.__version__.encode(), media_type=JSON)
+class Split:
+    """Which part answers a request."""
+
+    def __init__(self, mlflow: ASGIApp, pages: ASGIApp) -> None:
+        self.mlflow = mlflow
+        self.pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or let a part do it."""
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path == "/healthz":
+            await _health(scope, send)
+        elif paths.is_ours(path):
+            await self.mlflow(scope, receive, send)
+        else:
+            await self.pages(scope, receive, send)
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    path = request.url.path
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    if not path.startswith("/api/") and status == 404:
-        return pages.not_found(path)
-    if status == 405:
-        return failed(UsageError(f"{path} does not take {request.method}"), status=405)
-    hint = f"{operations.PREFIX}/openapi.json lists what there is"
-    return failed(NotFoundError(f"there is nothing at {path[:200]}", hint=hint), status=status)
+class Late:
+    """An app that is made for its first request."""
+
+    def __init__(self, make: Callable[[], ASGIApp]) -> None:
+        self._make = make
+        self._made: ASGIApp | None = None
+        self._lock = threading.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let it answer."""
+        made = self._made
+        if made is None:
+            made = await asyncio.to_thread(self._once)
+        await made(scope, receive, send)
+
+    def _once(self) -> ASGIApp:
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+
+async def _health(scope: Scope, send: Send) -> None:
+    is_read = scope["method"] in ("GET", "HEAD")
+    body = HEALTH if is_read else b""
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    status = 200 if is_read else 405
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

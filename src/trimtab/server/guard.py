@@ -8,15 +8,15 @@ one other thing that is taken, outside the API and only where the browser says t
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 from trimtab.errors import RefusedError, UsageError
-from trimtab.interop.mlflow.app import is_ours as is_mlflow
+from trimtab.interop.mlflow.paths import is_ours as is_mlflow
 from trimtab.serve.auth import is_loopback
-from trimtab.server.failure import failed
+
+if TYPE_CHECKING:  # the framework comes with the first page
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 FORM: Final = "application/x-www-form-urlencoded"
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
@@ -58,6 +58,8 @@ class Guard:
         if refusal is None:
             await self.app(scope, receive, marked)
         else:
+            from trimtab.server.failure import failed  # noqa: PLC0415 - the framework, as above
+
             status = 415 if isinstance(refusal, UsageError) else None
             await failed(refusal, status=status)(scope, receive, marked)
 

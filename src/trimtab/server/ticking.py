@@ -1,4 +1,7 @@
-"""The controller's passes in a thread beside the server, and the endpoints that should run."""
+"""The controller's passes in a thread beside the server, and the endpoints that should run.
+
+The controller is loaded for the first pass that has something to look at, and not before.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,10 @@ import threading
 from collections.abc import Callable
 
 from trimtab.errors import NotFoundError, TrimtabError
-from trimtab.loop import release
-from trimtab.loop import tick as controller
+from trimtab.loop.bare import is_bare
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Pass
-from trimtab.store.series import compaction
+from trimtab.store.series import arrivals
 
 Say = Callable[[str], None]
 
@@ -45,6 +47,10 @@ class Ticking:
             self._over.wait(self._seconds)
 
     def _adopt(self) -> None:
+        if is_bare(self._project):
+            return
+        from trimtab.loop import release  # noqa: PLC0415 - as the controller
+
         for endpoint in release.start(self._project):
             if endpoint.state == "ready":
                 self._say(f"{endpoint.name} answers at http://{endpoint.host}:{endpoint.port}")
@@ -52,6 +58,12 @@ class Ticking:
                 self._say(f"{endpoint.name} is {endpoint.state}")
 
     def _tick(self) -> None:
+        if is_bare(self._project):
+            self._told = set()
+            return
+        # 30 MB and a quarter of a second, which a server that only takes metrics never needs.
+        from trimtab.loop import tick as controller  # noqa: PLC0415
+
         done: Pass = controller.tick(self._project)
         for action in done.acted:
             said = action.result.get("said", "")
@@ -80,4 +92,7 @@ class Ticking:
 
 def _tidy(project: Project) -> None:
     """Metric series that have come in many batches are put in order."""
-    compaction.tidy(project.ws)
+    if arrivals.waiting(project.ws):
+        from trimtab.store.series import compaction  # noqa: PLC0415 - brings numpy
+
+        compaction.tidy(project.ws)

@@ -28,7 +28,7 @@ from trimtab.track import spool
 from trimtab.track.frames import Batch, Reader
 from trimtab.track.spool import Begin
 
-FOLDER: Final = "runs"
+FOLDER: Final = spool.FOLDER
 """Where a workspace keeps the spools of its own runs."""
 DAMAGED: Final = ".damaged"
 DIED: Final = "Died"

@@ -27,6 +27,8 @@ VERSION: Final = b"1"
 START: Final = MAGIC + VERSION + b"\0\0\0"
 HEAD: Final = struct.Struct("<II")
 SUFFIX: Final = ".spool"
+FOLDER: Final = "runs"
+"""Where the spools of a workspace's own runs are, in its root."""
 UNBORN: Final = ".new"
 ROTATE: Final = 64 << 20
 """Bytes after which a run goes on in another file, so that what is taken in already is freed."""

@@ -1,6 +1,8 @@
 import threading
 
 from trimtab.errors import ConflictError
+from trimtab.loop import release
+from trimtab.loop import tick as controller
 from trimtab.server import ticking
 from trimtab.server.ticking import Ticking
 from trimtab.store.records import Action
@@ -11,8 +13,9 @@ class Stage:
 
     def __init__(self, monkeypatch, *passes):
         self.passes, self.count, self.done = list(passes), 0, threading.Event()
-        monkeypatch.setattr(ticking.controller, "tick", self.tick)
-        monkeypatch.setattr(ticking.release, "start", lambda _project: [])
+        monkeypatch.setattr(controller, "tick", self.tick)
+        monkeypatch.setattr(release, "start", lambda _project: [])
+        monkeypatch.setattr(ticking, "is_bare", lambda _project: False)
         monkeypatch.setattr(ticking, "_tidy", lambda _project: None)
 
     def tick(self, _project):

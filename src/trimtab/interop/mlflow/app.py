@@ -16,19 +16,11 @@ from trimtab.errors import TrimtabError
 from trimtab.interop.mlflow import limits, ours, routes, transfer, wire
 from trimtab.interop.mlflow.board import Board
 from trimtab.interop.mlflow.fault import Fault
-from trimtab.interop.mlflow.following import Following
+from trimtab.interop.mlflow.paths import OTHER, PLAIN, PREFIXES, is_ours
 from trimtab.interop.mlflow.wire import Asked
 from trimtab.interop.mlflow.writing import Writer
 from trimtab.store.workspace import Workspace
 
-PREFIXES: Final = (
-    "/api/2.0/mlflow/",
-    "/ajax-api/2.0/mlflow/",
-    "/api/3.0/mlflow/",
-    "/ajax-api/3.0/mlflow/",
-)
-PLAIN: Final = {"/health": b"OK", "/version": routes.VERSION.encode()}
-OTHER: Final = ("/v1/traces", "/get-artifact", "/model-versions/get-artifact")
 MAX_BODY: Final = 32 << 20
 _CODES: Final = {
     404: "RESOURCE_DOES_NOT_EXIST",
@@ -36,11 +28,6 @@ _CODES: Final = {
     503: "TEMPORARILY_UNAVAILABLE",
 }
 _said = logging.getLogger("trimtab.interop")
-
-
-def is_ours(path: str) -> bool:
-    """Whether a path is one of MLflow's."""
-    return path.startswith((*PREFIXES, *transfer.PREFIXES)) or path in PLAIN or path in OTHER
 
 
 class Mlflow:

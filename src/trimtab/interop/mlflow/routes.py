@@ -24,8 +24,6 @@ from trimtab.interop.mlflow.board import Board
 from trimtab.interop.mlflow.fault import Fault
 from trimtab.interop.mlflow.wire import Asked
 
-VERSION: Final = "3.17.2"
-"""The version of the protocol, which clients ask for."""
 Handler = Callable[[Board, Asked], dict[str, Any] | bytes]
 How = Literal["write", "read", "long", "disk"]
 

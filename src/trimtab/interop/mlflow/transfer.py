@@ -14,9 +14,10 @@ from trimtab.errors import StorageError
 from trimtab.interop.mlflow import files, ours, runs, versions, wire
 from trimtab.interop.mlflow.board import Board
 from trimtab.interop.mlflow.fault import Fault
+from trimtab.interop.mlflow.paths import ARTIFACTS
 from trimtab.interop.mlflow.writing import Writer
 
-PREFIXES: Final = ("/api/2.0/mlflow-artifacts/", "/ajax-api/2.0/mlflow-artifacts/")
+PREFIXES: Final = ARTIFACTS
 _JSON: Final = (b"content-type", b"application/json")
 UPLOAD_BYTES: Final = 10 << 20
 _CHUNK: Final = 1 << 20

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from trimtab.store import database, tables
 from trimtab.store.database import insert_new
 from trimtab.store.series import chunk, nodes, reading
+from trimtab.store.series.arrivals import waiting
 from trimtab.store.series.nodes import Nodes
 from trimtab.store.series.points import Series, canonical, joined
 from trimtab.store.series.reading import FAN, FAN_BITS
@@ -23,8 +24,6 @@ from trimtab.store.workspace import Workspace
 
 AT_ONCE: Final = 1_000_000
 """Points that one pass takes in at most, and one more batch."""
-WORTH: Final = 8
-"""Fewer batches than this are read as quickly as they are."""
 
 
 class _Plan(NamedTuple):
@@ -73,21 +72,6 @@ def tidy(ws: Workspace, *, run: str | None = None, seconds: float = 1.0) -> int:
                 return taken
             found = compact(ws, one)
     return taken
-
-
-def waiting(ws: Workspace, *, run: str | None = None, least: int = WORTH) -> list[str]:
-    """Runs, or that one, with at least that many batches to take in, most first."""
-    table = tables.metric_batches
-    count = sa.func.count()
-    query = (
-        sa.select(table.c.run)
-        .where(table.c.project == ws.project, sa.true() if run is None else table.c.run == run)
-        .group_by(table.c.run)
-        .having(count >= least)
-        .order_by(count.desc(), table.c.run)
-    )
-    with ws.reading() as db:
-        return list(db.execute(query).scalars())
 
 
 def _plan(
