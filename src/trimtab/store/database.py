@@ -7,6 +7,7 @@ SQLite in WAL mode by default. A commit survives the death of every process; wit
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -60,15 +61,62 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     with _readable(), engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             _raw(connection).execute("BEGIN IMMEDIATE")
-        token = _open.set((engine, connection))
-        try:
+        with _begun(engine, connection):
             yield connection
-            _commit(engine, connection)
-        except BaseException:
-            _rollback(engine, connection)
-            raise
-        finally:
-            _open.reset(token)
+
+
+class Busy(Exception):
+    """Somebody else writes just now, and the caller does not wait."""
+
+
+class Lane:
+    """A connection of one's own for short transactions that never wait; for one thread at a time.
+
+    They leave the write-ahead log as it is, so that they never take the disk's time: whoever uses a lane
+    commits by `transaction` from time to time. Other databases than SQLite are always busy.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._connection: sa.Connection | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """As `database.transaction`; raises Busy where somebody else writes."""
+        if self._engine.dialect.name != "sqlite":
+            raise Busy
+        with _readable():
+            connection = self._connection or self._connect()
+            try:
+                _raw(connection).execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                    raise Busy from None
+                raise
+            with _begun(self._engine, connection):
+                yield connection
+
+    def _connect(self) -> sa.Connection:
+        connection = self._engine.connect()
+        connection.detach()
+        weakref.finalize(self, connection.close)
+        for pragma in ("busy_timeout=0", "wal_autocheckpoint=0"):
+            _raw(connection).execute(f"PRAGMA {pragma}")
+        self._connection = connection
+        return connection
+
+
+@contextmanager
+def _begun(engine: sa.Engine, connection: sa.Connection) -> Iterator[None]:
+    token = _open.set((engine, connection))
+    try:
+        yield
+        _commit(engine, connection)
+    except BaseException:
+        _rollback(engine, connection)
+        raise
+    finally:
+        _open.reset(token)
 
 
 @contextmanager

@@ -12,10 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from trimtab.store import tables
+from trimtab.store import statements, tables
 from trimtab.store.database import writing
 from trimtab.store.records import Point
-from trimtab.store.series import batch, reading
+from trimtab.store.series import batch, few, reading
 from trimtab.store.series import points as columns_of
 from trimtab.store.series.points import Columns
 from trimtab.store.workspace import Workspace
@@ -45,11 +45,21 @@ def append(ws: Workspace, run: str, points: Sequence[Point]) -> None:
 
 def append_columns(ws: Workspace, run: str, columns: Columns) -> None:
     """Store points that are columns already; they are there once this returns."""
-    if not len(columns):
-        return
+    if len(columns):
+        _append(ws, run, batch.encode(columns))
+
+
+def append_rows(ws: Workspace, run: str, rows: Sequence[few.Row]) -> None:
+    """Store points that are rows of 64-bit integers already; they are there once this returns."""
+    if rows:
+        is_few = len(rows) <= few.MOST
+        _append(ws, run, few.encode(rows) if is_few else batch.encode(columns_of.of_rows(rows)))
+
+
+def _append(ws: Workspace, run: str, body: bytes) -> None:
     with writing(ws.engine) as tx:
-        values = {"of_project": ws.project, "of_run": run, "of_body": batch.encode(columns)}
-        tx.execute(_next(), values)
+        values = {"of_project": ws.project, "of_run": run, "of_body": body}
+        statements.write(tx, _next(), [values])
 
 
 def read(ws: Workspace, run: str, key: str | None = None) -> list[Point]:

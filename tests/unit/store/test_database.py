@@ -333,3 +333,26 @@ def test_a_store_that_is_there_is_opened_without_alembic(tmp_path: Path, ws: Wor
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
+
+
+def test_a_lane_never_waits_and_never_brings_the_log_home(ws: Workspace, other: Workspace) -> None:
+    lane = database.Lane(ws.engine)
+    with lane.transaction():
+        states.put(ws, "a", 1)
+        with ws.transaction():  # joins it
+            states.put(ws, "b", 1)
+    with other.transaction(), pytest.raises(database.Busy), lane.transaction():
+        pytest.fail("somebody else writes")
+    log, data = ws.root / "store.db-wal", ws.root / "store.db"
+    before = data.stat().st_mtime_ns
+    for number in range(300):
+        with lane.transaction():
+            states.put(ws, "large", f"{number:04}" * 5000)
+    assert log.stat().st_size > 1100 * 4096
+    assert data.stat().st_mtime_ns == before
+    with ws.transaction():
+        states.put(ws, "c", 1)
+    assert data.stat().st_mtime_ns > before
+    with pytest.raises(ZeroDivisionError), lane.transaction():
+        states.put(ws, "d", 1 / 0)
+    assert sorted(states.find(ws, "")) == ["a", "b", "c", "large"]

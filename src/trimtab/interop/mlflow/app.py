@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -101,10 +102,9 @@ class Mlflow:
             )
             asked = Asked({**asked.fields, **own}, is_query=asked.is_query)
         board = self.board
-        if route.how == "write":
-            if path.startswith(("registered-models/", "model-versions/")):
-                ours.check(asked)
-            found = await self.writer.do(lambda: route.handler(board, asked))
+        if route.how in ("quick", "write"):
+            change = functools.partial(route.handler, board, asked)
+            found = await self.writer.do(change, quick=route.how == "quick")
             return found if isinstance(found, bytes) else wire.encode(found)
         if self.following.is_behind():
             await asyncio.to_thread(self.following.catch_up)

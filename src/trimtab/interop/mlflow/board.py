@@ -11,8 +11,6 @@ import threading
 from collections.abc import Iterable
 from typing import Any, Final
 
-import numpy as np
-
 from trimtab import ids
 from trimtab.interop.mlflow import rows
 from trimtab.interop.mlflow.state import (
@@ -27,7 +25,6 @@ from trimtab.interop.mlflow.state import (
 from trimtab.store import metrics, runs, tracked
 from trimtab.store.records import Run
 from trimtab.store.series import reading
-from trimtab.store.series.points import Columns, Series
 from trimtab.store.workspace import Workspace
 
 ROOT: Final = "mlflow-artifacts:/"
@@ -163,8 +160,8 @@ class Board:
         for kind, values in changed.items():
             tracked.save(ws, kind, values)
         for id_, points in self._points.items():
-            if points:
-                metrics.append_columns(ws, id_, _columns(points))
+            stored = [(key, value, time * 1000, step) for key, value, time, step in points]
+            metrics.append_rows(ws, id_, stored)
         self._clean()
 
 
@@ -201,20 +198,6 @@ def _row(one: Any) -> tuple[tracked.Kind, dict[str, Any]]:
 def _order(value: float, time: int, step: int) -> tuple[int, int, bool, float]:
     is_number = value == value  # noqa: PLR0124 - NaN comes before all numbers
     return step, time, is_number, value if is_number else 0.0
-
-
-def _columns(points: list[Point]) -> Columns:
-    index: dict[str, int] = {}
-    numbers = [index.setdefault(point[0], len(index)) for point in points]
-    return Columns(
-        tuple(index),
-        np.array(numbers, dtype=np.uint32),
-        Series(
-            np.array([point[3] for point in points], dtype=np.int64),
-            np.array([point[2] for point in points], dtype=np.int64) * 1000,
-            np.array([point[1] for point in points], dtype=np.float64),
-        ),
-    )
 
 
 def _latest(ws: Workspace, run: str) -> dict[str, Latest]:

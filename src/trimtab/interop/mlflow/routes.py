@@ -25,11 +25,12 @@ from trimtab.interop.mlflow.fault import Fault
 from trimtab.interop.mlflow.wire import Asked
 
 Handler = Callable[[Board, Asked], dict[str, Any] | bytes]
-How = Literal["write", "read", "long", "disk"]
+How = Literal["quick", "write", "read", "long", "disk"]
 
 
 class Route(NamedTuple):
-    """What answers, and how: a change, a look at the board, a long one, or one that asks the disk.
+    """What answers, and how: a change that costs little, any change, a look at the board, a long one, or
+    one that asks the disk.
 
     Those of the disk look at the board without its lock, so that nobody waits for them.
     """
@@ -64,19 +65,19 @@ _TABLE: Final[dict[tuple[str, str], tuple[Handler, How]]] = {
     ("POST", "experiments/set-experiment-tag"): (experiments.set_tag, "write"),
     ("POST", "experiments/delete-experiment-tag"): (experiments.delete_tag, "write"),
     ("POST", "experiments/search-datasets"): (search.datasets, "long"),
-    ("POST", "runs/create"): (runs.create, "write"),
+    ("POST", "runs/create"): (runs.create, "quick"),
     ("GET", "runs/get"): (runs.get, "read"),
-    ("POST", "runs/update"): (runs.update, "write"),
-    ("POST", "runs/delete"): (runs.delete, "write"),
-    ("POST", "runs/restore"): (runs.restore, "write"),
-    ("POST", "runs/set-tag"): (runs.set_tag, "write"),
-    ("POST", "runs/delete-tag"): (runs.delete_tag, "write"),
-    ("POST", "runs/log-parameter"): (runs.log_parameter, "write"),
-    ("POST", "runs/log-metric"): (logging.metric, "write"),
-    ("POST", "runs/log-batch"): (logging.batch, "write"),
-    ("POST", "runs/log-inputs"): (inputs.log_inputs, "write"),
-    ("POST", "runs/outputs"): (inputs.log_outputs, "write"),
-    ("POST", "runs/log-model"): (inputs.log_model, "write"),
+    ("POST", "runs/update"): (runs.update, "quick"),
+    ("POST", "runs/delete"): (runs.delete, "quick"),
+    ("POST", "runs/restore"): (runs.restore, "quick"),
+    ("POST", "runs/set-tag"): (runs.set_tag, "quick"),
+    ("POST", "runs/delete-tag"): (runs.delete_tag, "quick"),
+    ("POST", "runs/log-parameter"): (runs.log_parameter, "quick"),
+    ("POST", "runs/log-metric"): (logging.metric, "quick"),
+    ("POST", "runs/log-batch"): (logging.batch, "quick"),
+    ("POST", "runs/log-inputs"): (inputs.log_inputs, "quick"),
+    ("POST", "runs/outputs"): (inputs.log_outputs, "quick"),
+    ("POST", "runs/log-model"): (inputs.log_model, "quick"),
     ("POST", "runs/search"): (search.search, "long"),
     ("GET", "metrics/get-history"): (history.history, "disk"),
     ("GET", "metrics/get-history-bulk"): (history.bulk, "disk"),

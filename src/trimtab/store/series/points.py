@@ -82,6 +82,21 @@ def of_points(points: Sequence[Point]) -> Columns:
     return Columns(tuple(keys), numbers, Series(steps, times, values))
 
 
+def of_rows(rows: Sequence[tuple[str, float, int, int]]) -> Columns:
+    """Rows of key, value, time and step as columns; times and steps are 64-bit integers."""
+    index: dict[str, int] = {}
+    numbers = [index.setdefault(row[0], len(index)) for row in rows]
+    return Columns(
+        tuple(index),
+        np.array(numbers, dtype=np.uint32),
+        Series(
+            np.array([row[3] for row in rows], dtype=np.int64),
+            np.array([row[2] for row in rows], dtype=np.int64),
+            np.array([row[1] for row in rows], dtype=np.float64),
+        ),
+    )
+
+
 def to_points(key: str, series: Series) -> list[Point]:
     """A series as points."""
     columns = zip(series.step.tolist(), series.time.tolist(), series.value.tolist(), strict=True)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from trimtab.errors import IntegrityError, UsageError
 from trimtab.store import metrics, tables
 from trimtab.store.records import Point
-from trimtab.store.series import chart, chunk, compaction, nodes, points, reading
+from trimtab.store.series import arrivals, chart, chunk, compaction, nodes, points, reading
 from trimtab.store.series.points import Columns, Series
 from trimtab.store.workspace import Workspace
 
@@ -261,12 +261,12 @@ def test_a_newer_chunk_says_so() -> None:
 
 
 def test_tidying_takes_what_is_worth_it(ws: Workspace) -> None:
-    for number in range(compaction.WORTH):
+    for number in range(arrivals.WORTH):
         for run in ("long", "other"):
             metrics.append(ws, run, [Point(key="a", step=number, time=0, value=1.0)])
     metrics.append(ws, "short", [Point(key="a", step=1, time=0, value=1.0)])
-    assert compaction.tidy(ws, run="long") == compaction.WORTH
-    assert compaction.tidy(ws) == compaction.WORTH
+    assert compaction.tidy(ws, run="long") == arrivals.WORTH
+    assert compaction.tidy(ws) == arrivals.WORTH
     assert compaction.tidy(ws) == 0
     assert compaction.waiting(ws, least=1) == ["short"]
-    assert len(metrics.read(ws, "long")) == compaction.WORTH
+    assert len(metrics.read(ws, "long")) == arrivals.WORTH
