@@ -145,6 +145,11 @@ class Config(_Section, frozen=True, kw_only=True):
         return self.model.name or self.project.name
 
     @property
+    def written(self) -> bytes:
+        """The parsed file as it is stored once it is in force."""
+        return msgspec.json.format(hashing.canonical(self))
+
+    @property
     def digest(self) -> str:
         """The digest of the parsed file."""
         return hashing.object_digest("config", self)

@@ -25,17 +25,25 @@ def up(session: Session, host: str, port: int | None, every: float) -> None:
     The controller passes in a loop. Endpoints that run are adopted, those that should run are
     started; they go on serving when this ends. Ctrl-C or `trimtab down` ends it.
     """
-    from trimtab.loop.project import apply  # brings the database
+    from trimtab import config
+    from trimtab.loop.bare import is_bare
     from trimtab.server import process  # brings the web server
+    from trimtab.server.opened import Opened
     from trimtab.server.ticking import Ticking
+    from trimtab.store import place
 
+    path = config.find(session.start)
+    opened = Opened(path, config.load(path))
+    root = place.made(path.parent)
     listening = process.bind(host, process.PORT if port is None else port)
     with listening:
-        project = session.project()
         url = process.url_of(listening)
-        with process.holding(project.ws.root, url) as held:
-            apply(project)
-            ticking = Ticking(project, every, note)
+        with process.holding(root, url) as held:
+            if not is_bare(root, opened.config):
+                from trimtab.loop.project import apply  # brings the database
+
+                apply(opened.project())
+            ticking = Ticking(opened, every, note)
 
             def ready() -> None:
                 if session.as_json:
@@ -45,7 +53,7 @@ def up(session: Session, host: str, port: int | None, every: float) -> None:
                 ticking.start()
 
             try:
-                process.serve(project, listening, ready)
+                process.serve(opened, listening, ready)
             finally:
                 ticking.stop()
     note("stopped; endpoints go on serving, `trimtab down` stops them too")

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from trimtab import config as project_file
-from trimtab import hashing, ids
+from trimtab import ids
 from trimtab.config import Config
 from trimtab.errors import NotFoundError
 from trimtab.loop.reports import Applied
@@ -44,7 +44,11 @@ class Project:
 def open_project(start: Path | None = None) -> Project:
     """The project of a folder or of one above it; raises NotFoundError or ConfigError."""
     path = project_file.find(start)
-    config = project_file.load(path)
+    return opened(path, project_file.load(path))
+
+
+def opened(path: Path, config: Config) -> Project:
+    """The project of a file that was read already."""
     ws = open_workspace(path.parent, config.project.name, url=config.store.url)
     return Project(path=path, config=config, ws=ws)
 
@@ -52,7 +56,7 @@ def open_project(start: Path | None = None) -> Project:
 def apply(project: Project) -> Applied:
     """Make the project file's present content the configuration in force."""
     ws, config = project.ws, project.config
-    data = msgspec.json.format(hashing.canonical(config))
+    data = config.written
     blob = ws.blobs.put(data)
     changed = refs.get(ws, *_REF) != blob
     if changed:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import trimtab
+from trimtab.errors import TrimtabError
 from trimtab.interop.mlflow import paths
-from trimtab.loop.project import Project
 from trimtab.server.guard import Guard
 from trimtab.server.opened import Opened
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:  # the framework comes with the first page
 HEALTH: Final = b'{"ok":true,"version":"%s"}' % trimtab.__version__.encode()
 
 
-def build(project: Project) -> Guard:
+def build(opened: Opened) -> Guard:
     """The app of a project. It takes no login, and so answers on loopback only."""
-    opened = Opened(project)  # now, so that a file which is edited later is seen to have changed
 
     def site() -> Any:
         from trimtab.server.site import build as made  # noqa: PLC0415 - see above
 
+        opened.project()
         return made(opened)
 
     def mlflow() -> Any:
         from trimtab.interop.mlflow.app import Mlflow  # noqa: PLC0415 - see above
 
-        return Mlflow(pages, project.ws)
+        return Mlflow(pages, opened.project().ws)
 
     pages = Late(site)
     return Guard(Split(Late(mlflow), pages))
@@ -71,7 +71,13 @@ class Late:
         """Let it answer."""
         made = self._made
         if made is None:
-            made = await asyncio.to_thread(self._once)
+            try:
+                made = await asyncio.to_thread(self._once)
+            except TrimtabError as error:  # a store that cannot be opened
+                from trimtab.server.failure import failed  # noqa: PLC0415 - see above
+
+                await failed(error)(scope, receive, send)
+                return
         await made(scope, receive, send)
 
     def _once(self) -> ASGIApp:

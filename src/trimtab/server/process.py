@@ -22,9 +22,9 @@ import uvicorn
 
 from trimtab import ids
 from trimtab.errors import ConflictError, RefusedError, TrimtabError, UsageError
-from trimtab.loop.project import Project
 from trimtab.serve.auth import is_loopback
 from trimtab.server.app import build
+from trimtab.server.opened import Opened
 
 PORT: Final = 8746
 LOCK: Final = "up.json"
@@ -119,10 +119,10 @@ def stop(root: Path) -> Up | None:
     )
 
 
-def serve(project: Project, listening: socket.socket, on_ready: Callable[[], None]) -> None:
+def serve(opened: Opened, listening: socket.socket, on_ready: Callable[[], None]) -> None:
     """Answer until the process is asked to end, by SIGINT or SIGTERM."""
     config = uvicorn.Config(
-        build(project),
+        build(opened),
         log_level="warning",
         access_log=False,
         lifespan="off",

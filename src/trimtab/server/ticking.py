@@ -10,9 +10,8 @@ from collections.abc import Callable
 
 from trimtab.errors import NotFoundError, TrimtabError
 from trimtab.loop.bare import is_bare
-from trimtab.loop.project import Project
-from trimtab.loop.reports import Pass
-from trimtab.store.series import arrivals
+from trimtab.server.opened import Opened
+from trimtab.store import place
 
 Say = Callable[[str], None]
 
@@ -20,8 +19,8 @@ Say = Callable[[str], None]
 class Ticking:
     """Starts what should run, then ticks every so many seconds until it is told to stop."""
 
-    def __init__(self, project: Project, seconds: float, say: Say) -> None:
-        self._project = project
+    def __init__(self, opened: Opened, seconds: float, say: Say) -> None:
+        self._opened = opened
         self._seconds = seconds
         self._say = say
         self._over = threading.Event()
@@ -43,32 +42,48 @@ class Ticking:
         self._guarded(self._adopt)
         while not self._over.is_set():
             self._guarded(self._tick)
-            self._guarded(lambda: _tidy(self._project))
+            self._guarded(self._tidy)
             self._over.wait(self._seconds)
 
     def _adopt(self) -> None:
-        if is_bare(self._project):
+        if self._is_bare():
             return
         from trimtab.loop import release  # noqa: PLC0415 - as the controller
 
-        for endpoint in release.start(self._project):
+        for endpoint in release.start(self._opened.project()):
             if endpoint.state == "ready":
                 self._say(f"{endpoint.name} answers at http://{endpoint.host}:{endpoint.port}")
             else:
                 self._say(f"{endpoint.name} is {endpoint.state}")
 
     def _tick(self) -> None:
-        if is_bare(self._project):
+        if self._is_bare():
             self._told = set()
             return
         # 30 MB and a quarter of a second, which a server that only takes metrics never needs.
         from trimtab.loop import tick as controller  # noqa: PLC0415
 
-        done: Pass = controller.tick(self._project)
+        done = controller.tick(self._opened.project())
         for action in done.acted:
             said = action.result.get("said", "")
             self._say(f"{action.kind} ({action.state})" + (f": {said}" if said else ""))
         self._tell_new(done.waiting)
+
+    def _tidy(self) -> None:
+        """Put metric series that have come in many batches in order."""
+        if not self._opened.is_open:
+            return
+        from trimtab.store.series import arrivals  # noqa: PLC0415 - the database
+
+        ws = self._opened.project().ws
+        if arrivals.waiting(ws):
+            from trimtab.store.series import compaction  # noqa: PLC0415 - brings numpy
+
+            compaction.tidy(ws)
+
+    def _is_bare(self) -> bool:
+        opened = self._opened
+        return is_bare(opened.path.parent / place.FOLDER, opened.config)
 
     def _guarded(self, act: Callable[[], None]) -> None:
         try:
@@ -88,11 +103,3 @@ class Ticking:
             if line not in self._told:
                 self._say(line)
         self._told = set(lines)
-
-
-def _tidy(project: Project) -> None:
-    """Metric series that have come in many batches are put in order."""
-    if arrivals.waiting(project.ws):
-        from trimtab.store.series import compaction  # noqa: PLC0415 - brings numpy
-
-        compaction.tidy(project.ws)

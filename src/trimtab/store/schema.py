@@ -19,8 +19,8 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from trimtab.errors import ConflictError, StorageError
 from trimtab.store.database import PATIENCE, reading, transaction
+from trimtab.store.place import HEAD
 
-HEAD: Final = "0005"
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _END: Final = ";\n\n"
 

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 
 from trimtab import ids
 from trimtab.errors import StorageError, UsageError
-from trimtab.store import database, schema, tables
+from trimtab.store import database, place, schema, tables
 from trimtab.store.blobs import Blobs, LocalBlobs
 
-FOLDER: Final = ".trimtab"
+FOLDER: Final = place.FOLDER
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,13 @@ def open_workspace(project_dir: Path, project_name: str, *, url: str = "") -> Wo
             f"[store] url = {url!r} is not supported yet", hint="leave it out: .trimtab/"
         )
     project_dir = project_dir.resolve()
-    root = project_dir / FOLDER
+    root = place.made(project_dir)
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        ignore = root / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
         blobs = LocalBlobs(root)
     except OSError as error:
-        raise _unwritable(root, error) from error
+        raise place.unwritable(root, error) from error
     # A URL object, because a folder's name may hold what a URL's text gives a meaning to.
-    engine = database.connect(sa.URL.create("sqlite", database=str(root / "store.db")))
+    engine = database.connect(sa.URL.create("sqlite", database=str(root / place.FILE)))
     try:
         schema.migrate(engine, root / "migrate.lock")
         project = _project(engine, project_name)
@@ -80,7 +76,7 @@ def open_workspace(project_dir: Path, project_name: str, *, url: str = "") -> Wo
         engine.dispose()
         if isinstance(error, StorageError):
             raise
-        raise _unwritable(root, error) from error
+        raise place.unwritable(root, error) from error
     except BaseException:
         engine.dispose()
         raise
@@ -95,13 +91,6 @@ def open_workspace(project_dir: Path, project_name: str, *, url: str = "") -> Wo
     # Connections left in the pool of a workspace that nobody holds any more are closed with it.
     weakref.finalize(found, engine.dispose)
     return found
-
-
-def _unwritable(root: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"cannot write {root}: {error.strerror}",
-        hint="see that there is space on its disk and that you may write there",
-    )
 
 
 def _project(engine: sa.Engine, name: str) -> str:

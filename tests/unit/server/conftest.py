@@ -13,6 +13,7 @@ from trimtab import ids
 from trimtab.loop.project import apply, open_project
 from trimtab.serve.process import started
 from trimtab.server.app import build
+from trimtab.server.opened import Opened
 from trimtab.store import artifacts, metrics, operations, runs, states, verdicts, versions
 from trimtab.store.records import (
     Action,
@@ -84,13 +85,13 @@ class Client:
 
 @pytest.fixture
 def client(project):
-    return Client(build(project))
+    return Client(build(Opened.of(project)))
 
 
 @pytest.fixture
 def client_of():
     """A client of any project."""
-    return lambda project: Client(build(project))
+    return lambda project: Client(build(Opened.of(project)))
 
 
 def fill(project):

@@ -3,9 +3,16 @@ import threading
 from trimtab.errors import ConflictError
 from trimtab.loop import release
 from trimtab.loop import tick as controller
-from trimtab.server import ticking
+from trimtab.loop.reports import Pass
 from trimtab.server.ticking import Ticking
 from trimtab.store.records import Action
+
+
+class Idle:
+    """Stands for the project."""
+
+    def project(self):
+        return None
 
 
 class Stage:
@@ -15,8 +22,8 @@ class Stage:
         self.passes, self.count, self.done = list(passes), 0, threading.Event()
         monkeypatch.setattr(controller, "tick", self.tick)
         monkeypatch.setattr(release, "start", lambda _project: [])
-        monkeypatch.setattr(ticking, "is_bare", lambda _project: False)
-        monkeypatch.setattr(ticking, "_tidy", lambda _project: None)
+        monkeypatch.setattr(Ticking, "_is_bare", lambda _self: False)
+        monkeypatch.setattr(Ticking, "_tidy", lambda _self: None)
 
     def tick(self, _project):
         now = self.passes[min(self.count, len(self.passes) - 1)]
@@ -30,7 +37,7 @@ class Stage:
 
 def run(stage):
     said = []
-    beside = Ticking(None, 0.001, said.append)
+    beside = Ticking(Idle(), 0.001, said.append)
     beside.start()
     assert stage.done.wait(20)
     beside.stop()
@@ -38,7 +45,7 @@ def run(stage):
 
 
 def passed(**fields):
-    return ticking.Pass(**{"observed": [], "acted": [], "waiting": [], "settled": True, **fields})
+    return Pass(**{"observed": [], "acted": [], "waiting": [], "settled": True, **fields})
 
 
 def test_what_is_done_is_told_and_what_lasts_is_told_once(monkeypatch):
