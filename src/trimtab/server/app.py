@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import trimtab
-from trimtab.errors import TrimtabError
+from trimtab.errors import TrimtabError, UsageError
 from trimtab.interop.mlflow import paths
 from trimtab.server.guard import Guard
 from trimtab.server.opened import Opened
@@ -52,7 +52,7 @@ class Split:
         """Answer, or let a part do it."""
         path = scope["path"] if scope["type"] == "http" else ""
         if path == "/healthz":
-            await _health(scope, send)
+            await _health(scope, receive, send)
         elif paths.is_ours(path):
             await self.mlflow(scope, receive, send)
         else:
@@ -87,10 +87,14 @@ class Late:
             return self._made
 
 
-async def _health(scope: Scope, send: Send) -> None:
-    is_read = scope["method"] in ("GET", "HEAD")
-    body = HEALTH if is_read else b""
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    status = 200 if is_read else 405
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+async def _health(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["method"] not in ("GET", "HEAD"):
+        from trimtab.server.failure import failed  # noqa: PLC0415 - see above
+
+        refusal = UsageError(f"/healthz does not take {scope['method']}")
+        await failed(refusal, status=405)(scope, receive, send)
+        return
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(HEALTH))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    body = HEALTH if scope["method"] == "GET" else b""
     await send({"type": "http.response.body", "body": body})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from trimtab import ids
 from trimtab.interop.mlflow import filters, limits, ordering, pages, rows
@@ -201,5 +201,5 @@ def _check_location(location: str) -> None:
     parts = urlsplit(location)
     if parts.query or parts.fragment or "?" in location or "#" in location or "\0" in location:
         raise invalid("artifact_location", location, "It must not hold '?', '#' or NUL.")
-    if ".." in parts.path.split("/"):
+    if ".." in unquote(parts.path).split("/"):
         raise invalid("artifact_location", location, "It must not hold '..'.")

@@ -33,8 +33,6 @@ def history(board: Board, asked: Asked) -> bytes:
     """`metrics/get-history`: without `max_results` the whole series."""
     run, key = runs.known(board, asked), asked.text("metric_key", needed=True)
     begin = pages.start(asked.text("page_token"))
-    if not asked.has("max_results") and not begin and key not in run.metrics:
-        return wire.EMPTY
     series = _series(board, run.id, key, is_first=begin == 0)
     most = asked.integer("max_results", 0) if asked.has("max_results") else None
     if most is not None and most <= 0:

@@ -19,7 +19,11 @@ from trimtab.interop.mlflow.writing import Writer
 
 PREFIXES: Final = ARTIFACTS
 _JSON: Final = (b"content-type", b"application/json")
-UPLOAD_BYTES: Final = 10 << 20
+# A client that was told to send parts sends the whole where the answer begins with these very words.
+_WHOLE: Final = (
+    "Multipart upload is not supported for the current artifact repository: this server takes and "
+    "gives artifacts whole."
+)
 _CHUNK: Final = 1 << 20
 _RANGE = re.compile(rb"bytes=(\d*)-(\d*)\Z")
 _KINDS: Final = dict.fromkeys(("yaml", "yml", "md", "log", "txt"), "text/plain")
@@ -36,12 +40,7 @@ async def answer(
     inner = next(path[len(prefix) :] for prefix in PREFIXES if path.startswith(prefix))
     head, _, rest = inner.partition("/")
     if head != "artifacts":
-        # by the beginning of this sentence clients know that they are to send the file whole
-        said = "Multipart upload is not supported for the current artifact repository"
-        raise Fault(
-            f"{said}: this server takes and gives artifacts whole, and signs no addresses.",
-            "NOT_IMPLEMENTED",
-        )
+        raise Fault(_WHOLE, "NOT_IMPLEMENTED")
     if method in ("GET", "HEAD") and not rest:
         folder = wire.query(scope["query_string"]).text("path").strip("/")
         found = await asyncio.to_thread(files.children, board, files.checked(folder))

@@ -51,16 +51,24 @@ class Writer:
         """Make a change; returns what it returns once it is committed, raises what it raises."""
         loop = asyncio.get_running_loop()
         job = _Job(change, loop, loop.create_future())
-        if quick:
-            self._turn.append(job)
-            if len(self._turn) == 1:
-                loop.call_soon(self._end_turn)
-        else:
+        if not quick or not self._take(job):
             self._hand_over([job])
         return await job.answer
 
+    def _take(self, job: _Job) -> bool:
+        """Whether a job is of the turn that is gathered; another loop's is not."""
+        with self._lock:
+            turn = self._turn
+            if turn and turn[0].loop is not job.loop:
+                return False
+            turn.append(job)
+            if len(turn) == 1:
+                job.loop.call_soon(self._end_turn)
+            return True
+
     def _end_turn(self) -> None:
-        group, self._turn = self._turn, []
+        with self._lock:
+            group, self._turn = self._turn, []
         done = self._try(group)
         if done is None:
             self._hand_over(group)
