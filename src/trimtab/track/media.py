@@ -9,12 +9,17 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from trimtab import plugins
 from trimtab.errors import NotFoundError, UsageError
+
+_GAPS: Final = ("NaTType", "NAType")
+# An upper layer's, named by text: a process that only logs loads it for its first model.
+for _name in ("estimator", "candidate"):
+    plugins.register("codecs", _name, f"trimtab.model.codec:{_name.upper()}")
 
 
 def figure(value: Any, name: str) -> tuple[str, bytes]:
@@ -26,7 +31,7 @@ def figure(value: Any, name: str) -> tuple[str, bytes]:
         if name.endswith(".html"):
             return name, str(value.to_html()).encode()
         return f"{stem}.plotly.json", str(value.to_json()).encode()
-    value = getattr(value, "figure", value) if not hasattr(value, "savefig") else value
+    value = _figure_of(value)
     if not hasattr(value, "savefig"):
         raise UsageError(
             f"{type(value).__name__} is no figure",
@@ -34,8 +39,18 @@ def figure(value: Any, name: str) -> tuple[str, bytes]:
         )
     name = name if Path(name).suffix else f"{name}.png"
     stream = io.BytesIO()
-    value.savefig(stream, format=Path(name).suffix[1:])
+    try:
+        value.savefig(stream, format=Path(name).suffix[1:])
+    except ValueError as error:  # matplotlib lists the formats that it has
+        raise UsageError(f"{name} could not be drawn: {error}") from error
     return name, stream.getvalue()
+
+
+def _figure_of(value: Any) -> Any:
+    """The figure that axes, what is drawn on them, or several of either belong to."""
+    several = list(getattr(value, "flat", value if isinstance(value, (list, tuple)) else ()))
+    one = several[0] if several else value
+    return one if hasattr(one, "savefig") else getattr(one, "figure", one)
 
 
 def table(value: Any, name: str) -> tuple[str, bytes]:
@@ -87,7 +102,7 @@ def _codec(value: Any) -> Any:
 
 def _columns(value: Any) -> dict[str, list[Any]]:
     if _is_of(value, "pandas"):
-        value = {str(key): column for key, column in value.to_dict("list").items()}
+        value = _of_pandas(value)
     if isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
         names = list(dict.fromkeys(name for one in value for name in one))
         value = {name: [one.get(name) for one in value] for name in names}
@@ -103,6 +118,18 @@ def _columns(value: Any) -> dict[str, list[Any]]:
     return found
 
 
+def _of_pandas(value: Any) -> dict[str, Any]:
+    """The columns of a frame or of a series, and its index where that has names."""
+    frame = value.to_frame() if hasattr(value, "to_frame") else value
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    names = [str(name) for name in frame.columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"the table has several columns {twice[0]!r}", hint="give each a name")
+    return {name: frame.iloc[:, place].tolist() for place, name in enumerate(names)}
+
+
 def _listed(name: Any, column: Any) -> list[Any]:
     if hasattr(column, "tolist"):
         column = column.tolist()
@@ -113,7 +140,9 @@ def _listed(name: Any, column: Any) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A cell of a foreign kind: numpy's numbers as Python's, the rest as text."""
+    """A cell of a foreign kind: numpy's numbers as Python's, pandas' gaps as null, the rest as text."""
+    if type(value).__name__ in _GAPS:
+        return None
     item = getattr(value, "item", None)
     return item() if item is not None else str(value)
 

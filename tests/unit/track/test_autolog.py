@@ -80,6 +80,21 @@ def test_iterations_of_boosting_are_points(ws) -> None:
     assert [p.step for p in metrics.read(ws, plain.id, "rows/rmse")] == list(range(6))
 
 
+def test_a_cross_validation_of_boosting_is_a_run(ws, capsys) -> None:
+    autolog(models=True)
+    params = {"objective": "binary", "verbose": -1, "min_child_samples": 5}
+    means = lightgbm.cv(params, lightgbm.Dataset(X, Y), num_boost_round=4, nfold=3)
+    matrix = xgboost.DMatrix(X, Y)
+    xgboost.cv({"max_depth": 2, "eval_metric": "logloss"}, matrix, 5, nfold=3, as_pandas=False)
+    boosted, light = runs.find(ws, kind="fit")
+    assert (light.name, boosted.name) == ("cv", "cv")
+    assert (light.params["num_boost_round"], boosted.params["num_boost_round"]) == (4, 5)
+    found = [p.value for p in metrics.read(ws, light.id, "valid/binary_logloss")]
+    assert found == means["valid binary_logloss-mean"]
+    assert [p.step for p in metrics.read(ws, boosted.id, "test/logloss")] == list(range(5))
+    assert capsys.readouterr().err == ""
+
+
 def test_a_class_that_comes_later_and_one_that_fails(ws, capsys) -> None:
     autolog()
 

@@ -30,6 +30,8 @@ class Figure:
     """What matplotlib's has."""
 
     def savefig(self, stream, format) -> None:  # noqa: A002 - its name there
+        if format == "xyz":
+            raise ValueError("Format 'xyz' is not supported")
         stream.write(format.encode())
 
 
@@ -47,11 +49,22 @@ def test_figures_are_stored_as_their_library_saves_them(ws: Workspace) -> None:
             run.log_figure(Axes(), "axes"),
             run.log_figure(Plotly(), "web.png"),
             run.log_figure(b"bytes"),
+            run.log_figure(np.array([[Axes(), Axes()]], dtype=object), "grid"),
+            run.log_figure([Axes()], "lines"),
         ]
+        with pytest.raises(UsageError, match="loss.xyz could not be drawn"):
+            run.log_figure(Figure(), "loss.xyz")
         with pytest.raises(UsageError, match="int is no figure"):
             run.log_figure(3)
     files = [next(iter(trees.walk(ws.blobs, one))) for one in made]
-    assert files == ["loss.svg", "axes.png", "web.plotly.json", "figure.png"]
+    assert files == [
+        "loss.svg",
+        "axes.png",
+        "web.plotly.json",
+        "figure.png",
+        "grid.png",
+        "lines.png",
+    ]
     assert trees.file(ws.blobs, made[0], "loss.svg").read_bytes() == b"svg"
     assert artifacts.get(ws, made[0]).meta == {"shows": "figure"}
 
@@ -70,6 +83,43 @@ def test_tables_of_every_kind(ws: Workspace) -> None:
     assert json.loads(read) == {"columns": {"a": [1, None], "b": [None, "x"]}}
     kept = pl.read_parquet(trees.file(ws.blobs, frame, "frame.parquet"))
     assert kept["a"].to_list() == [1, 2]
+
+
+class Frame:
+    """What pandas' has, and what its series has."""
+
+    def __init__(self, columns, index=(None,)) -> None:
+        self.cells, self.columns = columns, list(columns)
+        self.index = type("Index", (), {"names": list(index)})()
+        self.iloc = self
+
+    def __getitem__(self, place):
+        return np.array(self.cells[self.columns[place[1]]], dtype=object)
+
+    def reset_index(self):
+        names = {name: [0] for name in self.index.names}
+        return Frame(names | self.cells)
+
+
+Frame.__module__ = "pandas.core"
+Series = type("Series", (Frame,), {"to_frame": lambda self: Frame(self.cells)})
+Gap = type("NaTType", (), {"__str__": lambda self: "NaT"})
+
+
+def test_tables_of_pandas_keep_a_named_index_and_lose_no_column(ws: Workspace) -> None:
+    with start_run("p", ws=ws, capture=False) as run:
+        made = [
+            run.log_table(Frame({"a": [np.float32(1.5)], 2: [Gap()]}, index=["day"]), "frame"),
+            run.log_table(Series({"a": [1, None]}), "series"),
+        ]
+        twice = Frame({"1": [1], 1: [2]})
+        with pytest.raises(UsageError, match="several columns '1'"):
+            run.log_table(twice)
+    read = [
+        json.loads(trees.file(ws.blobs, one, f"{name}.json").read_bytes())["columns"]
+        for one, name in zip(made, ("frame", "series"), strict=True)
+    ]
+    assert read == [{"day": [0], "a": [1.5], "2": [None]}, {"a": [1, None]}]
 
 
 def test_models_are_stored_without_pickle(ws: Workspace, tmp_path: Path) -> None:

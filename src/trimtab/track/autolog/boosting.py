@@ -1,4 +1,5 @@
-"""LightGBM and XGBoost: a point per iteration for every evaluation set, while it trains.
+"""LightGBM and XGBoost: a point per iteration for every evaluation set, while it trains; of a
+cross-validation the mean of the folds.
 
 Their scikit-learn classes train through the same functions, inside of a `fit` that has a run.
 """
@@ -16,24 +17,29 @@ from trimtab.track.autolog import fits
 from trimtab.track.autolog.hooks import Patches
 
 _ORIGINAL: Final = "__trimtab_original__"
+_NAMES: Final = ("train", "cv")
 
 
 def lightgbm(module: ModuleType, patches: Patches) -> None:
-    """Patch `train` wherever lightgbm keeps it; `module` is one of those places."""
-    _patch(module, patches, lambda _: _lightgbm_callback)
+    """Patch `train` and `cv` wherever lightgbm keeps them; `module` is one of those places."""
+    for name in _NAMES:
+        _patch(module, name, patches, lambda _: _lightgbm_callback)
 
 
 def xgboost(module: ModuleType, patches: Patches) -> None:
-    """Patch `train` wherever xgboost keeps it; `module` is one of those places."""
-    _patch(module, patches, _xgboost_callback)
+    """Patch `train` and `cv` wherever xgboost keeps them; `module` is one of those places."""
+    for name in _NAMES:
+        _patch(module, name, patches, _xgboost_callback)
 
 
-def _patch(module: ModuleType, patches: Patches, make: Callable[[ModuleType], Any]) -> None:
-    train = vars(module).get("train")
+def _patch(
+    module: ModuleType, name: str, patches: Patches, make: Callable[[ModuleType], Any]
+) -> None:
+    train = vars(module).get(name)
     if not callable(train):
         return
     if hasattr(train, _ORIGINAL):  # imported from a module that is patched
-        patches.note(module, "train", getattr(train, _ORIGINAL))
+        patches.note(module, name, getattr(train, _ORIGINAL))
         return
 
     @functools.wraps(train)
@@ -46,7 +52,7 @@ def _patch(module: ModuleType, patches: Patches, make: Callable[[ModuleType], An
                 fits.tell(error)
         return train(*given[0], **given[1])
 
-    with_run = fits.wrapped(watched, _before, _after)
+    with_run = fits.wrapped(watched, functools.partial(_before, name), _after)
 
     @functools.wraps(train)
     def replaced(*args: Any, **kwargs: Any) -> Any:
@@ -55,7 +61,7 @@ def _patch(module: ModuleType, patches: Patches, make: Callable[[ModuleType], An
         return (watched if inside else with_run)(*args, **kwargs)
 
     setattr(replaced, _ORIGINAL, train)
-    patches.replace(module, "train", replaced)
+    patches.replace(module, name, replaced)
 
 
 def _with_callback(
@@ -70,13 +76,13 @@ def _with_callback(
 
 
 def _before(
-    params: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    name: str, params: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     given = dict(params if params is not None else kwargs.get("params") or {})
     rounds = kwargs.get("num_boost_round", args[1] if len(args) > 1 else None)
     if rounds is not None:
         given.setdefault("num_boost_round", rounds)
-    return "train", given
+    return name, given
 
 
 def _after(
