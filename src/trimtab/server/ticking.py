@@ -23,6 +23,7 @@ class Ticking:
         self._opened = opened
         self._seconds = seconds
         self._say = say
+        self._steers = False
         self._over = threading.Event()
         self._told: set[str] = set()
         # A daemon: a pass may be long, and one that is cut off is repaired by the next.
@@ -82,8 +83,10 @@ class Ticking:
             compaction.tidy(ws)
 
     def _is_bare(self) -> bool:
+        """Whether there was nothing to look at so far; once there is, the controller stays."""
         opened = self._opened
-        return is_bare(opened.path.parent / place.FOLDER, opened.config)
+        self._steers = self._steers or not is_bare(opened.path.parent / place.FOLDER, opened.config)
+        return not self._steers
 
     def _guarded(self, act: Callable[[], None]) -> None:
         try:

@@ -1,11 +1,14 @@
 import threading
 
+from trimtab import config
 from trimtab.errors import ConflictError
 from trimtab.loop import release
 from trimtab.loop import tick as controller
 from trimtab.loop.reports import Pass
+from trimtab.server.opened import Opened
 from trimtab.server.ticking import Ticking
-from trimtab.store.records import Action
+from trimtab.store import operations
+from trimtab.store.records import Action, Endpoint
 
 
 class Idle:
@@ -64,3 +67,19 @@ def test_a_pass_that_fails_is_told_and_the_next_one_comes(monkeypatch):
 def test_what_comes_again_is_told_again(monkeypatch):
     stage = Stage(monkeypatch, passed(waiting=["a"]), passed(), passed(waiting=["a"]), passed())
     assert run(stage) == ["a", "a"]
+
+
+def test_the_controller_comes_once_there_is_something_to_steer(tmp_path, monkeypatch):
+    (tmp_path / "trimtab.toml").write_text('[project]\nname = "demo"\n')
+    opened = Opened(tmp_path / "trimtab.toml", config.load(tmp_path / "trimtab.toml"))
+    passes = []
+    monkeypatch.setattr(controller, "tick", lambda project: passes.append(project) or passed())
+    beside = Ticking(opened, 60, print)
+    beside._tick()
+    assert (passes, opened.is_open) == ([], False)
+    operations.save_endpoint(
+        opened.project().ws, Endpoint(name="demo", target="local", state="ready", created_at=1)
+    )
+    beside._tick()
+    assert passes == [opened.project()]
+    opened.project().ws.close()

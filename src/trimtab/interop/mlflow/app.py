@@ -17,6 +17,7 @@ from trimtab.errors import TrimtabError
 from trimtab.interop.mlflow import limits, ours, routes, transfer, wire
 from trimtab.interop.mlflow.board import Board
 from trimtab.interop.mlflow.fault import Fault
+from trimtab.interop.mlflow.following import Following
 from trimtab.interop.mlflow.paths import OTHER, PLAIN, PREFIXES, is_ours
 from trimtab.interop.mlflow.wire import Asked
 from trimtab.interop.mlflow.writing import Writer
@@ -103,6 +104,8 @@ class Mlflow:
             asked = Asked({**asked.fields, **own}, is_query=asked.is_query)
         board = self.board
         if route.how in ("quick", "write"):
+            if path.startswith(("registered-models/", "model-versions/")):
+                ours.check(asked)
             change = functools.partial(route.handler, board, asked)
             found = await self.writer.do(change, quick=route.how == "quick")
             return found if isinstance(found, bytes) else wire.encode(found)

@@ -14,7 +14,7 @@ ARTIFACTS: Final = ("/api/2.0/mlflow-artifacts/", "/ajax-api/2.0/mlflow-artifact
 VERSION: Final = "3.17.2"
 """The version of the protocol, which clients ask for."""
 PLAIN: Final = {"/health": b"OK", "/version": VERSION.encode()}
-OTHER: Final = ("/v1/traces", "/get-artifact")
+OTHER: Final = ("/v1/traces", "/get-artifact", "/model-versions/get-artifact")
 
 
 def is_ours(path: str) -> bool:

@@ -24,6 +24,7 @@ _WHOLE: Final = (
     "Multipart upload is not supported for the current artifact repository: this server takes and "
     "gives artifacts whole."
 )
+UPLOAD_BYTES: Final = 10 << 20
 _CHUNK: Final = 1 << 20
 _RANGE = re.compile(rb"bytes=(\d*)-(\d*)\Z")
 _KINDS: Final = dict.fromkeys(("yaml", "yml", "md", "log", "txt"), "text/plain")
