@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +69,42 @@ def new_id() -> str:
     millis, counter = tick >> 12, tick & 0xFFF
     upper = (millis << 16) | 0x7000 | counter
     return f"{(upper << 64) | 0x8000_0000_0000_0000 | _random.getrandbits(62):032x}"
+
+
+def new_ids(count: int) -> list[str]:
+    """So many ids in order, as `new_id` makes one, at half its cost each."""
+    global _last
+    if count == 1:
+        return [new_id()]
+    with _lock:
+        first = max((now_ns() // 1_000_000) << 12, _last + 1)
+        _last = first + count - 1
+    drawn = (_random.getrandbits(64 * count) | _lows("8", count)) & ~_lows("4", count)
+    lower = drawn.to_bytes(8 * count, "big").hex()
+    found: list[str] = []
+    while len(found) < count:
+        tick = first + len(found)
+        upper, begin = f"{tick >> 12:012x}7", 16 * len(found)
+        places = range(begin, 16 * count, 16)
+        counter = tick & 0xFFF
+        counted = _counted()[counter : counter + count]
+        found += [
+            upper + digits + lower[place : place + 16]
+            for digits, place in zip(counted, places, strict=False)
+        ]
+    return found
+
+
+@lru_cache(maxsize=1)
+def _counted() -> tuple[str, ...]:
+    """What counts up within a millisecond, in hex."""
+    return tuple(f"{count:03x}" for count in range(0x1000))
+
+
+@lru_cache(maxsize=64)
+def _lows(digit: str, count: int) -> int:
+    """The lower halves of `count` ids with this first digit and nothing else, as one number."""
+    return int(f"{digit}000000000000000" * count, 16)
 
 
 def is_id(text: str) -> bool:

@@ -105,6 +105,11 @@ class Gate:
         """Whether nobody is asked for a key: there are none, on loopback."""
         return self._state.is_open
 
+    @property
+    def state(self) -> object:
+        """What callers are held against: another object after each reload."""
+        return self._state
+
     def changed(self) -> bool:
         """Whether `keys.json` or the token keys' file was replaced; costs a stat of each."""
         return self._stamps() != self._state.stamps

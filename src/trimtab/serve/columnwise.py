@@ -6,30 +6,40 @@ Its shape is decoded in one go. What it does not take, for whatever reason, goes
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
 
 from trimtab.serve import parse, tensors
-from trimtab.serve.fast import Fast, Taken
+from trimtab.serve.fast import NOT_TAKEN, Fast, Row, Taken
 
 _FITS: Final = {kind: types - tensors.NO_JSON for kind, types in tensors.FITS.items()}
-_IDLE: Final = frozenset({"content_type"})
-"""Parameters that other servers' clients add and that change nothing here."""
+_MAX_ORDERS: Final = 64
+
+Order = Callable[[list[Any]], Sequence[Any]]
+"""Cells in the order of a request's tensors to that of the signature."""
 
 
-class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
+class _Idle(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """Parameters that other servers' clients add and that change nothing here."""
+
+    content_type: Any = None
+
+
+class _Tensor(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     name: str
     shape: list[int]
     datatype: str
     data: list[Any]
-    parameters: dict[str, Any] | None = None
+    parameters: _Idle | None = None
 
 
-class _Request(msgspec.Struct, forbid_unknown_fields=True):
+class _Request(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     inputs: list[_Tensor]
     id: str = ""
-    parameters: dict[str, Any] | None = None
+    parameters: _Idle | None = None
 
 
 _decode: Final = msgspec.json.Decoder(_Request).decode
@@ -39,9 +49,9 @@ def read(body: bytes, fast: Fast) -> tuple[Taken, str] | None:
     """The rows and the request's own id, or None where the request is anything more."""
     try:
         request = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except NOT_TAKEN:
         return None
-    if not request.inputs or not _is_idle(request.parameters) or len(request.id) > parse.MAX_ID:
+    if not request.inputs or len(request.id) > parse.MAX_ID:
         return None
     columns: dict[str, list[Any]] = {}
     rows = len(request.inputs[0].data)
@@ -50,7 +60,6 @@ def read(body: bytes, fast: Fast) -> tuple[Taken, str] | None:
             len(tensor.data) != rows
             or tensor.shape not in ([rows], [rows, 1])
             or tensor.datatype not in _FITS.get(fast.kinds.get(tensor.name, ""), ())
-            or not _is_idle(tensor.parameters)
         ):
             return None
         columns[tensor.name] = tensor.data
@@ -58,5 +67,45 @@ def read(body: bytes, fast: Fast) -> tuple[Taken, str] | None:
     return None if taken is None else (taken, request.id)
 
 
-def _is_idle(parameters: dict[str, Any] | None) -> bool:
-    return parameters is None or parameters.keys() <= _IDLE
+def alone(fast: Fast, bodies: Sequence[bytes]) -> tuple[list[Row], Sequence[str]]:
+    """The row of each body that holds one, and the requests' own ids; raises one of `NOT_TAKEN`."""
+    rows, names = [], []
+    for body in bodies:
+        request = _decode(body)
+        row = _row(request.inputs, fast) if len(request.id) <= parse.MAX_ID else None
+        if row is None:
+            raise msgspec.ValidationError("not one row of plain tensors")
+        rows.append(row)
+        names.append(request.id)
+    return rows, names
+
+
+def _row(inputs: list[_Tensor], fast: Fast) -> Row | None:
+    """The one row of tensors, None where they are anything else."""
+    if not inputs:
+        return None
+    names, shapes, datatypes, data, _ = zip(*map(msgspec.structs.astuple, inputs), strict=True)
+    if not all(shape in ([1], [1, 1]) for shape in shapes) or {1} != set(map(len, data)):
+        return None
+    key = (names, datatypes)
+    order = fast.orders.get(key)
+    if order is None:
+        order = _order(names, datatypes, fast)
+        if order is None:
+            return None
+        if len(fast.orders) >= _MAX_ORDERS:
+            fast.orders.clear()
+        fast.orders[key] = order
+    return fast.line(order([cell for (cell,) in data]))
+
+
+def _order(names: tuple[str, ...], datatypes: tuple[str, ...], fast: Fast) -> Order | None:
+    """Where each column of the signature stands; None where the tensors are not its columns."""
+    if len(names) != len(fast.columns) or set(names) != set(fast.columns):
+        return None
+    for name, datatype in zip(names, datatypes, strict=True):
+        if datatype not in _FITS[fast.kinds[name]]:
+            return None
+    if names == fast.columns:
+        return list
+    return itemgetter(*map(names.index, fast.columns))

@@ -71,12 +71,12 @@ class Counter:
         self._counts: dict[Key, int] = {}
         self._names: dict[str, str] = {}
 
-    def note(self, caller: str, name: str, contract: str, model: str) -> None:
-        """One request."""
+    def note(self, caller: str, name: str, contract: str, model: str, count: int = 1) -> None:
+        """So many requests."""
         try:
-            self._counts[caller, contract, model] += 1
+            self._counts[caller, contract, model] += count
         except KeyError:
-            self._first(caller, name, contract, model)
+            self._first(caller, name, contract, model, count)
 
     def take(self) -> list[Row]:
         """What was counted since the last time, as of now."""
@@ -102,14 +102,14 @@ class Counter:
             self._counts[key] = self._counts.get(key, 0) + row.requests
             self._names.setdefault(row.caller, row.name)
 
-    def _first(self, caller: str, name: str, contract: str, model: str) -> None:
+    def _first(self, caller: str, name: str, contract: str, model: str, count: int) -> None:
         if contract == REPLAY:  # rows that no client asked about
             return
         if len(self._counts) >= MAX_KEYS:
             caller = name = OTHERS
         self._names[caller] = "" if caller.startswith(_TOKEN) else name
         key = (caller, contract, model)
-        self._counts[key] = self._counts.get(key, 0) + 1
+        self._counts[key] = self._counts.get(key, 0) + count
 
 
 def add(folder: Path, rows: Sequence[Row]) -> None:

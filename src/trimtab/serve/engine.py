@@ -23,6 +23,7 @@ from trimtab.serve.consumers import Counter
 from trimtab.serve.contracts import Found
 from trimtab.serve.encoding import WORTH, deflate_for, inflate
 from trimtab.serve.folder import Settings
+from trimtab.serve.hot import Hot
 from trimtab.serve.job import Failed, Job, Scored, score
 from trimtab.serve.limits import Buckets, Limits
 from trimtab.serve.log import Log
@@ -64,11 +65,12 @@ class Engine:
         self.draining = False
         self.consumers = Counter()
         self.others: Callable[[], Sequence[Counts]] = tuple
-        self._gate = gate
+        self.gate = gate
         self._health = HEALTH.union(self.contracts.health)
         self._buckets = Buckets(self.limits.rate)
-        self._recorder = Recorder(log, self.settings, self.metrics)
-        self._announced: dict[str, str] = {}
+        self.recorder = Recorder(log, self.settings, self.metrics)
+        self.announced: dict[str, str] = {}
+        self.hot = Hot(self)
 
     @property
     def ready(self) -> bool:
@@ -91,7 +93,7 @@ class Engine:
         contract = found.contract if found else None
         name = ""
         try:
-            gate, caller, told = self._gate, ANYBODY, None
+            gate, caller, told = self.gate, ANYBODY, None
             if gate is not None:
                 scope = "infer" if contract is not None else scope_of(path, self._health)
                 if scope is not None:
@@ -119,12 +121,12 @@ class Engine:
 
     def finish(self, scored: Sequence[Scored | Failed]) -> list[Response]:
         """Log what was scored with one append, and only then give the responses, in order."""
-        full = self._recorder.keep([one for one in scored if isinstance(one, Scored)])
+        full = self.recorder.keep([one for one in scored if isinstance(one, Scored)])
         responses: list[Response] = []
         for one in scored:
             if isinstance(one, Failed):
                 self._count_failure(one)
-                self._recorder.refusal(one.job, one.error)
+                self.recorder.refusal(one.job, one.error)
                 responses.append(self.fail(one.job, one.error))
             elif full is not None:
                 responses += [self.fail(job, full) for job in one.jobs]
@@ -143,8 +145,8 @@ class Engine:
                 else:
                     code = code_of(one.error)
                     self.metrics.add("shadow_errors_total", model=route.label, error=code)
-                    self._recorder.refusal(one.job, one.error)
-        self._recorder.keep_quietly(kept)
+                    self.recorder.refusal(one.job, one.error)
+        self.recorder.keep_quietly(kept)
 
     def fail(self, job: Job, error: TrimtabError) -> Response:
         """The response to a job that will not be scored."""
@@ -152,12 +154,12 @@ class Engine:
 
     def follow_keys(self) -> None:
         """Read the keys anew where they were changed."""
-        if self._gate is not None and self._gate.changed():
-            self._gate.reload()
+        if self.gate is not None and self.gate.changed():
+            self.gate.reload()
 
     def announce(self, notice: Notice | None) -> None:
         """Tell every client from now on that the endpoint will end; None takes it back."""
-        self._announced = told_by(notice)
+        self.announced = told_by(notice)
 
     def _body(self, headers: Mapping[str, str], body: bytes) -> bytes:
         """The body within its limit, inflated."""
@@ -198,7 +200,7 @@ class Engine:
         try:
             self._take(job, made=not name)
         except InputError as error:
-            self._recorder.refusal(job, error)
+            self.recorder.refusal(job, error)
             raise
         self.limits.check_rows(job.count)
         return job
@@ -266,7 +268,7 @@ class Engine:
         else:
             written = [contract.write(answer) for answer in _answers(self.name, one)]
         self._tell_invalid(one, written)
-        now, responses, announced = time.perf_counter(), [], self._announced
+        now, responses, announced = time.perf_counter(), [], self.announced
         for job, response in zip(one.jobs, written, strict=True):
             headers = response.headers
             headers["x-request-id"] = job.request
@@ -303,8 +305,8 @@ class Engine:
         response = contract.fail(error)
         if request:
             response.headers["x-request-id"] = request
-        if self._announced:
-            response.headers.update(self._announced)
+        if self.announced:
+            response.headers.update(self.announced)
         self.metrics.answered(contract.name, response.status, time.perf_counter() - begun)
         return response
 

@@ -9,11 +9,15 @@ ordinary way (`typed`, `parse.Checker`), which answers the same or says exactly 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from operator import contains
 from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from trimtab.model.load import Outputs
 from trimtab.model.signature import Class, Column, Signature
@@ -26,6 +30,10 @@ _KIND: Final[dict[str, Any]] = {"number": float, "boolean": bool, "text": _TEXT}
 _CELLS: Final[dict[str, set[type]]] = {"number": {int, float}, "boolean": {bool}, "text": {str}}
 _ODD: Final = re.compile(r'["\\\x00-\x1f]')  # what the decoder takes in no name
 _CONTEXT: Final = bool | int | float | _TEXT | None | msgspec.UnsetType
+
+NOT_TAKEN: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What the short way raises for a body that it does not take."""
+_FEW: Final = 2
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -72,8 +80,12 @@ class Fast:
             for place, c in enumerate(words, start=len(numbers))
             if c.categories
         )
+        self.columns = tuple(c.name for c in (*numbers, *words))
+        self.orders: dict[tuple[tuple[str, ...], tuple[str, ...]], Callable[[Any], Any]] = {}
         self._cells = tuple((c.name, _CELLS[c.kind] | ({type(None)} if c.nullable else set()))
                             for c in (*numbers, *words))  # fmt: skip
+        self._kinds = tuple(kinds for _, kinds in self._cells)
+        self._unset = (msgspec.UNSET,) * len(self._context)
         # Field names are made up: a column's may be no name of Python.
         fields: list[Any] = [(f"c{i}", _type(c)) for i, c in enumerate([*numbers, *words])]
         fields += [
@@ -81,7 +93,9 @@ class Fast:
             for i, _ in enumerate(signature.context, start=len(fields))
         ]
         names = [c.name for c in (*numbers, *words, *signature.context)]
-        self._decoder = None if any(map(_ODD.search, names)) else _decoder(fields, names)
+        kind = None if any(map(_ODD.search, names)) else _row(fields, names)
+        self._decoder = kind and msgspec.json.Decoder(_request(kind))
+        self._alone = kind and msgspec.json.Decoder(_one(kind))
 
     def read(self, body: bytes) -> Taken | None:
         """The rows of a body, or None where it is not for the short way."""
@@ -89,7 +103,7 @@ class Fast:
             return None
         try:
             request: Any = self._decoder.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except NOT_TAKEN:
             return None
         as_tuple = msgspec.structs.astuple
         unset = msgspec.UNSET
@@ -110,6 +124,13 @@ class Fast:
             return None
         return Taken(tuple(map(as_tuple, rows)), ids)
 
+    def alone(self, bodies: Sequence[bytes]) -> tuple[list[Row], Sequence[str]]:
+        """The row of each body that holds one and nothing else; raises one of `NOT_TAKEN`."""
+        if self._alone is None:
+            raise msgspec.DecodeError("a column has a name that no decoder takes")
+        decode, as_tuple = self._alone.decode, msgspec.structs.astuple
+        return [as_tuple(decode(body).row) for body in bodies], ("",) * len(bodies)
+
     def lines(self, columns: Mapping[str, list[Any]]) -> Taken | None:
         """Rows that came as one list per input, all equally long, or None where one needs a look."""
         cells = []
@@ -122,26 +143,29 @@ class Fast:
             cells.append(column)
         if len(columns) != len(cells) or not 0 < len(cells[0]) <= parse.MAX_ROWS:
             return None
-        unset = (msgspec.UNSET,) * len(self._context)
-        return Taken(tuple([(*row, *unset) for row in zip(*cells, strict=True)]), None)
+        return Taken(tuple([(*row, *self._unset) for row in zip(*cells, strict=True)]), None)
+
+    def line(self, cells: Sequence[Any]) -> Row | None:
+        """A row that came as one cell per column of `columns`, or None where one needs a look."""
+        if not all(map(contains, self._kinds, map(type, cells))):
+            return None
+        if any(text and len(text) > parse.MAX_TEXT for text in cells[self._numbers :]):
+            return None
+        return (*cells, *self._unset)
 
     def pack(self, taken: list[Taken]) -> Checked | None:
         """The rows of several requests in order, or None where one needs to be looked at alone."""
-        rows = (
-            [row for one in taken for row in one.rows]
-            if len(taken) > 1 or len(taken[0].rows) > 1
-            else taken[0].rows
-        )
+        if len(taken) > 1 or len(taken[0].rows) > 1:
+            return self.matrix([row for one in taken for row in one.rows])
+        return self.matrix(taken[0].rows)
+
+    def matrix(self, rows: Sequence[Row]) -> Checked | None:
+        """Decoded rows as a table, or None where a cell needs to be looked at alone."""
         count = len(rows)
         cells = list(zip(*rows, strict=True))
         split = self._numbers
-        try:
-            matrix = np.array(cells[:split], dtype=np.float64)
-        except OverflowError:  # an integer beyond 64-bit floats
-            return None
-        if not split:
-            matrix = matrix.reshape(0, count)
-        if (np.abs(matrix) > parse.FLOAT32).any():  # False for NaN, which is how null arrives
+        matrix = _numbers(cells[:split], split, count)
+        if matrix is None:
             return None
         unseen: dict[str, int] = {}
         for name, place, known, closed in self._known:
@@ -170,8 +194,26 @@ class Fast:
         }
 
 
-def _decoder(fields: list[Any], names: list[str]) -> msgspec.json.Decoder[Any]:
-    kind = msgspec.defstruct(
+def _numbers(cells: list[tuple[Any, ...]], columns: int, count: int) -> NDArray[np.float64] | None:
+    """A matrix [columns, rows], None where a number is beyond a 32-bit float."""
+    flat = list(chain.from_iterable(cells))
+    try:
+        try:
+            data = struct.pack(f"<{columns * count}d", *flat)
+            matrix = np.frombuffer(data, dtype="<f8").reshape(columns, count)
+        except struct.error:  # a null
+            matrix = np.array(cells, dtype=np.float64)
+        else:
+            if count <= _FEW and flat:  # plain Python finds the greatest of few sooner
+                fits = max(flat) <= parse.FLOAT32 and min(flat) >= -parse.FLOAT32
+                return matrix if fits else None
+    except OverflowError:  # an integer beyond 64-bit floats
+        return None
+    return None if (np.abs(matrix) > parse.FLOAT32).any() else matrix  # False for NaN, a null
+
+
+def _row(fields: list[Any], names: list[str]) -> Any:
+    return msgspec.defstruct(
         "Row",
         fields,
         rename={f"c{i}": name for i, name in enumerate(names)}.get,
@@ -179,7 +221,10 @@ def _decoder(fields: list[Any], names: list[str]) -> msgspec.json.Decoder[Any]:
         frozen=True,
         gc=False,
     )
-    return msgspec.json.Decoder(_request(kind))
+
+
+def _one(kind: Any) -> Any:
+    return msgspec.defstruct("One", [("row", kind)], forbid_unknown_fields=True, gc=False)
 
 
 def _type(column: Column) -> Any:

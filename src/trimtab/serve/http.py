@@ -17,6 +17,7 @@ import httptools
 
 from trimtab.serve.batcher import Batcher
 from trimtab.serve.engine import Engine
+from trimtab.serve.heads import Heads, Known
 from trimtab.serve.reply import Refusal, Response, refused
 from trimtab.serve.wire import Head, Slot, header_name, target, to_bytes
 
@@ -26,13 +27,6 @@ REQUEST_SECONDS: Final = 60.0
 IDLE_SECONDS: Final = 75.0
 WRITE_SECONDS: Final = 30.0
 LINGER_SECONDS: Final = 2.0
-MAX_KNOWN_HEADS: Final = 512
-MAX_KNOWN_HEAD: Final = 4 << 10
-# Heads with these do not come again, or mean more than their bytes.
-_UNIQUE: Final = frozenset(
-    {"x-request-id", "traceparent", "expect", "transfer-encoding", "x-event-time", "cookie"}
-)
-_END: Final = b"\r\n\r\n"
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -43,7 +37,7 @@ class Connections:
         self.engine = engine
         self.batcher = batcher
         self.open: set[Connection] = set()
-        self.heads: dict[bytes, Head] = {}
+        self.heads = Heads()
         self._loop = asyncio.get_running_loop()
 
     def __call__(self) -> Connection:
@@ -72,6 +66,10 @@ class Connection(asyncio.Protocol):
         self._loop = all_of_them._loop  # noqa: SLF001 - of the same module
         self._transport: Any = None
         self._parser: Any = None
+        self.is_gone = False
+        self._known: Known | None = None  # the head that came last
+        self._hurried: Known | None = None  # the head of the request on the shortest way
+        self._hot = Slot(is_head=False, is_last=False)  # its place
         self._slots: deque[Slot] = deque()
         self._is_over = False  # nothing more is read
         self._lingers = False  # what is still sent is read and dropped
@@ -101,7 +99,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone; what it asked for is not scored any more."""
         self._all.open.discard(self)
-        self._is_over = True
+        self._is_over = self.is_gone = True
         for slot in self._slots:
             if slot.job is not None:
                 slot.job.gone = True
@@ -113,11 +111,11 @@ class Connection(asyncio.Protocol):
             return
         if not self._in_body:
             if not self._head:
-                end = data.find(_END) + len(_END)
-                known = self._all.heads.get(data[:end])
-                if known is not None and len(data) - end == known.length:
+                known = self._all.heads.find(data, self._known)
+                if known is not None:
+                    self._known = known
                     self._deadline = self._loop.time() + IDLE_SECONDS
-                    self._ask(known, data[end:])
+                    self._ask_again(known, data[len(known.head) :])
                     return
                 self._whole = data
             self._head += len(data)
@@ -230,31 +228,48 @@ class Connection(asyncio.Protocol):
             self._parser.should_keep_alive(),
         )
         if self._whole:
-            self._remember(head)
+            self._all.heads.keep(self._whole, head)
+            self._whole = b""
         self._ask(head, self._body[0] if len(self._body) == 1 else b"".join(self._body))
 
-    def _remember(self, head: Head) -> None:
-        """Keep a head that came with its body in one piece, and is likely to come again."""
-        whole, self._whole = self._whole, b""
-        end = len(whole) - head.length
-        heads = self._all.heads
+    def _ask_again(self, known: Known, body: bytes) -> None:
+        """Begin a request under a head that came before, the shortest way where there is one."""
+        slots, hot = self._slots, self._engine.hot
+        if known.epoch != hot.epoch:
+            known.plan = hot.plan(known.parsed)
+            known.epoch = hot.epoch
+        plan = known.plan
         if (
-            whole.endswith(_END, 0, end)
-            and whole.find(_END) + len(_END) == end <= MAX_KNOWN_HEAD
-            and head.keeps
-            and head.headers.keys().isdisjoint(_UNIQUE)
+            plan is not None
+            and plan.epoch == hot.epoch
+            and not slots
+            and self._all.batcher.hurry(plan, body, self)
         ):
-            if len(heads) >= MAX_KNOWN_HEADS:
-                heads.clear()
-            heads[whole[:end]] = head
+            self._hurried = known
+            self._hot.data = None
+            slots.append(self._hot)
+        else:
+            self._ask(known.parsed, body)
+
+    def again(self, body: bytes) -> None:
+        """Ask the ordinary way what was not for the shortest."""
+        assert self._hurried is not None
+        self._begin(self._hurried.parsed, body, self._hot)
+
+    def take(self, answer: bytes) -> None:
+        """An answer as it goes over the wire."""
+        self._send(self._hot, answer)
 
     def _ask(self, head: Head, body: bytes) -> None:
         """Begin a whole request."""
-        found = self._engine.begin(head.method, head.path, head.headers, body, head.query)
         slot = Slot(is_head=head.method == "HEAD", is_last=not head.keeps)
         self._slots.append(slot)
         if not head.keeps:
             self._is_over = True
+        self._begin(head, body, slot)
+
+    def _begin(self, head: Head, body: bytes, slot: Slot) -> None:
+        found = self._engine.begin(head.method, head.path, head.headers, body, head.query)
         if isinstance(found, Response):
             self._fill(slot, found)
             return
@@ -266,15 +281,19 @@ class Connection(asyncio.Protocol):
     # --- answers -----------------------------------------------------------------------------------
 
     def _fill(self, slot: Slot, response: Response) -> None:
-        """Take an answer, and send every answer whose turn it is."""
+        """Take an answer."""
         slot.job = None
         if self._engine.draining:
             slot.is_last = True
-        slot.data = to_bytes(response, is_head=slot.is_head, is_last=slot.is_last)
+        self._send(slot, to_bytes(response, is_head=slot.is_head, is_last=slot.is_last))
+
+    def _send(self, slot: Slot, data: bytes) -> None:
+        """Take an answer's bytes, and send every answer whose turn it is."""
+        slot.data = data
         slots = self._slots
         if len(slots) == 1 and not slot.is_last and slots[0] is slot:
             slots.clear()
-            self._transport.write(slot.data)
+            self._transport.write(data)
             return
         if not slots or slots[0].data is None or self._transport is None:
             return

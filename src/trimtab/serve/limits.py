@@ -93,6 +93,12 @@ class InFlight:
         self.requests = 0
         self.rows = 0
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a request of one row would be taken."""
+        limits = self._limits
+        return self.requests < limits.in_flight and self.rows < limits.in_flight_rows
+
     def enter(self, rows: int) -> None:
         """Take a request of `rows` rows; raises Refusal 503, and then it was not taken."""
         limits = self._limits

@@ -88,14 +88,19 @@ class Metrics:
 
     def answered(self, contract: str, status: int, seconds: float) -> None:
         """A request of a contract was answered after `seconds`."""
+        self.answered_together(contract, (seconds,), status)
+
+    def answered_together(self, contract: str, seconds: Sequence[float], status: int = 200) -> None:
+        """Requests of a contract were answered after so many seconds each."""
         key = (contract, status)
-        self._requests[key] = self._requests.get(key, 0) + 1
+        self._requests[key] = self._requests.get(key, 0) + len(seconds)
         counts = self._seconds.get(contract)
         if counts is None:
             # One count per bucket, one for +Inf, and the sum of all seconds at the end.
             counts = self._seconds[contract] = [0.0] * (len(BUCKETS) + 2)
-        counts[bisect_left(BUCKETS, seconds)] += 1
-        counts[-1] += seconds
+        for one in seconds:
+            counts[bisect_left(BUCKETS, one)] += 1
+        counts[-1] += sum(seconds)
 
     def scored(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trimtab.errors import InputError, StorageError, TrimtabError
+from trimtab.model.load import Outputs
 from trimtab.serve import skew
 from trimtab.serve.folder import Settings
 from trimtab.serve.frame import Frame, Part
@@ -29,6 +30,48 @@ class Recorder:
         self.drops = settings.disk_full == "drop"
         self._metrics = metrics
         self._sampling = Sampling.compile(settings.sample)
+
+    @property
+    def samples(self) -> bool:
+        """Whether not every answer is logged."""
+        return bool(self._sampling)
+
+    def together(
+        self,
+        contract: str,
+        route: Route,
+        checked: Checked,
+        outputs: Outputs,
+        ids: Sequence[str],
+        now: int,
+        latencies: Sequence[int],
+    ) -> None:
+        """Append requests of one row each, named as their predictions; microseconds.
+
+        Raises StorageError, and then none of them was appended and none may be answered.
+        """
+        numbers, words, context = _columns(route, checked)
+        arrived = [now - one for one in latencies]
+        parts = zip(ids, (1,) * len(ids), arrived, latencies, strict=True)
+        frame = Frame(
+            ids=tuple(ids),
+            request=ids[0],
+            received_at=arrived[0],
+            endpoint=self.name,
+            role=route.role,
+            model=route.digest,
+            label=route.label,
+            contract=contract,
+            latency_us=latencies[0],
+            numbers=numbers,
+            words=words,
+            context=context,
+            score=outputs.score.astype("<f4", copy=False).tobytes(),
+            decision=outputs.decision,
+            # As tuples, which are written alike: a Part costs thrice as much.
+            parts=tuple(parts) if len(ids) > 1 else (),  # type: ignore[arg-type]
+        )
+        self.log.append((frame,))
 
     def keep(self, scored: Sequence[Scored]) -> StorageError | None:
         """Append what was scored, at once; an error means that none of it may be answered."""

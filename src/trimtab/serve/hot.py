@@ -1,0 +1,271 @@
+"""The shortest way: one row under a head that came before, answered with the others of its turn.
+
+What a head asks for (contract, caller, route) is decided once, as a `Plan` that holds until keys or
+routes change; the bodies of a turn are decoded, scored, logged and written together. What this way
+does not take, for whatever reason, goes the ordinary way (`engine`), which answers the same or says
+exactly what is wrong: nothing was logged or told by then.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final, Protocol
+
+from trimtab import ids
+from trimtab.errors import TrimtabError
+from trimtab.serve import columnwise, written
+from trimtab.serve import job as jobs
+from trimtab.serve.answer import Contract
+from trimtab.serve.auth import ANYBODY, SEEN_FOR, Caller, Gate
+from trimtab.serve.consumers import Counter
+from trimtab.serve.contracts import Contracts
+from trimtab.serve.encoding import WORTH
+from trimtab.serve.fast import NOT_TAKEN, Row
+from trimtab.serve.limits import Limits
+from trimtab.serve.metrics import Metrics
+from trimtab.serve.oip import LENGTH_HEADER
+from trimtab.serve.record import Recorder
+from trimtab.serve.reply import JSON
+from trimtab.serve.router import Route, Router, Table
+from trimtab.serve.wire import Head
+
+_said: Final = logging.getLogger("trimtab.serve")
+# What asks for more than one row in plain JSON there and back.
+_MORE: Final = ("x-event-time", "x-request-id", "x-route", "content-encoding", LENGTH_HEADER)
+_MISSES: Final = 64
+
+Read = Callable[[Sequence[bytes]], tuple[list[Row], Sequence[str]]]
+"""Bodies of one row each to rows and the clients' names for them; raises one of `NOT_TAKEN`."""
+
+
+class Client(Protocol):
+    """Who waits for an answer."""
+
+    is_gone: bool
+
+    def take(self, answer: bytes) -> None:
+        """The answer as it goes over the wire."""
+        ...
+
+    def again(self, body: bytes) -> None:
+        """Ask the ordinary way."""
+        ...
+
+
+class Host(Protocol):
+    """What this needs of an engine."""
+
+    name: str
+    router: Router
+    metrics: Metrics
+    limits: Limits
+    contracts: Contracts
+    consumers: Counter
+    draining: bool
+    gate: Gate | None
+    recorder: Recorder
+    announced: dict[str, str]
+
+
+class Way:
+    """A route asked in one contract; `packs` where answers worth it are to be compressed."""
+
+    def __init__(self, host: Host, contract: Contract, route: Route, *, packs: bool) -> None:
+        self.contract = contract.name
+        self.route = route
+        self.packs = packs
+        name, signature = host.name, route.model.signature
+        if contract is host.contracts.typed:
+            self.read: Read = route.fast.alone
+            self.write = written.typed(name, route.label, signature)
+        else:
+            self.read = partial(columnwise.alone, route.fast)
+            self.write = written.tensors(name, route.label, signature)
+
+
+class Plan:
+    """What every request of one head gets while `epoch` is that of `Hot`."""
+
+    __slots__ = ("caller", "epoch", "missed", "until", "way")
+
+    def __init__(self, way: Way, caller: Caller, epoch: int, until: int) -> None:
+        self.way = way
+        self.caller = caller
+        self.epoch = epoch
+        self.until = until
+        self.missed = 0
+
+
+Entry = tuple[Plan, bytes, Client, float]
+"""A request that waits for its turn: plan, body, client, and when it began (perf_counter)."""
+
+
+class Hot:
+    """The shortest way of one endpoint; for one thread."""
+
+    def __init__(self, host: Host) -> None:
+        self.epoch = 0
+        self._host = host
+        self._seen: tuple[object, ...] = ()
+        self._ways: dict[tuple[str, bool], Way] = {}
+
+    def plan(self, head: Head) -> Plan | None:
+        """What requests of a head get from now on, None where each of them needs a look."""
+        self._look()
+        host, headers, now = self._host, head.headers, ids.now()
+        found = host.contracts.posts.get(head.path) if head.method == "POST" else None
+        table = host.router.table
+        if found is None or table is None or not self._is_plain(table, headers):
+            return None
+        if found.contract is not host.contracts.typed and found.contract is not host.contracts.oip:
+            return None
+        try:
+            caller = host.gate.check(headers, "infer", now) if host.gate else ANYBODY
+        except TrimtabError:
+            return None
+        if caller.rate or host.limits.rate:
+            return None
+        key = (found.contract.name, "accept-encoding" in headers)
+        way = self._ways.get(key)
+        if way is None:
+            way = Way(host, found.contract, table.routes[0], packs=key[1])
+            self._ways[key] = way
+        return Plan(
+            way, caller, self.epoch, min(caller.expires_at or now + SEEN_FOR, now + SEEN_FOR)
+        )
+
+    def turn(self, waiting: Sequence[Entry]) -> None:
+        """Answer what came in one turn of the event loop."""
+        self._look()
+        now = ids.now()
+        groups: dict[Way, list[Entry]] = {}
+        for entry in waiting:
+            plan, body, client, _ = entry
+            if client.is_gone:
+                continue
+            if plan.until <= now and plan.epoch == self.epoch:
+                self.epoch += 1
+            if plan.epoch != self.epoch:
+                client.again(body)
+            elif plan.way in groups:
+                groups[plan.way].append(entry)
+            else:
+                groups[plan.way] = [entry]
+        for way, entries in groups.items():
+            self._answer(way, entries)
+
+    def _is_plain(self, table: Table, headers: Mapping[str, str]) -> bool:
+        """Whether nothing asks for more than plain JSON there and back, of one model with one score."""
+        host, route = self._host, table.routes[0]
+        return (
+            headers.get("content-type", JSON) == JSON
+            and headers.get("accept", "*/*") in ("*/*", JSON)
+            and headers.keys().isdisjoint(_MORE)
+            and not (host.draining or host.announced or host.recorder.samples)
+            and not (len(table.routes) > 1 or table.shadows or route.slow or route.policies)
+            and route.model.signature.task != "multiclass"
+        )
+
+    def _answer(self, way: Way, entries: list[Entry]) -> None:
+        """Answer requests of one route and contract; the ordinary way where that fails."""
+        entries, rows, names = _read(way, entries)
+        if not entries:
+            return
+        answers = None
+        try:
+            if len(entries) <= way.route.inline:
+                answers = self._scored(way, entries, rows, names)
+        except TrimtabError:
+            pass  # it says so again on the ordinary way, to those whom it concerns
+        except Exception:
+            _said.exception("%d requests failed together", len(entries))
+        if answers is None:
+            for _, body, client, _ in entries:
+                client.again(body)
+            return
+        for (_, _, client, _), answer in zip(entries, answers, strict=True):
+            client.take(answer)
+
+    def _scored(
+        self, way: Way, entries: list[Entry], rows: list[Row], names: Sequence[str]
+    ) -> list[bytes] | None:
+        """The answers, logged by now; None where a cell or an answer needs a look alone."""
+        host, route = self._host, way.route
+        begun = time.perf_counter()
+        checked = route.fast.matrix(rows)
+        if checked is None:
+            return None
+        outputs, runs = jobs.predict(route, checked)
+        now, wall = time.perf_counter(), ids.now()
+        made = ids.new_ids(len(rows))
+        answers = way.write(made, names, outputs)
+        if way.packs and max(map(len, answers)) >= WORTH:
+            return None
+        spent = [now - entry[3] for entry in entries]
+        latencies = [int(one * 1e6) for one in spent]
+        host.recorder.together(way.contract, route, checked, outputs, made, wall, latencies)
+        host.metrics.scored(
+            route.role,
+            route.label,
+            requests=len(rows),
+            rows=len(rows),
+            runs=runs,
+            waited=begun - entries[0][3],
+            spent=now - begun,
+        )
+        for column, count in checked.unseen.items():
+            host.metrics.add("unseen_categories_total", count, model=route.label, column=column)
+        host.metrics.answered_together(way.contract, spent)
+        self._note(way, entries)
+        return answers
+
+    def _note(self, way: Way, entries: list[Entry]) -> None:
+        """Count who called."""
+        callers = [entry[0].caller for entry in entries]
+        note, contract, label = self._host.consumers.note, way.contract, way.route.label
+        for caller in set(callers) if len(callers) > 1 else callers:
+            note(caller.id, caller.name, contract, label, callers.count(caller))
+
+    def _look(self) -> None:
+        """Begin a new epoch where anything has changed that plans depend on."""
+        host, seen = self._host, self._seen
+        state = host.gate.state if host.gate is not None else None
+        if (
+            seen
+            and seen[0] is host.router.table
+            and seen[1] is state
+            and seen[2] is host.announced
+            and seen[3] is host.draining
+        ):
+            return
+        self._seen = (host.router.table, state, host.announced, host.draining)
+        self._ways = {}
+        self.epoch += 1
+
+
+def _read(way: Way, entries: list[Entry]) -> tuple[list[Entry], list[Row], Sequence[str]]:
+    """The requests that are of one row in the usual words; the others are asked the ordinary way."""
+    try:
+        return entries, *way.read([entry[1] for entry in entries])
+    except NOT_TAKEN:
+        pass
+    taken: list[Entry] = []
+    rows: list[Row] = []
+    names: list[str] = []
+    for entry in entries:
+        plan, body, client, _ = entry
+        try:
+            row, name = way.read((body,))
+        except NOT_TAKEN:
+            plan.missed += 1
+            if plan.missed > _MISSES:
+                plan.epoch = -1  # its client sends something else: no use to try again
+            client.again(body)
+        else:
+            taken.append(entry)
+            rows += row
+            names += name
+    return taken, rows, names
