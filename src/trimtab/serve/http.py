@@ -94,11 +94,13 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._parser = httptools.HttpRequestParser(self)
         self._all.open.add(self)
+        self._all.batcher.clients = len(self._all.open)
         self._deadline = self._loop.time() + IDLE_SECONDS
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone; what it asked for is not scored any more."""
         self._all.open.discard(self)
+        self._all.batcher.clients = len(self._all.open)
         self._is_over = self.is_gone = True
         for slot in self._slots:
             if slot.job is not None:
