@@ -17,7 +17,7 @@ import msgspec
 import polars as pl
 
 from trimtab.errors import IntegrityError, ModelError, RefusedError
-from trimtab.model import convert, describe, golden, load, native, signature, thresholds
+from trimtab.model import convert, describe, fold, golden, load, native, signature, thresholds
 from trimtab.model import estimator as asked
 from trimtab.model import function as functions
 from trimtab.model.function import FunctionCode
@@ -194,7 +194,7 @@ def _write_onnx(
     path = out / load.GRAPH
     try:
         best, best_data = None, b""
-        for data in _graphs(graph.data, estimator, witness, signed):
+        for data in map(fold.folded, _graphs(graph.data, estimator, witness, signed)):
             path.write_bytes(data)
             found = _held(out, witness, signed)
             if best is None or found.distance < best.distance:
