@@ -237,15 +237,15 @@ def _move(
             tracks[nodes] = _holds(_scaled(number, number.fill), values[nodes], mode)
         if number.steps:
             values[nodes] = _threshold(number, values[nodes], mode)
-    new = {
-        "nodes_values": values,
+    new: dict[str, list[Any]] = {
+        "nodes_values": values.tolist(),
         "nodes_featureids": moved,
-        "nodes_missing_value_tracks_true": tracks,
+        "nodes_missing_value_tracks_true": tracks.tolist(),
     }
     kept = [x for x in tree.attribute if x.name not in new]
     del tree.attribute[:]
     tree.attribute.extend(kept)
-    tree.attribute.extend(helper.make_attribute(name, list(x)) for name, x in new.items())
+    tree.attribute.extend(helper.make_attribute(name, x) for name, x in new.items())
 
 
 def _scaled(number: _Number, values: Any) -> Floats:

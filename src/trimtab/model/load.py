@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from trimtab.errors import IntegrityError, MissingExtraError, ModelError, NotFoundError
 from trimtab.model import code, golden, parity, signature
-from trimtab.model.decide import decide
+from trimtab.model.decide import decide, decide_few
 from trimtab.model.signature import Class, Signature
 
 GRAPH: Final = "model.onnx"
 NATIVE: Final = "model.skops"
+_FEW: Final = 8
 
 Columns = Mapping[str, NDArray[Any]]
 Words = Sequence[Sequence[str | None]]
@@ -83,14 +84,17 @@ class LoadedModel:
         except Exception as error:  # ONNX Runtime and estimators raise their own classes
             raise ModelError(f"the model failed on these rows: {type(error).__name__}") from error
         # Of few scores plain Python finds the least and greatest sooner than NumPy.
-        low, high = _range(score.tolist() if score.size <= 4 and score.ndim == 1 else score)
+        few = score.tolist() if score.size <= _FEW and score.ndim == 1 else None
+        low, high = _range(score if few is None else few)
         if not (math.isfinite(low) and math.isfinite(high)):  # a NaN is both
             raise ModelError(
                 "the model gave a score that is not a finite number",
                 hint="an input lies far outside of what it was trained on",
             )
         if self.signature.task != "regression" and (low < 0.0 or high > 1.0):
-            score = score.clip(0.0, 1.0)  # float32 sums of votes end at 1.0000001
+            score, few = score.clip(0.0, 1.0), None  # float32 sums of votes end at 1.0000001
+        if few is not None and score.dtype == np.float32:
+            return Outputs(score=score, decision=decide_few(self.signature, few))
         return Outputs(score=score, decision=decide(self.signature, score))
 
 

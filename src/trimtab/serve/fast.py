@@ -33,7 +33,7 @@ _CONTEXT: Final = bool | int | float | _TEXT | None | msgspec.UnsetType
 
 NOT_TAKEN: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What the short way raises for a body that it does not take."""
-_FEW: Final = 2
+_FLOAT64: Final = np.dtype("<f8")
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -164,7 +164,7 @@ class Fast:
         count = len(rows)
         cells = list(zip(*rows, strict=True))
         split = self._numbers
-        matrix = _numbers(cells[:split], split, count)
+        matrix = _numbers(rows[0][:split] if count == 1 else None, cells[:split], count)
         if matrix is None:
             return None
         unseen: dict[str, int] = {}
@@ -186,6 +186,8 @@ class Fast:
         )
 
     def _sent(self, cells: list[tuple[Any, ...]]) -> dict[str, list[Any]]:
+        if not cells:
+            return {}
         unset = msgspec.UNSET
         return {
             name: [None if cell is unset else cell for cell in column]
@@ -194,17 +196,19 @@ class Fast:
         }
 
 
-def _numbers(cells: list[tuple[Any, ...]], columns: int, count: int) -> NDArray[np.float64] | None:
-    """A matrix [columns, rows], None where a number is beyond a 32-bit float."""
-    flat = list(chain.from_iterable(cells))
+def _numbers(
+    alone: Row | None, cells: list[tuple[Any, ...]], count: int
+) -> NDArray[np.float64] | None:
+    """A matrix [columns, rows], None where a number is beyond a 32-bit float; `alone` is one row."""
+    flat = list(chain.from_iterable(cells)) if alone is None else alone
     try:
         try:
-            data = struct.pack(f"<{columns * count}d", *flat)
-            matrix = np.frombuffer(data, dtype="<f8").reshape(columns, count)
+            data = struct.pack(f"<{len(flat)}d", *flat)
+            matrix = np.frombuffer(data, _FLOAT64).reshape(len(cells), count)
         except struct.error:  # a null
             matrix = np.array(cells, dtype=np.float64)
         else:
-            if count <= _FEW and flat:  # plain Python finds the greatest of few sooner
+            if alone:  # plain Python finds the greatest of few sooner
                 fits = max(flat) <= parse.FLOAT32 and min(flat) >= -parse.FLOAT32
                 return matrix if fits else None
     except OverflowError:  # an integer beyond 64-bit floats

@@ -46,7 +46,7 @@ class Log:
 
         Raises StorageError where the disk takes less than all of it.
         """
-        data = b"".join(bytes_of.pack(frame) for frame in frames)
+        data = b"".join(map(bytes_of.pack, frames))
         if (
             self._file >= 0
             and self._size + len(data) > self.segment_bytes

@@ -10,7 +10,7 @@ import contextlib
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -45,8 +45,7 @@ class Rows:
     options: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Rows that a model accepts.
 
     `numbers` is float64 [columns, rows] of the number and boolean inputs in the signature's order,
@@ -56,9 +55,9 @@ class Checked:
 
     count: int
     numbers: NDArray[np.float64]
-    words: dict[str, list[str | None]] = field(default_factory=dict)
-    context: dict[str, list[Any]] = field(default_factory=dict)
-    unseen: dict[str, int] = field(default_factory=dict)
+    words: dict[str, list[str | None]] = {}
+    context: dict[str, list[Any]] = {}
+    unseen: dict[str, int] = {}
 
     def take(self, start: int, end: int) -> Checked:
         """The rows from `start` up to `end`; their unseen categories are not counted again."""

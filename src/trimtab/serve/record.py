@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from trimtab.errors import InputError, StorageError, TrimtabError
 from trimtab.model.load import Outputs
@@ -18,6 +20,8 @@ from trimtab.serve.parse import Checked
 from trimtab.serve.privacy import Sampling
 from trimtab.serve.reply import code_of, status_of
 from trimtab.serve.router import Route
+
+_FLOAT32: Final = np.dtype("<f4")
 
 
 class Recorder:
@@ -66,7 +70,7 @@ class Recorder:
             numbers=numbers,
             words=words,
             context=context,
-            score=outputs.score.astype("<f4", copy=False).tobytes(),
+            score=outputs.score.astype(_FLOAT32, copy=False).tobytes(),
             decision=outputs.decision,
             # As tuples, which are written alike: a Part costs thrice as much.
             parts=tuple(parts) if len(ids) > 1 else (),  # type: ignore[arg-type]
@@ -149,7 +153,7 @@ class Recorder:
             numbers=numbers,
             words=words,
             context=context,
-            score=outputs.score.astype("<f4", copy=False).tobytes(),
+            score=outputs.score.astype(_FLOAT32, copy=False).tobytes(),
             width=outputs.score.shape[1] if outputs.score.ndim == 2 else 1,
             decision=outputs.decision,
             parts=_parts(one.jobs, now) if together else (),
