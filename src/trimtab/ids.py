@@ -74,8 +74,8 @@ def new_id() -> str:
 def new_ids(count: int) -> list[str]:
     """So many ids in order, as `new_id` makes one, at half its cost each."""
     global _last
-    if count == 1:
-        return [new_id()]
+    if count < 2:
+        return [new_id() for _ in range(count)]
     with _lock:
         first = max((now_ns() // 1_000_000) << 12, _last + 1)
         _last = first + count - 1

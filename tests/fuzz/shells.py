@@ -262,9 +262,10 @@ async def run(seconds: float, seed: int, folder: Path, package: Path, digest: st
     """Fuzz for some seconds; the number of finds."""
     chance, seeds, finds, sent = random.Random(seed), corpus(), 0, 0
     ids.new_id = lambda: "0" * 32
+    ids.new_ids = lambda count: ["0" * 32] * count
     logging.disable(logging.CRITICAL)  # uvicorn has a word for every refusal
     async with Shells(folder, package, digest) as shells:
-        for data in seeds:
+        for data in [one for one in seeds for _ in range(3)]:  # the head is known from then on
             finds += report(await shells.compare([data]), [data])
         until, told = time.monotonic() + seconds, time.monotonic()
         while time.monotonic() < until:
@@ -314,6 +315,7 @@ def main() -> int:
 async def again(parts: list[bytes], folder: Path, package: Path, digest: str) -> int:
     """Try one find again, and show both conversations."""
     ids.new_id = lambda: "0" * 32
+    ids.new_ids = lambda count: ["0" * 32] * count
     async with Shells(folder, package, digest) as shells:
         for port, name in zip(shells.ports, ("native", "ASGI"), strict=True):
             print(f"== {name}\n{(await say(port, parts)).decode('latin-1')}")

@@ -37,6 +37,15 @@ def test_an_id_is_a_uuid_of_version_7() -> None:
     assert abs(int(made[:12], 16) - before) < 60_000
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 33, 9_000])
+def test_ids_of_a_batch_are_like_those_made_one_by_one(count: int) -> None:
+    first, made, last = ids.new_id(), ids.new_ids(count), ids.new_id()
+    assert len(set(made)) == count
+    assert all(a < b for a, b in pairwise([first, *made, last]))
+    assert all(ids.is_id(one) and one[12] == "7" and one[16] in "89ab" for one in made)
+    assert all(abs(ids.made_at(one) - ids.made_at(first)) < 60_000_000 for one in made)
+
+
 def test_an_id_tells_when_it_was_made() -> None:
     assert abs(ids.made_at(ids.new_id()) - ids.now()) < 60_000_000
 

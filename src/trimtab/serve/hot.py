@@ -35,7 +35,7 @@ from trimtab.serve.wire import Head
 _said: Final = logging.getLogger("trimtab.serve")
 # What asks for more than one row in plain JSON there and back.
 _MORE: Final = ("x-event-time", "x-request-id", "x-route", "content-encoding", LENGTH_HEADER)
-_MISSES: Final = 64
+MISSES: Final = 64
 
 Read = Callable[[Sequence[bytes]], tuple[list[Row], Sequence[str]]]
 """Bodies of one row each to rows and the clients' names for them; raises one of `NOT_TAKEN`."""
@@ -261,7 +261,7 @@ def _read(way: Way, entries: list[Entry]) -> tuple[list[Entry], list[Row], Seque
             row, name = way.read((body,))
         except NOT_TAKEN:
             plan.missed += 1
-            if plan.missed > _MISSES:
+            if plan.missed > MISSES:
                 plan.epoch = -1  # its client sends something else: no use to try again
             client.again(body)
         else:

@@ -1,0 +1,484 @@
+"""The shortest way: the same bytes and the same log as the ordinary way, or the ordinary way itself."""
+
+import asyncio
+import gzip
+import json
+import re
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trimtab.access import LimitsConfig
+from trimtab.errors import StorageError
+from trimtab.serve import frame, hot, keys, log, routes
+from trimtab.serve.auth import Gate
+from trimtab.serve.batcher import Batcher
+from trimtab.serve.engine import Engine
+from trimtab.serve.folder import Settings
+from trimtab.serve.http import Connections
+from trimtab.serve.log import Log
+from trimtab.serve.notice import Notice
+from trimtab.serve.router import Router
+from trimtab.serve.routes import RoutesFile
+
+from .conftest import ROW, SIGNED
+from .test_http import answers, request
+
+OIP = "/v2/models/loans/infer"
+ID = re.compile(rb"[0-9a-f]{32}")
+
+
+def plain(row=ROW):
+    return json.dumps({"row": row}).encode()
+
+
+def tensors(row=ROW, order=None, **more):
+    kinds = {bool: "BOOL", str: "BYTES", float: "FP64", int: "INT64", type(None): "BYTES"}
+    return json.dumps(
+        {
+            "inputs": [
+                {
+                    "name": name,
+                    "shape": [1],
+                    "datatype": kinds[type(row[name])],
+                    "data": [row[name]],
+                }
+                for name in order or row
+            ]
+        }
+        | more
+    ).encode()
+
+
+class Wire:
+    """A transport that keeps what is written."""
+
+    def __init__(self):
+        self.data = b""
+
+    def write(self, data):
+        self.data += data
+
+    def close(self):
+        pass
+
+
+class Talk:
+    """Clients of one endpoint, each on a connection; `turn` lets what they sent be answered."""
+
+    def __init__(self, engine, clients=1):
+        self.engine = engine
+        self.batcher = Batcher(engine, asyncio.get_running_loop())
+        self.connections = Connections(engine, self.batcher)
+        self.clients = [self.connections() for _ in range(clients)]
+        self.wires = [Wire() for _ in range(clients)]
+        for client, wire in zip(self.clients, self.wires, strict=True):
+            client.connection_made(wire)
+
+    async def say(self, *pieces):
+        """One piece from each client in one turn; what came back to each."""
+        for client, piece in zip(self.clients, pieces, strict=False):
+            client.data_received(piece)
+        for _ in range(400):
+            await asyncio.sleep(0)
+            if not self.batcher.pending:
+                break
+        assert self.batcher.pending == 0
+        found = [wire.data for wire in self.wires]
+        for wire in self.wires:
+            wire.data = b""
+        return found
+
+
+def talk(engine, *turns, clients=1):
+    """Turns of pieces; a list of answers for each turn, and how many of them went the shortest way."""
+
+    async def run():
+        talk = Talk(engine, clients)
+        taken = []
+        scored = engine.hot._scored
+        engine.hot._scored = lambda way, entries, *more: (
+            taken.append(len(entries)) or scored(way, entries, *more)
+        )
+        return [await talk.say(*turn) for turn in turns], sum(taken)
+
+    return asyncio.run(run())
+
+
+def unnamed(data):
+    return ID.sub(b"ID", data)
+
+
+BODIES = {
+    "a row": ("/predict", plain()),
+    "nulls": ("/predict", plain(ROW | {"income": None, "owner": None, "region": None})),
+    "an unseen word": ("/predict", plain(ROW | {"purpose": "b%at"})),
+    "context": ("/predict", plain(ROW | {"group": "g"})),
+    "whole numbers": ("/predict", plain(ROW | {"income": 10**15, "debt": 0})),
+    "tensors": (OIP, tensors()),
+    "tensors in another order": (OIP, tensors(order=sorted(ROW, reverse=True))),
+    "tensors with a name": (OIP, tensors(id='my "own" %s')),
+    "tensors with idle parameters": (OIP, tensors(parameters={"content_type": "pd"})),
+}
+
+
+@pytest.mark.parametrize(("path", "body"), BODIES.values(), ids=BODIES)
+def test_it_answers_and_logs_byte_for_byte_what_the_ordinary_way_does(path, body, engine):
+    sent = request(body, path)
+    ((first,), (second,)), taken = talk(engine, (sent,), (sent,))
+    assert taken == 1
+    assert first.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert unnamed(second) == unnamed(first)
+    assert ID.findall(second) != ID.findall(first)
+    one, other = log.read(engine.log.folder)[0]
+    changing = ("ids", "request", "received_at", "latency_us")
+    same = [msgspec.structs.asdict(x) | dict.fromkeys(changing) for x in (one, other)]
+    assert same[0] == same[1]
+    assert answers(second)[0][1]["x-request-id"] == other.request == other.ids[0]
+
+
+@pytest.mark.parametrize(
+    "signed",
+    [
+        SIGNED,
+        msgspec.structs.replace(SIGNED, classes=(False, True), positive=True),
+        msgspec.structs.replace(SIGNED, classes=(1, 0), positive=0),
+        msgspec.structs.replace(SIGNED, classes=('a"%', "ü"), positive="ü", threshold=0.99),
+    ],
+    ids=["texts", "booleans", "numbers", "odd texts"],
+)
+@pytest.mark.parametrize(
+    ("path", "body"), [("/predict", plain()), (OIP, tensors())], ids=["", "oip"]
+)
+def test_every_kind_of_decision_is_written_alike(signed, path, body, tmp_path, spec):
+    folder = tmp_path / "endpoint"
+    made = spec("lö%s@v1", signed=signed)
+    routes.write(folder, RoutesFile(version=1, name="loans", routes=(made,)))
+    router = Router(folder)
+    assert router.reload(), router.error
+    engine = Engine(name="loans", router=router, log=Log(folder / "log", "loans"))
+    sent = request(body, path)
+    ((first,), (second,)), taken = talk(engine, (sent,), (sent,))
+    assert taken == 1
+    assert unnamed(second) == unnamed(first)
+
+
+def test_a_turn_is_one_run_one_frame_and_one_write(engine, monkeypatch):
+    written = []
+    pack = frame.pack
+    monkeypatch.setattr(frame, "pack", lambda one: written.append(one) or pack(one))
+    sent = [request(plain(ROW | {"debt": float(i)})) for i in range(5)]
+    (_, second), taken = talk(engine, sent, sent, clients=5)
+    assert taken == 4 + 5  # the first of all makes the head known to the others
+    assert len(written[-1].ids) == 5
+    kept = log.read(engine.log.folder)[0][-1]
+    assert kept.column("debt").tolist() == [0, 1, 2, 3, 4]
+    named = [answers(data)[0][1]["x-request-id"] for data in second]
+    assert [part.request for part in kept.parts] == named == list(kept.ids)
+    assert [part.rows for part in kept.parts] == [1] * 5
+    assert all(part.received_at > 0 and part.latency_us > 0 for part in kept.parts)
+    scores = [json.loads(answers(data)[0][2])["predictions"][0]["score"] for data in second]
+    assert scores == pytest.approx(kept.scores().tolist())
+    assert scores == sorted(scores)
+
+
+def test_what_comes_while_the_sockets_are_looked_at_again_is_of_the_same_turn(engine):
+    sent = request(plain())
+
+    async def run():
+        talk = Talk(engine, 3)
+        await talk.say(sent, sent, sent)
+        loop = asyncio.get_running_loop()
+        talk.clients[0].data_received(sent)
+        loop.call_soon(talk.clients[1].data_received, sent)
+        await talk.say()
+
+    asyncio.run(run())
+    assert log.read(engine.log.folder)[0][-1].rows == 2
+
+
+def test_counts_are_those_of_the_ordinary_way(engine):
+    sent = request(plain(ROW | {"purpose": "boat"}))
+    talk(engine, (sent,), (sent,), (sent,))
+    text = engine.metrics.render().decode()
+    assert 'trimtab_requests_total{endpoint="loans",contract="predict",code="200"} 3' in text
+    assert 'trimtab_rows_total{endpoint="loans",role="champion",model="loans@v1"} 3' in text
+    assert (
+        'trimtab_unseen_categories_total{endpoint="loans",model="loans@v1",column="purpose"} 3'
+        in text
+    )
+    (row,) = engine.consumers.take()
+    assert (row.caller, row.contract, row.requests) == ("anonymous", "predict", 3)
+
+
+def test_who_sends_something_wrong_hurts_nobody_of_his_turn(engine):
+    good = request(plain())
+    wrong = plain(ROW | {"debt": "1.0"}).replace(b'"1.0"', b'"1"')
+    assert len(wrong) == len(plain())
+    (_, found), taken = talk(engine, [good] * 3, [good, request(wrong), good], clients=3)
+    assert [answers(data)[0][0] for data in found] == [200, 422, 200]
+    assert taken == 2 + 2
+    error = json.loads(answers(found[1])[0][2])["error"]
+    assert (error["row"], error["column"]) == (0, "debt")
+
+
+@pytest.mark.parametrize("value", ["1e39", '1e+9"', "-2e40"], ids=["high", "broken", "low"])
+def test_a_cell_that_no_model_takes_is_named_as_ever(value, engine):
+    body = plain().replace(b'"debt": 1.0', f'"debt": {value}'.encode())
+    good = request(plain(ROW | {"debt": 1e30}).replace(b"1e+30", b"1" * len(value)))
+    assert len(request(body)) == len(good)
+    (_, (found,)), _ = talk(engine, (good,), (request(body),))
+    alone = engine.handle("POST", "/predict", {}, body)
+    assert answers(found)[0][0] == alone.status >= 400
+    assert answers(found)[0][2] == alone.body
+
+
+def test_clients_that_send_something_else_are_soon_left_alone(engine, monkeypatch):
+    monkeypatch.setattr(hot, "MISSES", 3)
+    sent = request(json.dumps({"rows": [ROW]}).encode())
+    reads = []
+    read = type(engine.router.table.routes[0].fast).alone
+    monkeypatch.setattr(
+        "trimtab.serve.fast.Fast.alone", lambda self, b: reads.append(1) or read(self, b)
+    )
+    found, taken = talk(engine, *[(sent,)] * 20)
+    assert taken == 0
+    assert {answers(data)[0][0] for (data,) in found} == {200}
+    assert len(reads) == 8  # a group and then each of its one, four times
+
+
+def kept(folder, **settings):
+    given = Settings(name="loans", **settings)
+    router = Router(folder, given.pii, invalid=given.invalid)
+    assert router.reload(), router.error
+    gate = Gate.load(folder, given.auth)
+    return Engine(
+        name="loans", router=router, log=Log(folder / "log", "loans"), settings=given, gate=gate
+    )
+
+
+def test_a_key_counts_until_it_is_taken_away(endpoint):
+    one, key = keys.add(endpoint, "one")
+    keys.add(endpoint, "other")
+    engine = kept(endpoint)
+    sent = request(plain(), authorization=f"Bearer {key}")
+
+    async def run():
+        talk = Talk(engine)
+        assert answers((await talk.say(sent))[0])[0][0] == 200
+        assert answers((await talk.say(sent))[0])[0][0] == 200
+        assert engine.hot._ways
+        keys.remove(endpoint, one.id)
+        engine.follow_keys()
+        assert answers((await talk.say(sent))[0])[0][0] == 401
+        assert answers((await talk.say(sent))[0])[0][0] == 401
+
+    asyncio.run(run())
+    assert [(x.caller, x.requests) for x in engine.consumers.take()] == [(one.id, 2)]
+
+
+def test_what_changes_counts_from_the_next_request(engine, endpoint, spec):
+    sent = request(plain())
+
+    async def run():
+        talk = Talk(engine)
+        await talk.say(sent)
+        await talk.say(sent)
+        file = RoutesFile(version=2, name="loans", routes=(spec("loans@v2", bias=1.0),))
+        routes.write(endpoint, file)
+        assert engine.router.reload()
+        for _ in range(2):
+            ((_, headers, _),) = answers((await talk.say(sent))[0])
+            assert headers["x-model-version"] == "loans@v2"
+        engine.announce(
+            Notice(name="loans", phase="announced", announced_at=1, sunset_at=4 * 10**15)
+        )
+        for _ in range(2):
+            ((_, headers, _),) = answers((await talk.say(sent))[0])
+            assert "sunset" in headers
+        engine.announce(None)
+        ((_, headers, _),) = answers((await talk.say(sent))[0])
+        assert "sunset" not in headers
+        engine.draining = True
+        ((status, headers, _),) = answers((await talk.say(sent))[0])
+        assert (status, headers["connection"]) == (200, "close")
+
+    asyncio.run(run())
+
+
+def test_a_plan_ends_with_its_time(engine, monkeypatch):
+    monkeypatch.setattr(hot, "SEEN_FOR", 0)
+    sent = request(plain())
+    found, taken = talk(engine, *[(sent,)] * 4)
+    assert taken == 0
+    assert {answers(data)[0][0] for (data,) in found} == {200}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content_type": "text/csv"},
+        {"accept": "text/csv"},
+        {"x_route": "champion"},
+        {"x_request_id": "r1"},
+        {"content_encoding": "identity"},
+        {"x_event_time": "2026-01-31T12:00:00Z"},
+    ],
+    ids=lambda x: next(iter(x)),
+)
+def test_a_head_that_asks_for_more_goes_the_ordinary_way(headers, engine):
+    sent = request(plain(), **headers)
+    _, taken = talk(engine, (sent,), (sent,), (sent,))
+    assert taken == 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"sample": {"champion": 0.5}},
+        {"invalid": {"income": "flag"}},
+        {"limits": LimitsConfig(rate="1000/s")},
+    ],
+    ids=["sampled", "with policies", "with a rate"],
+)
+def test_an_endpoint_that_asks_for_more_goes_the_ordinary_way(settings, endpoint):
+    sent = request(plain())
+    found, taken = talk(kept(endpoint, **settings), (sent,), (sent,), (sent,))
+    assert taken == 0
+    assert {answers(data)[0][0] for (data,) in found} == {200}
+
+
+def test_what_may_not_be_kept_is_not_logged(endpoint):
+    engine = kept(endpoint, pii={"income": "drop", "purpose": "mask"})
+    sent = request(plain(ROW | {"purpose": "a caravan"}))
+    _, taken = talk(engine, (sent,), (sent,))
+    assert taken == 1
+    for one in log.read(engine.log.folder)[0]:
+        assert "income" not in one.numbers
+        assert one.words["purpose"] == ["a c*****"] or one.words["purpose"][0] != "a caravan"
+
+
+def test_an_answer_that_cannot_be_logged_is_not_given(engine, monkeypatch):
+    sent = request(plain())
+
+    async def run():
+        talk = Talk(engine, 2)
+        await talk.say(sent, sent)
+
+        def full(frames):
+            raise StorageError("the disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.log, "append", full)
+            for data in await talk.say(sent, sent):
+                ((status, headers, _),) = answers(data)
+                assert (status, headers["retry-after"]) == (503, "1")
+        for data in await talk.say(sent, sent):
+            assert answers(data)[0][0] == 200
+
+    asyncio.run(run())
+    assert sum(one.rows for one in log.read(engine.log.folder)[0]) == 4
+
+
+def test_what_nobody_foresaw_is_asked_again_and_said(engine, monkeypatch, caplog):
+    def broken(*given):
+        raise RuntimeError("secret")
+
+    sent = request(plain())
+    monkeypatch.setattr(engine.recorder, "together", broken)
+    (_, (found,)), _ = talk(engine, (sent,), (sent,))
+    assert answers(found)[0][0] == 200
+    assert "failed together" in caplog.text
+
+
+def test_a_client_that_is_gone_is_not_scored(engine):
+    async def run():
+        talk = Talk(engine, 2)
+        sent = request(plain())
+        await talk.say(sent, sent)
+        talk.clients[0].data_received(sent)
+        talk.clients[0].connection_lost(None)
+        found = await talk.say(b"", sent)
+        assert found[0] == b""
+        assert answers(found[1])[0][0] == 200
+
+    asyncio.run(run())
+    assert sum(one.rows for one in log.read(engine.log.folder)[0]) == 3
+
+
+def test_too_many_at_once_are_told_so(endpoint):
+    engine = kept(endpoint, limits=LimitsConfig(in_flight=2))
+    sent = request(plain())
+
+    async def run():
+        talk = Talk(engine, 4)
+        for _ in range(2):
+            found = await talk.say(*[sent] * 4)
+        return [answers(data)[0][0] for data in found]
+
+    assert asyncio.run(run()) == [200, 200, 503, 503]
+
+
+def test_answers_leave_in_the_order_of_their_requests(engine):
+    quick, slow = request(plain()), request(json.dumps({"rows": [ROW, ROW]}).encode())
+
+    async def run():
+        talk = Talk(engine)
+        await talk.say(quick)
+        await talk.say(slow)
+        talk.clients[0].data_received(quick)
+        talk.clients[0].data_received(slow)
+        (data,) = await talk.say(quick)
+        return [len(json.loads(body)["predictions"]) for _, _, body in answers(data)]
+
+    assert asyncio.run(run()) == [1, 2, 1]
+
+
+def test_an_answer_that_is_worth_compressing_is_compressed(engine):
+    sent = request(tensors(id="\x01" * 199), OIP, accept_encoding="gzip")
+    found, taken = talk(engine, (sent,), (sent,))
+    assert taken == 1
+    parts = [answers(data)[0] for (data,) in found]
+    assert [headers["content-encoding"] for _, headers, _ in parts] == ["gzip"] * 2
+    first, second = (unnamed(gzip.decompress(body)) for _, _, body in parts)
+    assert first == second
+    assert len(log.read(engine.log.folder)[0]) == 2
+
+
+row = st.fixed_dictionaries(
+    {
+        "income": st.one_of(st.none(), st.integers(-(10**6), 10**6), st.floats(-1e30, 1e30)),
+        "debt": st.one_of(st.floats(-5, 5), st.sampled_from([1e39, True, "x", None])),
+        "owner": st.sampled_from([True, False, None]),
+        "purpose": st.sampled_from(["car", "home", "boat", "ü"]),
+        "region": st.sampled_from(["n", "s", None, "moon"]),
+    },
+    optional={"group": st.sampled_from(["g", None]), "other": st.just(1)},
+)
+body = st.one_of(
+    st.builds(plain, row),
+    st.builds(plain, row).map(lambda x: x[:-1]),
+    st.lists(row, max_size=2).map(lambda x: json.dumps({"rows": x}).encode()),
+)
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
+@given(turns=st.lists(st.lists(body, min_size=1, max_size=4), min_size=1, max_size=3))
+def test_any_interleaving_is_answered_as_each_alone(turns, engine):
+    """Every body twice under its own head, so that the second may take the shortest way."""
+
+    def content(status, data):
+        return status, unnamed(data)
+
+    padded = [[request(one) for one in turn] for turn in turns for _ in range(2)]
+    found, _ = talk(engine, *padded, clients=4)
+    asked = [turn for turn in turns for _ in range(2)]
+    for turn, got in zip(asked, found, strict=True):
+        for one, data in zip(turn, got, strict=False):
+            alone = engine.handle("POST", "/predict", {}, one)
+            ((status, _, back),) = answers(data)
+            assert content(status, back) == content(alone.status, alone.body)
