@@ -22,7 +22,7 @@ from trimtab.serve.limits import InFlight
 from trimtab.serve.reply import Refusal, Response
 
 LANE_ROWS: Final = 1_024
-ENOUGH: Final = 32
+ENOUGH: Final = 64
 SHADOW_ROWS: Final = 4_096
 SHADOW_TURN: Final = 256  # rows
 SHADOW_SECONDS: Final = 0.01

@@ -30,7 +30,7 @@ from trimtab.serve.routes import FILE, Role, RouteSpec
 RETRY_SECONDS: Final = 5.0
 INLINE: Final = 512
 INLINE_SECONDS: Final = 0.002
-MOST: Final = 32
+MOST: Final = 64
 _said = logging.getLogger("trimtab.serve")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -29,6 +30,7 @@ from trimtab.serve.metrics import Metrics
 from trimtab.serve.notice import Follower
 from trimtab.serve.router import Router
 
+GARBAGE: Final = 20_000
 POLL_SECONDS: Final = 0.15
 SWEEP_SECONDS: Final = 1.0
 _said = logging.getLogger("trimtab.serve")
@@ -69,6 +71,9 @@ def run(
     a descriptor of its socket, on which clients still queue.
     """
     worker = _Worker(engine, listener, tell, slot, folder)
+    # What is loaded by now stays. A turn makes some hundred tuples and lets all of them go.
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
     try:
         with asyncio.Runner(loop_factory=_loop) as runner:
             runner.run(worker.serve(parent))
