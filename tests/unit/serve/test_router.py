@@ -86,7 +86,7 @@ def test_a_route_is_as_its_calibration_says(endpoint, spec):
 
 def test_a_model_without_a_calibration_has_the_usual_one(router):
     (route,) = router.table.routes
-    assert (route.most, route.slow) == (32, False)
+    assert (route.most, route.slow) == (64, False)
 
 
 def test_a_calibration_that_says_nothing_of_the_model_is_left_aside_and_said(endpoint, caplog):
@@ -100,7 +100,7 @@ def test_a_calibration_that_says_nothing_of_the_model_is_left_aside_and_said(end
         made = Router(endpoint)
         assert made.reload(), made.error
         (route,) = made.table.routes
-        assert (route.most, route.slow) == (32, False)
+        assert (route.most, route.slow) == (64, False)
         assert "loans@v1 is served without" in caplog.text
 
 
