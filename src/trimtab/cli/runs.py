@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trimtab.cli import runs_life
 from trimtab.cli.session import Session
 from trimtab.cli.verb import noun, verb
 from trimtab.server import operations
@@ -18,6 +19,8 @@ if TYPE_CHECKING:  # it brings numpy and the database with it
     from trimtab.track.merge import Synced
 
 runs = noun("runs", "Every execution, with what it read, made and measured.")
+for _one in runs_life.VERBS:
+    runs.add_command(_one)
 
 
 @verb("ls", "trimtab runs ls", "trimtab runs ls --kind trial --limit 20", of=runs)
@@ -25,16 +28,19 @@ runs = noun("runs", "Every execution, with what it read, made and measured.")
 @click.option("--name", default="", help="The name of the flow or step.")
 @click.option("--status", default="", help="running, done, failed, cached or cancelled.")
 @click.option("--all", "inner", is_flag=True, help="Also runs inside other runs.")
+@click.option("--deleted", is_flag=True, help="The deleted ones instead.")
 @click.option(
     "--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="At most so many."
 )
-def ls(session: Session, kind: str, name: str, status: str, inner: bool, limit: int) -> None:
+def ls(
+    session: Session, kind: str, name: str, status: str, inner: bool, deleted: bool, limit: int
+) -> None:
     """List runs, newest first.
 
     Steps and trials, which are runs inside a run, are listed with --all or --kind.
     """
-    top = not inner and not kind
-    request = RunFilter(kind=kind, name=name, status=status, top=top, limit=limit)
+    top = not inner and not kind and not deleted
+    request = RunFilter(kind=kind, name=name, status=status, top=top, deleted=deleted, limit=limit)
     session.answer(session.call(operations.RUNS_LS, request), _render_list)
 
 

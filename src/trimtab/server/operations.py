@@ -1,8 +1,7 @@
 """Every operation of trimtab, typed once: the command line, the HTTP API and its OpenAPI read this.
 
-Importing it loads no database, table or web library: a handler is named here and imported when it
-is first called. `plan` and `run` execute the project's own code, so as operations they do it in a
-child process.
+Importing it loads no database, table or web library: a handler is imported when it is first called.
+`plan` and `run` execute the project's own code, so as operations they do it in a child process.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import Any, Final
 
 from trimtab.errors import NotFoundError
 from trimtab.loop import reports
-from trimtab.server import answers, endings, replaying, rollouts, steering
+from trimtab.server import answers, disposal, endings, replaying, rollouts, steering
 from trimtab.server import requests as asked
 from trimtab.server.operation import PREFIX, Operation
 from trimtab.store.records import Incident
@@ -376,6 +375,7 @@ TABLE: Final[tuple[Operation[Any, Any], ...]] = (
     KEYS_LS,
     KEYS_ADD,
     KEYS_RM,
+    *disposal.TABLE,
     *endings.TABLE,
     INCIDENTS_LS,
     INCIDENTS_SHOW,

@@ -174,14 +174,36 @@ class Comparison(Request, frozen=True, kw_only=True):
 
 
 class RunFilter(Request, frozen=True, kw_only=True):
-    """Which runs; an empty field asks for all. `top` leaves out runs inside other runs."""
+    """Which runs; an empty field asks for all. `top` leaves out runs inside other runs.
+
+    `deleted` asks for the deleted ones, which are not listed otherwise.
+    """
 
     kind: str = ""
     name: str = ""
     status: str = ""
     parent: str = ""
     top: bool = False
+    deleted: bool = False
     limit: int = 50
+
+
+class Disposal(Request, frozen=True, kw_only=True):
+    """Runs by `ids`, by a filter (`where`), or those of an `experiment`, which goes with them.
+
+    `force` takes runs too that nobody has ended, where no process of theirs is alive.
+    """
+
+    ids: list[str] = []
+    where: str = ""
+    experiment: str = ""
+    force: bool = False
+
+
+class Age(Request, frozen=True, kw_only=True):
+    """How long ago something must have been deleted: "30d", "36h", a date; "0" for all of it."""
+
+    older_than: str = "30d"
 
 
 class SeriesFilter(Request, frozen=True, kw_only=True):

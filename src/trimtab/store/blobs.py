@@ -89,7 +89,7 @@ class LocalBlobs:
         """Store bytes; raises StorageError where the disk refuses."""
         digest = hashing.digest(kind, data)
         where = self._where(digest)
-        if not os.path.isfile(where):
+        if not _again(where):
             with self._staged() as name:
                 _write(name, data)
                 _publish(name, where)
@@ -106,7 +106,7 @@ class LocalBlobs:
             # A file system may refuse the last bytes only now, at the end of the block.
             digest = hashing.text(state)
             where = self._where(digest)
-            if not os.path.isfile(where):
+            if not _again(where):
                 _publish(name, where)
         return digest
 
@@ -224,6 +224,17 @@ def _write(name: str, data: bytes) -> None:
             rest = rest[os.write(handle, rest) :]
     finally:
         os.close(handle)
+
+
+def _again(where: str) -> bool:
+    """Whether a blob is here already; it is dated anew then, so that nobody sweeps it meanwhile."""
+    try:
+        os.utime(where)
+    except FileNotFoundError:
+        return False
+    except OSError:  # another owner's file, or one that cannot be dated
+        return os.path.isfile(where)
+    return True
 
 
 def _publish(name: str, where: str) -> None:

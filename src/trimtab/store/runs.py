@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from trimtab import ids
 from trimtab.errors import ConflictError, NotFoundError
+from trimtab.store import deleted as deletion
 from trimtab.store import tables
 from trimtab.store.database import from_row, insert_new, to_row, writing
 from trimtab.store.records import Link, Run, RunStatus
@@ -106,15 +107,18 @@ def find(
     parent: str | None = None,
     status: str | None = None,
     key: str | None = None,
+    deleted: bool | None = None,
     limit: int = 100,
 ) -> list[Run]:
-    """Runs, newest first."""
+    """Runs, newest first; `deleted` asks for the deleted ones alone, or for the others."""
     table = tables.runs
     query = sa.select(table).where(table.c.project == ws.project)
     wanted = {"kind": kind, "name": name, "parent": parent, "status": status, "key": key}
     for column, value in wanted.items():
         if value is not None:
             query = query.where(table.c[column] == value)
+    if deleted is not None:
+        query = query.where(deletion.is_deleted() if deleted else ~deletion.is_deleted())
     with ws.reading() as db:
         rows = db.execute(query.order_by(table.c.id.desc()).limit(limit)).all()
     return [from_row(Run, row) for row in rows]

@@ -12,7 +12,7 @@ import pytest
 from trimtab.errors import StorageError
 from trimtab.interop.mlflow.app import Mlflow
 from trimtab.interop.mlflow.board import Board
-from trimtab.store import metrics, runs, tracked
+from trimtab.store import deleted, metrics, runs, tracked
 from trimtab.store.workspace import open_workspace
 from trimtab.track import process
 from trimtab.track.compare import compare
@@ -309,43 +309,25 @@ def test_both_prefixes_answer(ask):
     assert ask("GET", "/version").text.count(".") == 2
 
 
-def test_the_pages_own_upload(ask, post):
-    run = post("runs/create", experiment_id="0")["run"]["info"]
-    url = f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run['run_id']}&path="
-    assert ask("POST", f"{url}notes/a.txt", content=b"hello").json() == {}
-    reply = ask("GET", f"/get-artifact?run_id={run['run_id']}&path=notes/a.txt")
-    assert reply.content == b"hello"
-    for path, data, said in (
-        ("", b"x", "'path'"),
-        ("../a", b"x", "Invalid path"),
-        ("/a", b"x", "Invalid path"),
-        ("notes/a.txt/b", b"x", "below a file"),
-        ("b", b"", "must specify data"),
-        ("b", bytes((10 << 20) + 1), "too large"),
-    ):
-        reply = ask("POST", f"{url}{path}", content=data)
-        assert (reply.status_code, reply.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
-        assert said in reply.json()["message"]
-    gone = ask("POST", "/ajax-api/2.0/mlflow/upload-artifact?path=a&run_uuid=0", content=b"x")
-    assert gone.status_code == 404
-    post("runs/delete", run_id=run["run_id"])
-    assert ask("POST", f"{url}c", content=b"x").status_code == 400
+def test_what_a_command_deletes_meanwhile_is_seen_and_not_written_over(ws, post, get):
+    experiment = post("experiments/create", name="one")["experiment_id"]
+    run = post("runs/create", experiment_id=experiment)["run"]["info"]["run_id"]
+    other = open_workspace(ws.project_dir, "demo")
+    deleted.delete(other, [run])
+    assert get("runs/get", run_id=run)["run"]["info"]["lifecycle_stage"] == "deleted"
+    post("runs/set-tag", 400, run_id=run, key="a", value="b")
+    post("runs/restore", run_id=run)
+    assert deleted.find(other) == {}
+    deleted.delete_experiment(other, "one")
+    assert get("experiments/get", experiment_id=experiment)["experiment"]["lifecycle_stage"] == (
+        "deleted"
+    )
+    assert post("experiments/create", name="one")["experiment_id"] != experiment
+    other.close()
 
 
-def test_a_file_of_a_registered_version(ask, post):
-    ask("PUT", f"{FILES}/0/m/MLmodel", content=b"flavors: {}")
-    post("registered-models/create", name="loans")
-    post("model-versions/create", name="loans", source="mlflow-artifacts:/0/m")
-    url = "/model-versions/get-artifact"
-    reply = ask("GET", f"{url}?name=loans&version=1&path=MLmodel")
-    assert reply.content == b"flavors: {}"
-    assert reply.headers["x-content-type-options"] == "nosniff"
-    for query, code in (
-        ("name=loans&version=1", 400),
-        ("name=loans&version=1&path=../../x", 400),
-        ("name=loans&version=1&path=none", 404),
-        ("name=loans&version=2&path=MLmodel", 404),
-        ("name=loans&version=x&path=MLmodel", 400),
-    ):
-        assert ask("GET", f"{url}?{query}").status_code == code
-    assert ask("POST", f"{url}?name=loans&version=1&path=MLmodel", json={}).status_code == 404
+def test_what_a_client_deletes_is_not_listed(ws, post):
+    run = post("runs/create", experiment_id="0")["run"]["info"]["run_id"]
+    post("runs/delete", run_id=run)
+    assert runs.find(ws, deleted=False) == []
+    assert [one.id for one in runs.find(ws, deleted=True)] == [run]

@@ -70,7 +70,7 @@ class Mlflow:
                 send, 200, PLAIN[path], (b"content-type", b"text/plain; charset=utf-8")
             )
             return
-        if not self.board.is_loaded:
+        if not self.board.is_current():
             await asyncio.to_thread(self.board.load)
         for prefix in PREFIXES:
             if path.startswith(prefix):

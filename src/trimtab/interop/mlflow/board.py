@@ -3,6 +3,7 @@
 Requests read the records here, so a search costs no database. Changes are made under `lock`, noted,
 and written by `write` in one transaction; where that fails the board forgets everything and loads what
 the store has. One server writes a project's board: `trimtab up` holds a lock that makes it the one.
+What commands change meanwhile is noted (`store.outside`), and the board is read again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from trimtab.interop.mlflow.state import (
     RegisteredVersion,
     TrackedRun,
 )
-from trimtab.store import metrics, runs, tracked
+from trimtab.store import metrics, outside, runs, tracked
 from trimtab.store.records import Run
 from trimtab.store.series import reading
 from trimtab.store.workspace import Workspace
@@ -39,6 +40,7 @@ class Board:
         self.ws = ws
         self.lock = threading.RLock()
         self.is_loaded = False
+        self._noted = 0
         self._forget()
 
     def _forget(self) -> None:
@@ -63,12 +65,20 @@ class Board:
         self._gone: dict[tuple[str, Any], dict[str, Any]] = {}
         self._points: dict[str, list[Point]] = {}
 
+    def is_current(self) -> bool:
+        """Whether it has been read, and nobody else has noted a change since."""
+        return self.is_loaded and outside.noted(self.ws) == self._noted
+
     def load(self) -> None:
-        """Read the store, once."""
-        with self.lock:
-            if self.is_loaded:
+        """Read the store where it has not been read yet, or was changed by somebody else."""
+        # in a transaction of its own: a change that is noted is committed before it begins
+        if self.is_current():
+            return
+        with self.ws.transaction(), self.lock:
+            if self.is_current():
                 return
             self._forget()
+            self._noted = outside.noted(self.ws)
             for row in tracked.load(self.ws, "experiments"):
                 self.add_experiment(rows.to_experiment(row))
             for row in tracked.runs(self.ws):

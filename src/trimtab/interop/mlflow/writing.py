@@ -124,7 +124,8 @@ class Writer:
         try:
             board.load()
             # the store's turn is waited for without the board's lock: readers go on meanwhile
-            with transaction, board.lock:
+            with board.ws.transaction(), board.lock:
+                board.load()  # what somebody else changed while this waited for its turn
                 for job in group:
                     try:
                         done.append((job, job.change()))

@@ -22,6 +22,7 @@ def ls(project: Project, request: asked.RunFilter) -> Runs:
         name=request.name or None,
         status=request.status or None,
         parent="" if request.top else request.parent or None,
+        deleted=request.deleted,
         limit=max(1, min(request.limit, _MOST)),
     )
     return Runs(runs=found)

@@ -1,0 +1,38 @@
+"""Changes to tracked rows by somebody other than the server that holds them in memory.
+
+Whoever changes them notes it inside of the transaction, so that a server which waited for its turn
+sees the note before it writes. The note is the length of a file: asking costs one look at it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from trimtab.errors import StorageError
+from trimtab.store import database
+from trimtab.store.workspace import Workspace
+
+FILE: Final = "tracked.changes"
+
+
+def note(ws: Workspace) -> None:
+    """Say that tracked rows are changed in the open transaction; raises StorageError."""
+    if not database.in_transaction(ws.engine):
+        raise RuntimeError("a change is noted inside of its transaction")
+    try:
+        handle = os.open(ws.root / FILE, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
+        try:
+            os.write(handle, b".")
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise StorageError(f"cannot write {ws.root / FILE}: {error.strerror}") from error
+
+
+def noted(ws: Workspace) -> int:
+    """How many changes were noted; what it says is sure only inside of a write transaction."""
+    try:
+        return os.stat(ws.root / FILE).st_size
+    except FileNotFoundError:
+        return 0
