@@ -309,7 +309,10 @@ def test_both_prefixes_answer(ask):
     assert ask("GET", "/version").text.count(".") == 2
 
 
-def test_what_a_command_deletes_meanwhile_is_seen_and_not_written_over(ws, post, get):
+def test_what_a_command_deletes_meanwhile_is_seen_and_not_written_over(ws, post, ask):
+    def get(path, **fields):
+        return ask("GET", API + path, params=fields).json()
+
     experiment = post("experiments/create", name="one")["experiment_id"]
     run = post("runs/create", experiment_id=experiment)["run"]["info"]["run_id"]
     other = open_workspace(ws.project_dir, "demo")
