@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trimtab.cli import runs_life
+from trimtab.cli import runs_life, runs_transfer
 from trimtab.cli.session import Session
 from trimtab.cli.verb import noun, verb
 from trimtab.server import operations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # it brings numpy and the database with it
     from trimtab.track.merge import Synced
 
 runs = noun("runs", "Every execution, with what it read, made and measured.")
-for _one in runs_life.VERBS:
+for _one in (*runs_life.VERBS, *runs_transfer.VERBS):
     runs.add_command(_one)
 
 

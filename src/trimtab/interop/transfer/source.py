@@ -1,0 +1,103 @@
+"""Where runs are read from: one protocol over MLflow's server, folder and database.
+
+A source gives records of `trimtab.interop.mlflow.state` with the ids and locations that they have
+there. What it cannot read it passes to `skip`, with a reason, and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from trimtab.errors import NotFoundError
+from trimtab.interop.mlflow.state import (
+    Experiment,
+    LoggedModel,
+    Registered,
+    RegisteredVersion,
+    TrackedRun,
+)
+from trimtab.store.series.points import Series
+
+
+class Skipped(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is not carried over: what it is, its name, and why."""
+
+    what: str
+    name: str
+    reason: str
+
+
+Skip = Callable[[str, str, str], None]
+Owner = TrackedRun | LoggedModel
+
+
+class Source(Protocol):
+    """Runs of another tool. `about` names it; `mark` changes when a run does."""
+
+    about: str
+
+    def experiments(self) -> Iterator[Experiment]:
+        """Every experiment, deleted ones too."""
+        ...
+
+    def runs(self, experiment: Experiment) -> Iterator[tuple[TrackedRun, str]]:
+        """The runs of an experiment, deleted ones too, each with its mark; no points yet."""
+        ...
+
+    def keys(self, run: TrackedRun) -> list[str]:
+        """The names of a run's series."""
+        ...
+
+    def points(self, run: TrackedRun, key: str) -> Iterator[Series]:
+        """The points of a series, in parts; times in microseconds."""
+        ...
+
+    def models(self, experiment: Experiment) -> Iterator[LoggedModel]:
+        """The logged models of an experiment."""
+        ...
+
+    def registered(self) -> Iterator[tuple[Registered, list[RegisteredVersion]]]:
+        """The registered models and their versions."""
+        ...
+
+    def files(self, owner: Owner) -> Iterator[tuple[str, int]]:
+        """Path and size of every file that a run or a model has."""
+        ...
+
+    def fetch(self, owner: Owner, path: str, into: Path) -> None:
+        """Write the bytes of a file to a new one; raises DataError, StorageError."""
+        ...
+
+    def traces(self, experiment: Experiment) -> int:
+        """How many traces an experiment has: they are not carried."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is open."""
+        ...
+
+
+def open_source(text: str, skip: Skip, *, artifacts: Path | None = None) -> Source:
+    """The source that an address or a path names; raises NotFoundError, DataError, StorageError."""
+    # each brings its own libraries
+    if text.startswith(("http://", "https://")):
+        from trimtab.interop.transfer.remote import Remote  # noqa: PLC0415
+
+        return Remote(text, skip)
+    path = Path(text.removeprefix("mlruns:")).expanduser()
+    if path.is_dir():
+        from trimtab.interop.transfer.folder import Folder  # noqa: PLC0415
+
+        return Folder(path, skip)
+    if path.is_file():
+        from trimtab.interop.transfer.database import Database  # noqa: PLC0415
+
+        return Database(path, skip, artifacts=artifacts)
+    raise NotFoundError(
+        f"there is no folder or file {path}",
+        hint="give the address of a server, http://HOST:PORT, a folder mlruns or a file mlflow.db",
+    )
