@@ -1,4 +1,4 @@
-"""`trimtab runs`: import."""
+"""`trimtab runs`: import, export."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from trimtab.cli.verb import verb
 
 if TYPE_CHECKING:  # it brings numpy and the database with it
     from trimtab.interop.transfer.tally import Transferred
+    from trimtab.store.workspace import Workspace
 
 _SHOWN = 20
 
@@ -70,7 +71,52 @@ def import_(
     session.answer(tally.done(), render)
 
 
-VERBS: Final = (import_,)
+@verb(
+    "export",
+    "trimtab runs export --to mlruns:./mlruns 01983f0c5a7b7c00",
+    'trimtab runs export --to http://127.0.0.1:5000 --where "metrics.auc > 0.8"',
+)
+@click.argument("run", nargs=-1)
+@click.option("--to", required=True, help="mlruns:FOLDER or http://HOST:PORT.")
+@click.option("--where", default="", help="Those that a filter keeps.")
+def export(session: Session, run: tuple[str, ...], to: str, where: str) -> None:
+    """Give runs to a server of MLflow, or to a folder that its client reads.
+
+    With points, files, inputs, logged models and their registered versions. Again it adds what is
+    new. A folder keeps the ids; a server has its own, and the tag trimtab.run has the id.
+    """
+    from trimtab.errors import UsageError
+
+    ws = session.project().ws
+    wanted = list(run)
+    if where:
+        from trimtab.interop.transfer import chosen  # the database is loaded only when needed
+
+        wanted += chosen.where(ws, where)
+    if not run and not where:
+        raise UsageError("no run is named", hint="give ids or --where")
+    prefix = next((one for one in TARGETS if to.startswith(one)), None)
+    if prefix is None:
+        known = ", ".join(TARGETS)
+        raise UsageError(f"{to!r} is no target", hint=f"a target begins with {known}")
+    session.answer(TARGETS[prefix](ws, wanted, to), render)
+
+
+def _to_mlflow(ws: Workspace, wanted: list[str], to: str) -> Transferred:
+    from trimtab.interop.transfer.giving import export_to_mlflow  # loaded only when needed
+    from trimtab.interop.transfer.tally import Tally
+
+    tally = Tally(source=str(ws.root), target=to, tell=_teller())
+    export_to_mlflow(ws, wanted, to, tally)
+    return tally.done()
+
+
+TARGETS: Final[dict[str, Callable[[Workspace, list[str], str], Transferred]]] = {
+    "mlruns:": _to_mlflow,
+    "http://": _to_mlflow,
+    "https://": _to_mlflow,
+}
+VERBS: Final = (import_, export)
 
 
 def render(found: Transferred) -> None:

@@ -22,7 +22,7 @@ from trimtab.interop.mlflow.state import (
     TrackedRun,
 )
 from trimtab.interop.transfer.mlruns import MODEL_STATUS, copy
-from trimtab.interop.transfer.source import Owner, Skip
+from trimtab.interop.transfer.source import Owner, Skip, series_of
 from trimtab.store.series.points import Series
 
 _GREATEST: Final = sys.float_info.max
@@ -107,10 +107,8 @@ class Database:
             values[np.array([bool(row["is_nan"]) for row in rows])] = np.nan
             values[values >= _GREATEST] = np.inf
             values[values <= -_GREATEST] = -np.inf
-            yield Series(
-                np.array([row["step"] for row in rows], dtype=np.int64),
-                np.array([row["timestamp"] for row in rows], dtype=np.int64) * 1000,
-                values,
+            yield series_of(
+                [row["step"] for row in rows], [row["timestamp"] for row in rows], values
             )
 
     def models(self, experiment: Experiment) -> Iterator[LoggedModel]:

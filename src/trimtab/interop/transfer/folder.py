@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from trimtab import hashing
 from trimtab.errors import DataError, StorageError
 from trimtab.interop.mlflow.state import (
@@ -34,7 +32,7 @@ from trimtab.interop.transfer.mlruns import (
     fields,
     integer,
 )
-from trimtab.interop.transfer.source import Owner, Skip
+from trimtab.interop.transfer.source import Owner, Skip, series_of
 from trimtab.store.series.points import Series
 
 _TEXT: Final = 32 << 20
@@ -99,11 +97,8 @@ class Folder:
         """The points of a series, as one."""
         found = self._lines(self._places[run.id] / "metrics" / key)
         if found:
-            yield Series(
-                np.array([step for _, _, step in found], dtype=np.int64),
-                np.array([time for time, _, _ in found], dtype=np.int64) * 1000,
-                np.array([value for _, value, _ in found], dtype=np.float64),
-            )
+            times, values, steps = zip(*found, strict=True)
+            yield series_of(steps, times, values)
 
     def models(self, experiment: Experiment) -> Iterator[LoggedModel]:
         """The logged models of an experiment."""

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-import numpy as np
-
 from trimtab import hashing
 from trimtab.errors import DataError, NotFoundError, RefusedError
 from trimtab.interop.mlflow.state import (
@@ -21,7 +19,7 @@ from trimtab.interop.mlflow.state import (
     TrackedRun,
 )
 from trimtab.interop.transfer.rest import FILES, Rest
-from trimtab.interop.transfer.source import Owner, Skip
+from trimtab.interop.transfer.source import Owner, Skip, series_of
 from trimtab.store.series.points import Series
 
 _PAGE: Final = 1_000
@@ -70,16 +68,7 @@ class Remote:
 
     def points(self, run: TrackedRun, key: str) -> Iterator[Series]:
         """The points of a series, a page at a time."""
-        fields: dict[str, Any] = {"run_id": run.id, "metric_key": key, "max_results": _POINTS}
-        while True:
-            found = self.rest.get("metrics/get-history", **fields)
-            metrics = found.get("metrics", [])
-            if metrics:
-                yield series_of(metrics)
-            token = found.get("next_page_token")
-            if not token:
-                return
-            fields["page_token"] = token
+        return points(self.rest, run.id, key)
 
     def models(self, experiment: Experiment) -> Iterator[LoggedModel]:
         """The logged models of an experiment; none on a server that has no such thing."""
@@ -210,15 +199,29 @@ def run_of(one: dict[str, Any]) -> TrackedRun:
     )  # fmt: skip
 
 
-def series_of(points: list[dict[str, Any]]) -> Series:
+def points(rest: Rest, run: str, key: str) -> Iterator[Series]:
+    """The points of a series of a server, a page at a time."""
+    fields: dict[str, Any] = {"run_id": run, "metric_key": key, "max_results": _POINTS}
+    while True:
+        found = rest.get("metrics/get-history", **fields)
+        metrics = found.get("metrics", [])
+        if metrics:
+            yield points_of(metrics)
+        token = found.get("next_page_token")
+        if not token:
+            return
+        fields["page_token"] = token
+
+
+def points_of(points: list[dict[str, Any]]) -> Series:
     """Points as they are on the wire, as columns."""
     try:
-        return Series(
-            np.array([int(point.get("step", 0)) for point in points], dtype=np.int64),
-            np.array([int(point["timestamp"]) for point in points], dtype=np.int64) * 1000,
-            np.array([value_of(point["value"]) for point in points], dtype=np.float64),
+        return series_of(
+            [int(point.get("step", 0)) for point in points],
+            [int(point["timestamp"]) for point in points],
+            [value_of(point["value"]) for point in points],
         )
-    except (KeyError, ValueError, TypeError, OverflowError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise DataError(f"a point cannot be read: {error}") from error
 
 

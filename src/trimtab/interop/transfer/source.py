@@ -6,13 +6,15 @@ there. What it cannot read it passes to `skip`, with a reason, and goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
+import numpy as np
 
-from trimtab.errors import NotFoundError
+from trimtab.errors import DataError, NotFoundError
+from trimtab.interop.mlflow.limits import GREATEST_MS
 from trimtab.interop.mlflow.state import (
     Experiment,
     LoggedModel,
@@ -79,6 +81,31 @@ class Source(Protocol):
     def close(self) -> None:
         """Give back what is open."""
         ...
+
+
+def series_of(steps: Sequence[int], times: Sequence[int], values: Any) -> Series:
+    """Points as columns, of times in milliseconds; raises DataError for what 64 bits do not hold."""
+    try:
+        found = np.array(times, dtype=np.int64)
+        if len(found) and max(-int(found.min()), int(found.max())) > GREATEST_MS:
+            raise DataError(f"a point is dated more than {GREATEST_MS} ms from 1970")
+        return Series(
+            np.array(steps, dtype=np.int64), found * 1000, np.array(values, dtype=np.float64)
+        )
+    except (OverflowError, ValueError, TypeError) as error:
+        raise DataError(f"a point cannot be read: {error}") from error
+
+
+def missing(part: Series, have: Series | None) -> Series:
+    """The points that are not among those that are there."""
+    if have is None or not len(have):
+        return part
+    return part[~np.isin(_rows(part), _rows(have))]
+
+
+def _rows(series: Series) -> Any:
+    table = np.stack([series.step, series.time, series.bits], axis=1)
+    return np.ascontiguousarray(table).view([("", np.int64)] * 3).ravel()
 
 
 def open_source(text: str, skip: Skip, *, artifacts: Path | None = None) -> Source:

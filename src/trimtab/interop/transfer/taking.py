@@ -22,7 +22,7 @@ from trimtab.interop.mlflow.board import ROOT
 from trimtab.interop.mlflow.fault import Fault
 from trimtab.interop.mlflow.state import ACTIVE, DELETED, Experiment, TrackedRun
 from trimtab.interop.transfer import bytes_in
-from trimtab.interop.transfer.source import Source
+from trimtab.interop.transfer.source import Source, missing
 from trimtab.interop.transfer.tally import Tally
 from trimtab.store import metrics, outside, runs, states, tables, tracked
 from trimtab.store.records import Run
@@ -277,7 +277,7 @@ def _points(taking: Taking, run: TrackedRun, *, is_new: bool) -> int:
         have = None if is_new else reading.read(ws, run.id, key).get(key)
         try:
             for part in taking.source.points(run, key):
-                new = _missing(canonical(part), have)
+                new = missing(canonical(part), have)
                 if len(new):
                     parts.setdefault(key, []).append(new)
                     waiting, count = waiting + len(new), count + len(new)
@@ -289,18 +289,6 @@ def _points(taking: Taking, run: TrackedRun, *, is_new: bool) -> int:
     if parts:
         flush()
     return count
-
-
-def _missing(part: Series, have: Series | None) -> Series:
-    """The points that are not there yet."""
-    if have is None or not len(have):
-        return part
-    return part[~np.isin(_rows(part), _rows(have))]
-
-
-def _rows(series: Series) -> Any:
-    table = np.stack([series.step, series.time, series.bits], axis=1)
-    return np.ascontiguousarray(table).view([("", np.int64)] * 3).ravel()
 
 
 @contextlib.contextmanager

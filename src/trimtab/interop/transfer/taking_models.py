@@ -8,11 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from trimtab import ids
-from trimtab.interop.mlflow import files, rows
+from trimtab.interop.mlflow import files, limits, rows
+from trimtab.interop.mlflow.fault import Fault
 from trimtab.interop.mlflow.state import (
     DELETED,
     Experiment,
     LoggedModel,
+    Registered,
     RegisteredVersion,
 )
 from trimtab.interop.transfer import bytes_in
@@ -24,6 +26,9 @@ from trimtab.store.records import Artifact
 def logged(taking: Taking, there: Experiment, here: Experiment) -> None:
     """Take in the logged models of an experiment."""
     for model in taking.source.models(there):
+        if not _is_id(model.id):
+            taking.tally.skip("logged model", model.id[:100], "its id is none")
+            continue
         location = f"{here.location.rstrip('/')}/models/{model.id}/artifacts"
         taking.places[model.location] = taking.places[f"models:/{model.id}"] = location
         own = _row(taking, tables.logged_models, id=model.id)
@@ -55,7 +60,10 @@ def logged(taking: Taking, there: Experiment, here: Experiment) -> None:
 
 def registered(taking: Taking) -> None:
     """Take in the registered models."""
-    for model, versions in taking.source.registered():
+    for found, versions in taking.source.registered():
+        model = _checked(taking, found)
+        if model is None:
+            continue
         row = _row(taking, tables.registered_models, name=model.name)
         own = rows.to_registered(row) if row else None
         if own and own.created != model.created:
@@ -82,6 +90,33 @@ def registered(taking: Taking) -> None:
             tracked.save(taking.ws, "registered_models", [rows.registered(merged)])
             tracked.save(taking.ws, "registered_versions", [rows.version(one) for one in fresh])
             outside.note(taking.ws)
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return bool(limits.run_id(text))
+    except Fault:
+        return False
+
+
+def _checked(taking: Taking, one: Registered) -> Registered | None:
+    """A registered model with what of it has names that are stored here."""
+    skip = taking.tally.skip
+    try:
+        limits.registered_name(one.name)
+    except Fault as fault:
+        skip("registered model", one.name[:100], str(fault))
+        return None
+    aliases = {}
+    for alias, number in one.aliases.items():
+        try:
+            aliases[limits.alias(alias)] = number
+        except Fault as fault:
+            skip("alias", f"{one.name}@{alias[:100]}", str(fault))
+    tags = {key: value for key, value in one.tags.items() if limits.is_name(key)}
+    for key in one.tags.keys() - tags.keys():
+        skip("model tag", f"{one.name}/{key[:100]}", "it is no name that is stored here")
+    return replace(one, aliases=aliases, tags=tags)
 
 
 def _keep(taking: Taking, model: LoggedModel) -> None:
