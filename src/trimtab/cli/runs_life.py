@@ -57,7 +57,7 @@ def restore(session: Session, run: tuple[str, ...], where: str, experiment: str)
 @click.option("--dry-run", is_flag=True, help="Only list what would go, which is the default.")
 @click.option("--yes", is_flag=True, help="Take it away.")
 def gc(session: Session, older_than: str, dry_run: bool, yes: bool) -> None:
-    """Take deleted runs away for good: rows, points, files, and bytes that nothing else names.
+    """Take deleted runs away for good, with what nothing else names.
 
     What would go is listed; --yes takes it away. One that is cut short goes on when it is called
     again. The ledger and evidence stay.

@@ -43,10 +43,11 @@ def import_(
     session: Session, source: str, experiment: str, artifacts: Path | None, max_file_size: int,
     again: bool, dry_run: bool,
 ) -> None:  # fmt: skip
-    """Take in runs of MLflow: a server, a folder mlruns or a file mlflow.db.
+    """Take in the runs of an MLflow server, folder or database.
 
-    Experiments, runs with their ids, every point, files, inputs, logged and registered models. Called
-    again it takes in what is new; cut short, it goes on. What cannot be carried is listed.
+    SOURCE is http://HOST:PORT, a folder mlruns or a file mlflow.db. Experiments, runs with their ids,
+    every point, files, inputs, logged and registered models. Called again it takes in what is new;
+    cut short, it goes on. What cannot be carried is listed.
     """
     from trimtab.interop.transfer.source import (
         open_source,
@@ -80,7 +81,7 @@ def import_(
 @click.option("--to", required=True, help="mlruns:FOLDER or http://HOST:PORT.")
 @click.option("--where", default="", help="Those that a filter keeps.")
 def export(session: Session, run: tuple[str, ...], to: str, where: str) -> None:
-    """Give runs to a server of MLflow, or to a folder that its client reads.
+    """Give runs to an MLflow server, or to a folder mlruns.
 
     With points, files, inputs, logged models and their registered versions. Again it adds what is
     new. A folder keeps the ids; a server has its own, and the tag trimtab.run has the id.

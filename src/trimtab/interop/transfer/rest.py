@@ -114,6 +114,8 @@ class Rest:
                 self._connection.request(method, self._base + path, body=body, headers=headers)
                 reply = self._connection.getresponse()
                 status, data = reply.status, reply.read(_LARGEST + 1)
+                if reply.length and len(data) <= _LARGEST:  # reading a part of it does not say so
+                    raise _BrokenError("before the end of an answer")
             except (OSError, http.client.HTTPException) as error:
                 self._again(left, f"{self.url} does not answer: {error}", error)
                 continue
@@ -147,9 +149,9 @@ class Rest:
             raise
         except OSError as error:
             raise StorageError(f"cannot write {into.name}: {error.strerror}") from error
-        if size is not None and got != size:
+        if reply.length or (size is not None and got != size):
             self._connection.close()
-            raise _BrokenError(f"after {got} of {size} bytes")
+            raise _BrokenError(f"after {got} of {size or got + (reply.length or 0)} bytes")
 
     def _again(self, left: int, said: str, error: Exception | None) -> None:
         self._connection.close()

@@ -18,6 +18,7 @@ from trimtab.interop.transfer.remote import pairs, points
 from trimtab.interop.transfer.rest import Rest
 from trimtab.interop.transfer.source import missing
 from trimtab.interop.transfer.tally import Tally
+from trimtab.store.series import reading
 from trimtab.store.series.points import Series, joined
 from trimtab.store.workspace import Workspace
 
@@ -229,12 +230,32 @@ class Server:
         )["model"]  # fmt: skip
         there = str(made["info"]["model_id"])
         for point in model.metrics:
-            metric = {**point, "value": wire.number(point["value"]), "model_id": there}
-            metric.pop("run_id", None)
-            if point.get("run_id") in self._runs:
-                self._try("metric of a model", f"{model.id}/{point['key']}", "runs/log-metric",
-                          run_id=self._runs[point["run_id"]], **metric)  # fmt: skip
+            value = self._measured(point)
+            if value is None or point["run_id"] not in self._runs:
+                name = f"{model.id}/{point['key']}"
+                self.tally.skip("metric of a model", name, "its run has no such point")
+                continue
+            metric = {**point, "value": wire.number(value), "model_id": there}
+            metric["run_id"] = self._runs[point["run_id"]]
+            self._try(
+                "metric of a model", f"{model.id}/{point['key']}", "runs/log-metric", **metric
+            )
         return made
+
+    def _measured(self, point: dict[str, Any]) -> float | None:
+        """The value of a model's metric as its run has it: stock MLflow keeps 0 for a model's NaN.
+
+        To say that a point is a model's is to log it once more, so it must be one of the run.
+        """
+        key = str(point["key"])
+        series = reading.read(self.ws, str(point.get("run_id", "")), key).get(key)
+        if series is None:
+            return None
+        same = (series.step == point["step"]) & (series.time == point["timestamp"] * 1000)
+        values = series.value[same].tolist()
+        if not values:
+            return None
+        return float(point["value"]) if point["value"] in values else float(values[-1])
 
     def _version(self, one: RegisteredVersion) -> str:
         """The number of a version there, made where there is none of its source."""
