@@ -110,11 +110,16 @@ def seen(client, folder, *, deleted=True, ids=True):
             sorted((run_seen(client, run, names, folder, ids=ids) for run in runs), key=repr),
         )
     models = {
-        one.name: (one.tags, one.aliases, [(v.version, v.description, v.tags, v.current_stage)
+        one.name: (one.tags, one.aliases, [(str(v.version), v.description, v.tags, v.current_stage)
                    for v in client.search_model_versions(f"name = '{one.name}'")])
         for one in client.search_registered_models()
     }  # fmt: skip
     return found, models
+
+
+def value(found):
+    """As text; a server has an infinity as the greatest number, a folder as it is."""
+    return repr(math.copysign(math.inf, found) if abs(found) == sys.float_info.max else found)
 
 
 def run_seen(client, run, names, folder, *, ids):
@@ -123,7 +128,7 @@ def run_seen(client, run, names, folder, *, ids):
     parent = names.get(data.tags.get("mlflow.parentRunId"))
     history = {
         key: sorted(
-            (p.step, p.timestamp, repr(p.value))
+            (p.step, p.timestamp, value(p.value))
             for p in client.get_metric_history(info.run_id, key)
         )
         for key in data.metrics
