@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # it builds on this module
 
 LARGEST: Final = 50 << 30
 """Bytes that a file has at most, where nothing else is said."""
-_SPARE: Final = 64 << 20
 
 
 class File(NamedTuple):
@@ -43,18 +42,21 @@ def kept(ws: Workspace, location: str) -> dict[str, File]:
     }
 
 
-def take(taking: Taking, owner: Owner, has: dict[str, File]) -> list[File]:
-    """Fetch the files of a run or a model that are not among those; a dry run only counts them."""
+def take(taking: Taking, owner: Owner, has: dict[str, File], *, trust: bool = True) -> list[File]:
+    """Fetch the files of a run or a model that are not among those; a dry run only counts them.
+
+    `trust` takes a file of the same path and size for the same.
+    """
     made = []
     for path, size in taking.source.files(owner):
         if not _is_wanted(taking, owner, path, size):
             continue
         known = has.get(path)
-        if known is not None and known.size == size and not taking.again:
+        if trust and known is not None and known.size == size and not taking.again:
             continue
         if not taking.tally.dry_run:
             one = _fetch(taking, owner, path, size)
-            if one is None:
+            if one is None or (known is not None and known.digest == one.digest):
                 continue
             made.append(one)
         taking.tally.files += 1
@@ -114,7 +116,7 @@ def _fetch(taking: Taking, owner: Owner, path: str, size: int) -> File | None:
 def staged(ws: Workspace, size: int) -> Iterator[Path]:
     """A path to write a file of that size to, gone afterwards; raises StorageError without space."""
     place = os.statvfs(ws.root)
-    if 2 * size + _SPARE > place.f_bavail * place.f_frsize:
+    if 2 * size > place.f_bavail * place.f_frsize:
         raise StorageError(
             f"a file of {size:,} bytes does not fit on the disk that holds {ws.root}",
             hint="free some space and run it again: what is in stays",

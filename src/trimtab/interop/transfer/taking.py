@@ -124,7 +124,7 @@ def _run(taking: Taking, there: Experiment, here: Experiment, run: TrackedRun, m
         return
     before = (tally.points, tally.files)
     has = bytes_in.kept(ws, own.location if own else location)
-    made = bytes_in.take(taking, run, has if known and is_over else {})
+    made = bytes_in.take(taking, run, has, trust=bool(known) and is_over)
     if tally.dry_run:
         tally.runs += own is None
         tally.grown += own is not None
