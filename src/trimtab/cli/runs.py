@@ -137,6 +137,7 @@ def _render_one(shown: RunShown) -> None:
             "run": run.id,
             "kind": f"{run.kind} {run.name}",
             "status": run.status,
+            "deleted": words.ago(shown.deleted_at) if shown.deleted_at else "",
             "began": words.moment(run.started_at),
             "took": words.took(run),
             "peak memory": words.size(run.peak_bytes) if run.peak_bytes else "",

@@ -170,12 +170,16 @@ class Runs(Report, frozen=True, kw_only=True):
 
 
 class RunShown(Report, frozen=True, kw_only=True):
-    """A run with its last metrics, what it read and made, and the runs inside it."""
+    """A run with its last metrics, what it read and made, and the runs inside it.
+
+    `deleted_at` is 0 where it is not deleted.
+    """
 
     run: Run
     metrics: dict[str, float]
     links: list[Link]
     children: list[Run]
+    deleted_at: int = 0
 
 
 class Series(Report, frozen=True, kw_only=True):

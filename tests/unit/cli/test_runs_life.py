@@ -37,6 +37,7 @@ def test_deleted_restored_and_gone(call, ws):
     assert "2 runs deleted" in ended.out
     assert listed(call) == ["kept"]
     assert sorted(listed(call, "--deleted")) == ["inner", "outer"]
+    assert "deleted" in call("runs", "show", outer).out
     assert call("runs", "restore", outer, "--json").body["runs"] == [outer, inner]
     assert listed(call) == ["kept", "outer"]
     call("runs", "rm", "--where", "attributes.run_name = 'outer'")

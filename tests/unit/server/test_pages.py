@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from trimtab.store import runs
+from trimtab.store import deleted, runs
 
 VOID = {"meta", "link", "path", "circle", "line", "rect", "br", "polyline"}
 
@@ -144,3 +144,12 @@ def test_the_files_of_the_page_are_served(client, name, kind):
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith(kind)
     assert "http" not in answer.text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_deleted_run_says_so_and_is_not_listed(client, project):
+    run = runs.find(project.ws, kind="flow")[-1].id
+    deleted.delete(project.ws, [run])
+    _, document = page(client, f"/runs/{run}")
+    assert "trimtab runs restore" in " ".join(document.text.split())
+    _, document = page(client, "/runs")
+    assert f"/runs/{run}" not in document.addresses

@@ -8,8 +8,8 @@ from trimtab.errors import NotFoundError
 from trimtab.loop.project import Project
 from trimtab.server import requests as asked
 from trimtab.server.answers import RunMetrics, Runs, RunShown, Series
+from trimtab.store import deleted, runs
 from trimtab.store import metrics as series
-from trimtab.store import runs
 
 _MOST = 1000
 
@@ -37,6 +37,7 @@ def show(project: Project, request: asked.Identified) -> RunShown:
         metrics=series.latest(ws, run.id),
         links=runs.links(ws, run.id),
         children=runs.find(ws, parent=run.id, limit=_MOST)[::-1],
+        deleted_at=deleted.find_one(ws, run.id) or 0,
     )
 
 
