@@ -14,6 +14,7 @@ from trimtab.interop.mlflow import filters, ordering
 from trimtab.interop.mlflow.fault import Fault
 from trimtab.interop.mlflow.state import Experiment, Registered, TrackedRun
 from trimtab.interop.mlflow.wire import Asked
+from trimtab.track.search.pattern import like
 
 
 def run(name="r", start=0, **fields):
@@ -148,11 +149,11 @@ def test_like_is_sqls(pattern, value, exact):
     source = "".join({"%": ".*", "_": "."}.get(mark, re.escape(mark)) for mark in pattern)
     flags = re.DOTALL | (0 if exact else re.IGNORECASE)
     expected = re.fullmatch(source, value, flags) is not None
-    assert filters.like(text, is_case_sensitive=exact)(value) == expected
+    assert like(text, is_case_sensitive=exact)(value) == expected
 
 
 def test_a_pattern_of_many_stars_is_quick():
-    assert not filters.like("%a" * 500 + "b", is_case_sensitive=True)("a" * 8000)
+    assert not like("%a" * 500 + "b", is_case_sensitive=True)("a" * 8000)
 
 
 def test_numbers_come_before_nan_and_nan_before_what_is_missing():

@@ -1,0 +1,214 @@
+"""All runs of a project at once, as a search holds them: few statements, little work for each run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from sys import intern
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from trimtab.store import database, tables
+from trimtab.store.database import from_row
+from trimtab.store.records import Link, Run
+from trimtab.store.series import batch, chunk
+from trimtab.store.series.points import Columns, canonical
+from trimtab.store.workspace import Workspace
+
+_AT_ONCE: Final = 500  # ids in one statement; SQLite takes 32,766
+Latest = dict[str, float]
+_End = tuple[int, int, float]
+
+
+class Row(NamedTuple):
+    """A run's row; what is JSON is text still."""
+
+    id: str
+    kind: str
+    name: str
+    status: str
+    parent: str
+    cause: str
+    params: str
+    tags: str
+    code: str
+    environment: str
+    started: int
+    ended: int
+    peak: int
+    error: str | None
+
+
+class Seen(NamedTuple):
+    """What a connection had seen of the database when something was read over it."""
+
+    version: int
+    own: int
+
+
+def seen(db: sa.Connection) -> Seen | None:
+    """What changes with every commit that is visible to this connection, None where that is unknown.
+
+    SQLite counts the commits of others (data_version) and a connection's own changes.
+    """
+    if db.engine.dialect.name != "sqlite":
+        return None
+    raw: Any = db.connection.dbapi_connection
+    (version,) = raw.execute("PRAGMA data_version").fetchone()
+    return Seen(int(version), int(raw.total_changes))
+
+
+def rows(db: sa.Connection, ws: Workspace) -> list[Row]:
+    """Every run."""
+    table = tables.runs
+    texts = [sa.type_coerce(table.c[name], sa.Text) for name in ("cause", "params", "tags")]
+    query = sa.select(
+        table.c.id,
+        table.c.kind,
+        table.c.name,
+        table.c.status,
+        table.c.parent,
+        *texts,
+        table.c.code,
+        table.c.environment,
+        table.c.started_at,
+        table.c.ended_at,
+        table.c.peak_bytes,
+        sa.type_coerce(table.c.error, sa.Text),
+    ).where(table.c.project == ws.project)
+    return [Row._make(row) for row in db.execute(query)]
+
+
+def deleted(db: sa.Connection, ws: Workspace) -> set[str]:
+    """The runs that somebody deleted and that may be restored still."""
+    table = tables.tracked_runs
+    query = sa.select(table.c.run).where(table.c.project == ws.project, table.c.stage == "deleted")
+    return set(db.execute(query).scalars())
+
+
+def marks(db: sa.Connection, ws: Workspace) -> dict[str, int]:
+    """The number of each run's newest batch of points; it grows with every batch."""
+    batches, compacted = tables.metric_batches, tables.metric_marks
+    waiting = (
+        sa.select(batches.c.run, sa.func.max(batches.c.seq))
+        .where(batches.c.project == ws.project)
+        .group_by(batches.c.run)
+    )
+    done = sa.select(compacted.c.run, compacted.c.through).where(compacted.c.project == ws.project)
+    found: dict[str, int] = {row.run: row.through for row in db.execute(done)}
+    for run, seq in db.execute(waiting):
+        found[run] = max(seq, found.get(run, 0))
+    return found
+
+
+def latest(
+    db: sa.Connection, ws: Workspace, runs: Sequence[str] | None = None
+) -> dict[str, Latest]:
+    """The last value of each series of some runs, or of all."""
+    ends: dict[str, dict[str, _End]] = {}
+    for some in _parts(runs):
+        for run, key, summary in db.execute(_summaries(ws, some)):
+            ends.setdefault(run, {})[intern(key)] = _end(summary)
+        for run, body in db.execute(_batches(ws, some)):
+            _take(ends.setdefault(run, {}), batch.decode(body))
+    return {run: {key: mine[key][2] for key in sorted(mine)} for run, mine in ends.items()}
+
+
+def inputs(db: sa.Connection, ws: Workspace) -> Iterator[Link]:
+    """What every run read and made."""
+    table = tables.links
+    query = sa.select(table.c.run, table.c.direction, table.c.name, table.c.digest)
+    for row in db.execute(query.where(table.c.project == ws.project)):
+        yield from_row(Link, row)
+
+
+def labels(db: sa.Connection, ws: Workspace) -> dict[str, list[str]]:
+    """Digest -> the versions that are these bytes, as `name@v3`."""
+    table = tables.versions
+    query = sa.select(table.c.digest, table.c.name, table.c.number)
+    found: dict[str, list[str]] = {}
+    for digest, name, number in db.execute(query.where(table.c.project == ws.project)):
+        found.setdefault(digest, []).append(f"{name}@v{number}")
+    return found
+
+
+def foreign(db: sa.Connection, ws: Workspace) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The data sets that other tools' clients named, run by run."""
+    table = tables.tracked_runs
+    query = sa.select(table.c.run, table.c.body).where(table.c.project == ws.project)
+    for run, body in db.execute(query):
+        found = body.get("inputs") or []
+        if found:
+            yield run, [one.get("dataset", {}) for one in found]
+
+
+def whole(ws: Workspace, runs: Sequence[str]) -> list[Run]:
+    """Runs by their ids, in that order; those that are gone are left out."""
+    table = tables.runs
+    found: dict[str, Run] = {}
+    with database.reading(ws.engine) as db:
+        for some in _parts(runs):
+            query = sa.select(table).where(
+                table.c.project == ws.project, table.c.id.in_(some or [])
+            )
+            found |= {row.id: from_row(Run, row) for row in db.execute(query)}
+    return [found[one] for one in runs if one in found]
+
+
+def _parts(runs: Sequence[str] | None) -> Iterable[Sequence[str] | None]:
+    if runs is None:
+        return [None]
+    return [runs[at : at + _AT_ONCE] for at in range(0, len(runs), _AT_ONCE)]
+
+
+def _batches(ws: Workspace, runs: Sequence[str] | None) -> Any:
+    table = tables.metric_batches
+    query = sa.select(table.c.run, table.c.body).where(table.c.project == ws.project)
+    if runs is not None:
+        query = query.where(table.c.run.in_(runs))
+    return query.order_by(table.c.run, table.c.seq)
+
+
+def _summaries(ws: Workspace, runs: Sequence[str] | None) -> Any:
+    """Of each series the summary of its last chunk."""
+    table = tables.metric_chunks
+    mine = (table.c.project == ws.project) & (table.c.level == 0)
+    if runs is not None:
+        mine &= table.c.run.in_(runs)
+    newest = sa.select(table.c.run, table.c.key, sa.func.max(table.c.place).label("place"))
+    last = newest.where(mine).group_by(table.c.run, table.c.key).subquery()
+    same = (table.c.run == last.c.run) & (table.c.key == last.c.key)
+    query = sa.select(table.c.run, table.c.key, table.c.summary)
+    return query.join(last, same & (table.c.place == last.c.place)).where(mine)
+
+
+def _end(summary: bytes) -> _End:
+    one = chunk.total(summary)
+    return int(one["last_step"][0]), int(one["last_time"][0]), float(one["last"][0])
+
+
+def _take(ends: dict[str, _End], columns: Columns) -> None:
+    """Let the last points of a batch be those of their series, where they are later."""
+    points = columns.points
+    if len(set(columns.key.tolist())) < len(columns):
+        for key, part in columns.series().items():
+            one = canonical(part)[-1:]
+            _put(ends, key, (int(one.step[0]), int(one.time[0]), float(one.value[0])))
+        return
+    for number, *end in zip(
+        columns.key.tolist(), points.step.tolist(), points.time.tolist(), points.value.tolist(),
+        strict=True,
+    ):  # fmt: skip
+        _put(ends, columns.keys[number], (end[0], end[1], end[2]))
+
+
+def _put(ends: dict[str, _End], key: str, end: _End) -> None:
+    known = ends.get(key)
+    if known is None or _order(end) > _order(known):
+        ends[intern(key)] = end
+
+
+def _order(end: _End) -> tuple[int, int, bool, float]:
+    step, time, value = end
+    is_number = value == value  # noqa: PLR0124 - NaN comes before all numbers
+    return step, time, is_number, value if is_number else 0.0

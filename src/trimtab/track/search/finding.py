@@ -1,0 +1,175 @@
+"""Finding runs: a filter, an order and a page of them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from trimtab import ids
+from trimtab.errors import UsageError
+from trimtab.store import listing
+from trimtab.store.listing import Latest
+from trimtab.store.records import Run
+from trimtab.store.workspace import Workspace
+from trimtab.track.search import evaluate, index, order
+from trimtab.track.search.columns import Mask
+from trimtab.track.search.fault import near
+from trimtab.track.search.order import Places
+from trimtab.track.search.parse import parse
+from trimtab.track.search.table import Table
+from trimtab.track.search.tree import (
+    Among,
+    And,
+    Between,
+    Compare,
+    Field,
+    Like,
+    Node,
+    Not,
+    Null,
+    Or,
+    field_written,
+)
+
+MOST: Final = 50_000
+"""Runs of one page."""
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs, in which order: a filter and an order as text.
+
+    `kind`, `name`, `status` and `parent` are equalities beside the filter, None for any; `deleted`
+    lists those that were deleted too.
+    """
+
+    where: str = ""
+    order_by: str = ""
+    kind: str | None = None
+    name: str | None = None
+    status: str | None = None
+    parent: str | None = None
+    deleted: bool = False
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of runs, how many there are in all, and the token of the next page, "" at the end.
+
+    `notes` say what a filter asks about that no run has.
+    """
+
+    table: Table
+    rows: list[int]
+    matched: int
+    next: str = ""
+    notes: list[str] = []
+
+
+def find(ws: Workspace, wanted: Wanted, *, limit: int = 100, after: str = "") -> Found:
+    """A page of runs; raises QueryError, and UsageError for a token of another question."""
+    table = index.table(ws)
+    orders = order.read(wanted.order_by)
+    mask, notes = chosen(table, wanted)
+    matched = int(mask.sum())
+    if after:
+        mask = mask & _after(table, wanted, orders, after)
+    rows = order.places(table, orders, mask, limit + 1).tolist()
+    token = _token(table, wanted, orders, rows[limit - 1]) if len(rows) > limit else ""
+    return Found(table=table, rows=rows[:limit], matched=matched, next=token, notes=notes)
+
+
+def every(ws: Workspace, wanted: Wanted) -> tuple[Table, Places]:
+    """All runs that are wanted, in order."""
+    table = index.table(ws)
+    mask, _ = chosen(table, wanted)
+    return table, order.places(table, order.read(wanted.order_by), mask)
+
+
+def chosen(table: Table, wanted: Wanted) -> tuple[Mask, list[str]]:
+    """The runs that a question keeps, and notes on what it names that no run has."""
+    node = parse(wanted.where)
+    mask = np.ones(len(table), dtype=np.bool_)
+    if not wanted.deleted and table.deleted.any():
+        mask &= ~table.deleted
+    for key in ("kind", "name", "status", "parent"):
+        value = getattr(wanted, key)
+        if value is not None:
+            mask &= _equal(table, key, value)
+    notes: list[str] = []
+    if node is not None:
+        mask &= evaluate.keep(table, node, ids.now())
+        notes = [text for field in dict.fromkeys(asked(node)) if (text := _note(table, field))]
+    return mask, notes
+
+
+def asked(node: Node) -> Iterator[Field]:
+    """The fields that a filter asks about."""
+    match node:
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from asked(part)
+        case Not(inner):
+            yield from asked(inner)
+        case Compare(field) | Among(field) | Like(field) | Between(field) | Null(field):
+            yield field
+
+
+def whole(ws: Workspace, found: Found) -> list[Run]:
+    """The runs of a page, read from the store."""
+    return listing.whole(ws, [found.table.records[row].id for row in found.rows])
+
+
+def measured(ws: Workspace, found: Found) -> dict[str, Latest]:
+    """The last value of each series of a page's runs."""
+    runs = [found.table.records[row].id for row in found.rows]
+    if found.table.has_series:
+        latest = found.table.latest()
+        return {run: latest[run] for run in runs if run in latest}
+    with ws.reading() as db:
+        return listing.latest(db, ws, runs)
+
+
+def _equal(table: Table, key: str, value: str) -> Mask:
+    if not value:
+        return ~table.column(Field("attribute", key)).present
+    return evaluate.keep(table, Compare(Field("attribute", key), "=", value), 0)
+
+
+def _note(table: Table, field: Field) -> str:
+    if field.entity not in ("metric", "param", "tag") or table.any_column(field).present.any():
+        return ""
+    hint = near(field.key, table.keys(field.entity))
+    return f"no run has {field_written(field)}" + (f": {hint}" if hint else "")
+
+
+def _question(wanted: Wanted, orders: tuple[order.By, ...]) -> str:
+    """What a token belongs to."""
+    return msgspec.json.encode([*msgspec.structs.astuple(wanted), list(map(str, orders))]).decode()
+
+
+def _token(table: Table, wanted: Wanted, orders: tuple[order.By, ...], row: int) -> str:
+    mark = binascii.crc32(_question(wanted, orders).encode())
+    plain = msgspec.json.encode([mark, order.cursor(table, orders, row)])
+    return base64.urlsafe_b64encode(plain).rstrip(b"=").decode()
+
+
+def _after(table: Table, wanted: Wanted, orders: tuple[order.By, ...], token: str) -> Mask:
+    wrong = UsageError(
+        "this is no token of a page of this filter and order",
+        hint="take `next` of the page before, or leave it out to begin again",
+    )
+    try:
+        plain = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        mark, cursor = msgspec.json.decode(plain, type=tuple[int, list[Any]])
+    except (ValueError, msgspec.MsgspecError):
+        raise wrong from None
+    if mark != binascii.crc32(_question(wanted, orders).encode()):
+        raise wrong
+    try:
+        return order.after(table, orders, cursor)
+    except (ValueError, OverflowError):
+        raise wrong from None
