@@ -1,14 +1,14 @@
-"""`trimtab runs`: ls, show, metrics, sync."""
+"""`trimtab runs`: ls, show, metrics, sync; `runs_finding` has what asks about many."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from trimtab.cli import runs_life, runs_transfer
-from trimtab.cli.session import Session
+from trimtab.cli import runs_finding
+from trimtab.cli.session import Session, note
 from trimtab.cli.verb import noun, verb
 from trimtab.server import operations
 from trimtab.server.answers import RunMetrics, Runs, RunShown
@@ -19,29 +19,46 @@ if TYPE_CHECKING:  # it brings numpy and the database with it
     from trimtab.track.merge import Synced
 
 runs = noun("runs", "Every execution, with what it read, made and measured.")
-for _one in (*runs_life.VERBS, *runs_transfer.VERBS):
-    runs.add_command(_one)
+runs_finding.register(runs)
 
 
-@verb("ls", "trimtab runs ls", "trimtab runs ls --kind trial --limit 20", of=runs)
+@verb(
+    "ls",
+    "trimtab runs ls",
+    "trimtab runs ls --kind trial --limit 20",
+    "trimtab runs ls --where \"metrics.auc > 0.8 AND (params.depth < 6 OR tags.team = 'risk')\"",
+    'trimtab runs ls --order-by "metrics.auc desc" --columns "metrics.auc, params.depth"',
+    of=runs,
+)
+@click.option("--where", default="", help="A filter: docs/search.md has the language.")
+@click.option(
+    "--order-by", default="", help='Fields with asc or desc: "metrics.auc desc, started".'
+)
+@click.option("--columns", default="", help='Fields to print: "metrics.auc, params.depth".')
 @click.option("--kind", default="", help="flow, step, trial, evaluate, retrain, …")
 @click.option("--name", default="", help="The name of the flow or step.")
 @click.option("--status", default="", help="running, done, failed, cached or cancelled.")
 @click.option("--all", "inner", is_flag=True, help="Also runs inside other runs.")
-@click.option("--deleted", is_flag=True, help="The deleted ones instead.")
+@click.option("--deleted", is_flag=True, help="Also runs that were deleted.")
 @click.option(
     "--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="At most so many."
 )
-def ls(
-    session: Session, kind: str, name: str, status: str, inner: bool, deleted: bool, limit: int
-) -> None:
-    """List runs, newest first.
+@click.option("--after", default="", help="The token that the page before ended with.")
+def ls(session: Session, columns: str, inner: bool, kind: str, where: str, **fields: Any) -> None:
+    """List runs, newest first, or those that a filter keeps.
 
-    Steps and trials, which are runs inside a run, are listed with --all or --kind.
+    Steps and trials, which are runs inside a run, are listed with --all, --kind or --where.
     """
-    top = not inner and not kind and not deleted
-    request = RunFilter(kind=kind, name=name, status=status, top=top, deleted=deleted, limit=limit)
-    session.answer(session.call(operations.RUNS_LS, request), _render_list)
+    top = not (inner or kind or where)
+    request = RunFilter(kind=kind, where=where, top=top, **fields)
+    if columns:
+        from trimtab.track.search import order  # numpy is loaded only when needed
+
+        order.read(columns)
+    found = session.call(operations.RUNS_LS, request)
+    session.answer(found, lambda _: _render_list(found, columns, is_asked=bool(where)))
+    for line in found.notes:
+        note(line)
 
 
 @verb("show", "trimtab runs show 01983f0c5a7b7c00", of=runs)
@@ -96,13 +113,33 @@ def _render_synced(found: Synced) -> None:
         paper.say(run)
 
 
-def _render_list(found: Runs) -> None:
+def _render_list(found: Runs, columns: str, *, is_asked: bool) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
 
     if not found.runs:
-        paper.say("no runs yet: `trimtab run` begins one")
+        paper.say("no run is so" if is_asked else "no runs yet: `trimtab run` begins one")
         return
-    _table(found.runs)
+    if columns:
+        _chosen(found, columns)
+    else:
+        _table(found.runs)
+    if found.next:
+        note(f"{len(found.runs)} of {found.matched:,}; the next page: --after {found.next}")
+
+
+def _chosen(found: Runs, columns: str) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import shown, words
+
+    fields = shown.columns(columns)
+    paper.table(
+        ["run", *(one.title for one in fields)],
+        [
+            (words.short(run.id), *(one.text(run, found.metrics.get(run.id, {})) for one in fields))
+            for run in found.runs
+        ],
+        right=[one.title for one in fields if one.is_number],
+    )
 
 
 def _table(rows: list[Run]) -> None:

@@ -164,9 +164,17 @@ class DataDiff(Report, frozen=True, kw_only=True):
 
 
 class Runs(Report, frozen=True, kw_only=True):
-    """Runs, newest first."""
+    """A page of runs, and the last value of each of their series by run and key.
+
+    `matched` counts the runs of all pages, `next` is the token of the page after this, "" at the end.
+    `notes` say what a filter asks about that no run has.
+    """
 
     runs: list[Run]
+    metrics: dict[str, dict[str, float]] = {}
+    matched: int = 0
+    next: str = ""
+    notes: list[str] = []
 
 
 class RunShown(Report, frozen=True, kw_only=True):

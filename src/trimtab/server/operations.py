@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from trimtab.errors import NotFoundError
 from trimtab.loop import reports
-from trimtab.server import answers, disposal, endings, replaying, rollouts, steering
+from trimtab.server import answers, endings, finding, replaying, rollouts, steering
 from trimtab.server import requests as asked
+from trimtab.server.finding import RUNS_LS, RUNS_METRICS, RUNS_SHOW
 from trimtab.server.operation import PREFIX, Operation
 from trimtab.store.records import Incident
 
-__all__ = ["PREFIX", "TABLE", "Operation", "get"]
+__all__ = ["PREFIX", "RUNS_LS", "RUNS_METRICS", "RUNS_SHOW", "TABLE", "Operation", "get"]
 OVERVIEW: Final = Operation(
     name="overview",
     method="GET",
@@ -160,33 +161,6 @@ DATA_DIFF: Final = Operation(
     request=asked.Comparison,
     response=answers.DataDiff,
     handler="data:diff",
-)
-RUNS_LS: Final = Operation(
-    name="runs.ls",
-    method="GET",
-    path="/runs",
-    summary="Runs, newest first.",
-    request=asked.RunFilter,
-    response=answers.Runs,
-    handler="runs:ls",
-)
-RUNS_SHOW: Final = Operation(
-    name="runs.show",
-    method="GET",
-    path="/runs/{id}",
-    summary="A run: parameters, last metrics, inputs, outputs, the runs inside it.",
-    request=asked.Identified,
-    response=answers.RunShown,
-    handler="runs:show",
-)
-RUNS_METRICS: Final = Operation(
-    name="runs.metrics",
-    method="GET",
-    path="/runs/{id}/metrics",
-    summary="The metric series of a run.",
-    request=asked.SeriesFilter,
-    response=answers.RunMetrics,
-    handler="runs:metrics",
 )
 MODELS_LS: Final = Operation(
     name="models.ls",
@@ -364,9 +338,7 @@ TABLE: Final[tuple[Operation[Any, Any], ...]] = (
     DATA_LS,
     DATA_SHOW,
     DATA_DIFF,
-    RUNS_LS,
-    RUNS_SHOW,
-    RUNS_METRICS,
+    *finding.TABLE,
     MODELS_LS,
     MODELS_SHOW,
     ENDPOINTS_LS,

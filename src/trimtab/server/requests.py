@@ -174,11 +174,15 @@ class Comparison(Request, frozen=True, kw_only=True):
 
 
 class RunFilter(Request, frozen=True, kw_only=True):
-    """Which runs; an empty field asks for all. `top` leaves out runs inside other runs.
+    """Which runs, in which order; an empty field asks for all, newest first.
 
-    `deleted` asks for the deleted ones, which are not listed otherwise.
+    `where` is a filter and `order_by` fields with asc or desc (docs/search.md); `after` is `next` of
+    the page before. `top` leaves out runs inside other runs, `deleted` lists deleted ones too.
     """
 
+    where: str = ""
+    order_by: str = ""
+    after: str = ""
     kind: str = ""
     name: str = ""
     status: str = ""
@@ -188,22 +192,30 @@ class RunFilter(Request, frozen=True, kw_only=True):
     limit: int = 50
 
 
-class Disposal(Request, frozen=True, kw_only=True):
-    """Runs by `ids`, by a filter (`where`), or those of an `experiment`, which goes with them.
+class RunGroups(Request, frozen=True, kw_only=True):
+    """Fields to group runs by, the numbers to show of each group, and which runs."""
 
-    `force` takes runs too that nobody has ended, where no process of theirs is alive.
-    """
-
-    ids: list[str] = []
+    by: str
+    show: str = "count"
     where: str = ""
-    experiment: str = ""
-    force: bool = False
+    order_by: str = ""
+    deleted: bool = False
+    limit: int = 1000
 
 
-class Age(Request, frozen=True, kw_only=True):
-    """How long ago something must have been deleted: "30d", "36h", a date; "0" for all of it."""
+class Explained(Request, frozen=True, kw_only=True):
+    """A metric whose differences params may explain, and over which runs."""
 
-    older_than: str = "30d"
+    metric: str
+    where: str = ""
+    seed: int = 0
+
+
+class TwoRuns(Request, frozen=True, kw_only=True):
+    """Two runs by their ids, or the beginnings of them."""
+
+    before: str
+    after: str
 
 
 class SeriesFilter(Request, frozen=True, kw_only=True):

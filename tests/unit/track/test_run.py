@@ -134,10 +134,13 @@ def test_two_runs_are_compared(ws: Workspace) -> None:
     runs.update(ws, two.id, code=changed, environment=other)
     found = compare(ws, one.id, two.id)
     assert found.params == {"n": (1, 2)}
-    assert found.metrics == {"acc": (None, 2.0), "loss": (1.0, 1.0)}
-    assert set(found.code) == {"a.py"}
+    assert (found.metrics["acc"].a, found.metrics["acc"].b.last) == (None, 2.0)
+    assert found.metrics["loss"].change == 0.0
+    [file] = found.code
+    assert (file.path, file.change, file.added, file.removed) == ("a.py", "changed", 1, 1)
+    assert file.diff.splitlines() == ["--- a/a.py", "+++ b/a.py", "@@ -1 +1 @@", "-1", "+9"]
     assert found.environment == {"b": ("2", "3")}
-    assert found.data == {"rows": ("blake3:1", "blake3:2")}
+    assert (found.data["rows"].a.digest, found.data["rows"].b.digest) == ("blake3:1", "blake3:2")
     assert compare(ws, one.id, one.id).params == {}
     with pytest.raises(NotFoundError):
         compare(ws, one.id, "0" * 32)

@@ -10,22 +10,33 @@ from trimtab.server import requests as asked
 from trimtab.server.answers import RunMetrics, Runs, RunShown, Series
 from trimtab.store import deleted, runs
 from trimtab.store import metrics as series
+from trimtab.store import runs
+from trimtab.track.search import finding
+from trimtab.track.search.finding import Wanted
 
 _MOST = 1000
 
 
 def ls(project: Project, request: asked.RunFilter) -> Runs:
-    """Runs, newest first."""
-    found = runs.find(
-        project.ws,
+    """A page of runs, in order; raises QueryError, and UsageError for a token of another question."""
+    wanted = Wanted(
+        where=request.where,
+        order_by=request.order_by,
         kind=request.kind or None,
         name=request.name or None,
         status=request.status or None,
         parent="" if request.top else request.parent or None,
         deleted=request.deleted,
-        limit=max(1, min(request.limit, _MOST)),
     )
-    return Runs(runs=found)
+    limit = max(1, min(request.limit, _MOST))
+    found = finding.find(project.ws, wanted, limit=limit, after=request.after)
+    return Runs(
+        runs=finding.whole(project.ws, found),
+        metrics=finding.measured(project.ws, found),
+        matched=found.matched,
+        next=found.next,
+        notes=found.notes,
+    )
 
 
 def show(project: Project, request: asked.Identified) -> RunShown:

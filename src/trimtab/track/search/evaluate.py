@@ -104,9 +104,9 @@ def _hits(column: Column | Several, op: Operator, text: str) -> Mask:
     code = np.arange(len(column.words))
     match op:
         case "=":
-            return (code == place) & is_there
+            return _mask((code == place) & is_there)
         case "!=":
-            return (code != place) | (not is_there)
+            return _mask((code != place) | (not is_there))
         case "<":
             return code < place
         case ">=":
@@ -115,6 +115,10 @@ def _hits(column: Column | Several, op: Operator, text: str) -> Mask:
             return code < place + is_there
         case ">":
             return code >= place + is_there
+
+
+def _mask(found: Any) -> Mask:
+    return np.asarray(found, dtype=np.bool_)
 
 
 def _like(column: Column | Several, pattern: str, is_case_sensitive: bool, negated: bool) -> Mask:

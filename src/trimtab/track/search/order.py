@@ -69,8 +69,10 @@ def places(table: Table, orders: tuple[By, ...], mask: Mask, most: int | None = 
     rows = np.flatnonzero(mask)
     if not orders:
         return rows[:most]
-    keys = [part[rows] for by in orders for part in _keys(table.column(by.field), by.is_down)]
-    useful = [key for key in keys if len(key) and (key != key[0]).any()]
+    parts = [
+        part[rows] for by in orders for part in keys(table.column(by.field), is_down=by.is_down)
+    ]
+    useful = [part for part in parts if len(part) and (part != part[0]).any()]
     return rows[np.lexsort((rows, *reversed(useful)))][:most]
 
 
@@ -95,7 +97,7 @@ def after(table: Table, orders: tuple[By, ...], end: list[Any]) -> Mask:
     for by, value in zip(orders, values, strict=True):
         column = table.column(by.field)
         for mine, its in zip(
-            _keys(column, by.is_down), _keys_of(column, value, by.is_down), strict=True
+            keys(column, is_down=by.is_down), _keys_of(column, value, by.is_down), strict=True
         ):
             later |= same & (mine > its)
             same &= mine == its
@@ -111,7 +113,7 @@ def _after_tie(table: Table, started: int, run: str) -> Mask:
     )
 
 
-def _keys(column: Column, is_down: bool) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def keys(column: Column, *, is_down: bool) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Tier, number and place of the word of each run, of which the least comes first."""
     is_real = column.is_number & ~np.isnan(column.number)
     is_text = ~column.is_number & (column.code >= 0)

@@ -58,7 +58,7 @@ class Shapes:
 
 def read(row: Row, shapes: Shapes, mark: int) -> Record:
     """The record of a row; JSON that is damaged counts as empty."""
-    params, tags, cause = (dict(flat(_object(text))) for text in (row.params, row.tags, row.cause))
+    params, tags, cause = map(_texts, (row.params, row.tags, row.cause))
     error = _object(row.error or "{}")
     said = ": ".join(str(error[name]) for name in ("type", "message") if error.get(name))
     return Record(
@@ -84,8 +84,8 @@ def read(row: Row, shapes: Shapes, mark: int) -> Record:
     )
 
 
-def flat(value: dict[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Nested objects as paths with dots and their texts; null is left out.
+def flat(value: dict[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Nested objects as paths with dots and what is there; null is left out.
 
     Lists stay whole, as JSON. A key with a dot of its own reads as a path too.
     """
@@ -94,7 +94,11 @@ def flat(value: dict[str, Any], before: str = "", depth: int = 0) -> Iterator[tu
         if isinstance(inner, dict) and inner and depth < _DEEP:
             yield from flat(inner, f"{path}.", depth + 1)
         elif inner is not None:
-            yield path, written(inner)
+            yield path, inner
+
+
+def _texts(text: str) -> dict[str, str]:
+    return {path: written(value) for path, value in flat(_object(text))}
 
 
 def written(value: Any) -> str:
