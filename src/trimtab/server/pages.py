@@ -20,9 +20,9 @@ import trimtab
 from trimtab import ids
 from trimtab.errors import NotFoundError, TrimtabError, UsageError
 from trimtab.loop.project import Project
-from trimtab.server import distributions, operations, rolling, telling, views, watching, words
+from trimtab.server import operations, rolling, runs_page, telling, views, watching, words
 from trimtab.server.opened import Opened
-from trimtab.server.requests import Acknowledgement, Question, Resolution, RunFilter
+from trimtab.server.requests import Acknowledgement, Question, Resolution
 
 _STATIC: Final = {
     "style.css": "text/css",
@@ -50,7 +50,9 @@ def routes(opened: Opened) -> list[Route]:
     found = [Route(path, _endpoint(page, opened), methods=["GET"]) for path, page in pages.items()]
     forms = {"/monitor/incidents/{id}/{act}": _act, "/rollouts/{id}/{act}": _steer}
     found += [Route(path, _acting(opened, act), methods=["POST"]) for path, act in forms.items()]
-    return [*found, Route("/static/{name}", _file, methods=["GET"])]
+    # before the page of a run, whose address has room for any word
+    table = Route("/runs/export.{ending}", _exporting(opened), methods=["GET"])
+    return [table, *found, Route("/static/{name}", _file, methods=["GET"])]
 
 
 def not_found(path: str) -> Response:
@@ -158,11 +160,21 @@ def _rollout(project: Project, request: Request) -> str:
 
 
 def _runs(project: Project, request: Request) -> str:
-    inner = request.query_params.get("all", "") == "1"
-    kind = request.query_params.get("kind", "")
-    asked = RunFilter(top=not inner and not kind, kind=kind, limit=views.RUNS_SHOWN)
-    rows = views.run_rows(project, asked)
-    return _render("runs.html", project, rows=rows, inner=inner, kind=kind, most=views.RUNS_SHOWN)
+    return _render("runs.html", project, page=runs_page.page(project, request.query_params))
+
+
+def _exporting(opened: Opened) -> Callable[[Request], Awaitable[Response]]:
+    def answer(request: Request) -> Response:
+        project, _ = opened.last()
+        try:
+            return runs_page.file(project, request.path_params["ending"], request.query_params)
+        except TrimtabError as error:
+            return _failure(error, project.config.project.name)
+
+    async def endpoint(request: Request) -> Response:
+        return await run_in_threadpool(answer, request)
+
+    return endpoint
 
 
 def _run(project: Project, request: Request) -> str:

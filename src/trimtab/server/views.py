@@ -19,14 +19,13 @@ from trimtab.server import bars, operations
 from trimtab.server.answers import RunShown
 from trimtab.server.bars import Bar
 from trimtab.server.chart import STRETCHES, Chart, chart
-from trimtab.server.requests import Identified, Nothing, RunFilter
+from trimtab.server.requests import Identified, Nothing
 from trimtab.store import metrics
 from trimtab.store.records import Action, Endpoint, Link, Rollout, Run, Verdict
 from trimtab.store.series import chart as curves
 from trimtab.store.series.chart import Curve
 
 RECENT = 8
-RUNS_SHOWN = 100
 _KEY_METRICS = 3
 
 
@@ -97,11 +96,6 @@ def loop(project: Project) -> Loop:
         steps=overview.actions[:RECENT],
         runs=_rows(project, overview.runs[:RECENT]),
     )
-
-
-def run_rows(project: Project, asked: RunFilter) -> list[RunRow]:
-    """Runs, newest first, with the metrics that come first by name."""
-    return _rows(project, operations.RUNS_LS.call(project, asked).runs)
 
 
 def run_page(project: Project, run: str) -> RunPage:

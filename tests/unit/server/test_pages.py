@@ -5,7 +5,7 @@ import pytest
 
 from trimtab.store import deleted, runs
 
-VOID = {"meta", "link", "path", "circle", "line", "rect", "br", "polyline"}
+VOID = {"meta", "link", "path", "circle", "line", "rect", "br", "polyline", "input"}
 
 
 class Document(HTMLParser):

@@ -125,7 +125,10 @@ def _params(table: Table, rows: NDArray[np.intp], y: Matrix) -> tuple[list[_Para
     found: list[_Param] = []
     left_out: dict[str, str] = {}
     for name in table.keys("param"):
-        read = _param(name, table.column(Field("param", name)), rows, y)
+        column = table.column(Field("param", name))
+        if not column.present[rows].any():
+            continue
+        read = _param(name, column, rows, y)
         if isinstance(read, str):
             left_out[name] = read
         elif len(found) == _PARAMS:
@@ -140,7 +143,7 @@ def _param(name: str, column: Column, rows: NDArray[np.intp], y: Matrix) -> _Par
     present = code >= 0
     values = len(np.unique(code[present]))
     if len(np.unique(code)) < 2:
-        return "it has one value" if values else "none of these runs has it"
+        return "it has one value"
     if column.is_number[rows][present].all() and values > 2:
         ranks = _ranks(number)
         shown = _ranks(number[present])

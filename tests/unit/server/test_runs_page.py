@@ -1,0 +1,156 @@
+import csv
+import io
+import random
+from html.parser import HTMLParser
+from urllib.parse import quote_plus
+
+import pytest
+
+from trimtab.store import metrics, runs
+from trimtab.store.records import Point
+
+
+class Read(HTMLParser):
+    """The links, texts and elements of a page."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.links, self.text, self.tags = [], "", []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag == "a":
+            self.links.append(dict(attrs).get("href", ""))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag, **attrs):
+        return [had for name, had in self.tags if name == tag and attrs.items() <= had.items()]
+
+
+@pytest.fixture
+def many(empty, client_of):
+    """A page of 120 runs."""
+    draw = random.Random(0)
+    with empty.ws.transaction():
+        for number in range(120):
+            depth = draw.randint(1, 6)
+            run = runs.start(
+                empty.ws, "run", f"fit {number}", params={"depth": depth, "opt": draw.choice("ab")}
+            )
+            value = depth + draw.random() / 10
+            metrics.append(empty.ws, run.id, [Point(key="auc", step=0, time=0, value=value)])
+            runs.finish(empty.ws, run.id, "done")
+    client = client_of(empty)
+
+    def get(query=""):
+        answer = client.get(f"/runs{query}")
+        assert answer.status_code == 200
+        return Read(answer.text)
+
+    get.client = client
+    return get
+
+
+def ask(**given):
+    return "?" + "&".join(f"{name}={quote_plus(value)}" for name, value in given.items())
+
+
+def test_runs_are_filtered_ordered_and_shown_in_chosen_columns(many):
+    page = many(
+        ask(where="metrics.auc > 4", order="metrics.auc desc", columns="metrics.auc, duration")
+    )
+    heads = page.all("th", scope="col")
+    assert len(heads) == 4
+    assert [one.get("aria-sort") for one in heads] == [None, None, "descending", None]
+    assert page.all("input", name="where")[0]["value"] == "metrics.auc > 4"
+    turned = next(one for one in page.links if "order=metrics.auc&" in f"{one}&")
+    assert "where=metrics.auc+%3E+4" in turned
+    rows = [one for one in page.links if one.startswith("/runs/0")]
+    assert len(rows) == 50
+
+
+def test_pages_go_on_where_the_last_one_ended(many):
+    page, seen = many(ask(order="metrics.auc")), []
+    for _ in range(3):
+        seen += [one for one in page.links if one.startswith("/runs/0")]
+        onward = page.all("a", rel="next")
+        if onward:
+            page = many(onward[0]["href"].removeprefix("/runs"))
+    assert len(seen) == len(set(seen)) == 120
+    assert "first page" in page.text
+    assert not onward
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "what"),
+    [
+        ({"where": "metrics.auc >> 1"}, "where", "a value is expected here"),
+        ({"order": "nothing desc"}, "order", "a run has no 'nothing'"),
+        ({"columns": "metrics."}, "columns", "means nothing here"),
+        ({"after": "zz"}, "after", "no token"),
+        ({"by": "params"}, "by", "a run has no 'params'"),
+        ({"by": "kind", "show": "avg(metrics.auc)"}, "show", "no 'avg' of groups"),
+        ({"x": "data", "y": "metrics.auc"}, "x", "any number"),
+        ({"explain": "acu"}, "explain", "no run has a metric 'acu'"),
+        ({"explain": "auc", "where": "params.depth = 1"}, "explain", "too few runs"),
+    ],
+)
+def test_what_is_wrong_is_said_in_its_place(many, given, field, what):
+    page = many(ask(**given))
+    assert page.all("div", id=f"wrong-{field}", role="alert")
+    assert what in page.text
+
+
+def test_groups_lead_to_their_runs(many):
+    page = many(ask(by="params.depth, params.opt", show="mean(metrics.auc) count"))
+    groups = [one for one in page.links if "params.depth+%3D" in one]
+    assert len(groups) == 12
+    inside = many(groups[0].removeprefix("/runs"))
+    assert "by=" not in groups[0]
+    assert len([one for one in inside.links if one.startswith("/runs/0")]) > 0
+
+
+def test_runs_are_drawn_and_a_metric_is_explained(many):
+    page = many(ask(explain="auc", x="params.opt", y="metrics.auc"))
+    assert len(page.all("circle", r="3.2")) == 120
+    assert len(page.all("rect", height="10")) == 2
+    assert "R² on unseen runs, 120 runs" in page.text
+
+
+def test_the_runs_of_a_page_are_there_as_files(many):
+    page = many(ask(where="params.depth = 3", columns="metrics.auc"))
+    href = next(one for one in page.links if one.startswith("/runs/export.csv"))
+    answer = many.client.get(href)
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert rows
+    assert all(3 <= float(row["metrics.auc"]) < 4 for row in rows)
+    assert many.client.get("/runs/export.parquet").content.startswith(b"PAR1")
+    assert many.client.get("/runs/export.exe").status_code == 404
+    assert many.client.get("/runs/export.csv?where=((").status_code == 400
+
+
+def test_markup_in_a_filter_is_text(many):
+    page = many(ask(where="params.depth = '<script>alert(1)</script>'", columns="tags.`<b>`"))
+    assert [one for one in page.all("script") if "src" not in one] == []
+
+
+def test_the_operations_answer_over_http(many):
+    client = many.client
+    found = client.get("/api/v1/runs", params={"where": "params.depth = 3", "limit": 2}).json()
+    assert len(found["runs"]) == len(found["metrics"]) == 2
+    assert found["next"]
+    groups = client.get("/api/v1/runs/groups", params={"by": "params.depth"}).json()
+    assert groups["matched"] == 120
+    told = client.get("/api/v1/runs/importance", params={"metric": "auc"}).json()
+    assert told["shares"][0]["param"] == "depth"
+    a, b = (run["id"] for run in found["runs"])
+    assert client.get(f"/api/v1/runs/{a}/diff/{b}").json()["a"]["id"] == a
+    wrong = client.get("/api/v1/runs", params={"where": "((("})
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, "query")
+    few = client.get(
+        "/api/v1/runs/importance", params={"metric": "auc", "where": "params.depth = 1"}
+    )
+    assert few.status_code == 409
