@@ -20,7 +20,16 @@ import trimtab
 from trimtab import ids
 from trimtab.errors import NotFoundError, TrimtabError, UsageError
 from trimtab.loop.project import Project
-from trimtab.server import operations, rolling, runs_page, telling, views, watching, words
+from trimtab.server import (
+    diff_page,
+    operations,
+    rolling,
+    runs_page,
+    telling,
+    views,
+    watching,
+    words,
+)
 from trimtab.server.opened import Opened
 from trimtab.server.requests import Acknowledgement, Question, Resolution
 
@@ -45,6 +54,7 @@ def routes(opened: Opened) -> list[Route]:
         "/timeline": _timeline,
         "/runs": _runs,
         "/runs/{id}": _run,
+        "/runs/{before}/diff/{after}": _diff,
         "/why": _why,
     }
     found = [Route(path, _endpoint(page, opened), methods=["GET"]) for path, page in pages.items()]
@@ -178,7 +188,14 @@ def _exporting(opened: Opened) -> Callable[[Request], Awaitable[Response]]:
 
 
 def _run(project: Project, request: Request) -> str:
-    return _render("run.html", project, page=views.run_page(project, request.path_params["id"]))
+    page = views.run_page(project, request.path_params["id"])
+    return _render("run.html", project, page=page, before=diff_page.before(project, page.shown.run))
+
+
+def _diff(project: Project, request: Request) -> str:
+    asked = request.path_params
+    page = diff_page.page(project, asked["before"], asked["after"])
+    return _render("diff.html", project, page=page)
 
 
 def _why(project: Project, request: Request) -> str:

@@ -148,10 +148,10 @@ def whole(ws: Workspace, runs: Sequence[str]) -> list[Run]:
     found: dict[str, Run] = {}
     with database.reading(ws.engine) as db:
         for some in _parts(runs):
-            query = sa.select(table).where(
-                table.c.project == ws.project, table.c.id.in_(some or [])
-            )
-            found |= {row.id: from_row(Run, row) for row in db.execute(query)}
+            # by the key alone: with the project beside it SQLite walks through all of that instead
+            for row in db.execute(sa.select(table).where(table.c.id.in_(some or []))):
+                if row.project == ws.project:
+                    found[row.id] = from_row(Run, row)
     return [found[one] for one in runs if one in found]
 
 

@@ -154,3 +154,15 @@ def test_the_operations_answer_over_http(many):
         "/api/v1/runs/importance", params={"metric": "auc", "where": "params.depth = 1"}
     )
     assert few.status_code == 409
+
+
+def test_two_runs_are_shown_side_by_side(many):
+    client = many.client
+    found = client.get("/api/v1/runs", params={"order_by": "params.depth", "limit": 1000}).json()
+    a, b = (found["runs"][at]["id"] for at in (0, -1))
+    page = Read(client.get(f"/runs/{a}/diff/{b}").text)
+    assert {"params", "metrics"} <= {one.get("id") for name, one in page.tags if name == "h2"}
+    assert f"/runs/{b}/diff/{a}" in page.links
+    assert client.get(f"/runs/{a}/diff/nothing").status_code == 404
+    run = Read(client.get(f"/runs/{a}").text)
+    assert not [one for one in run.links if "/diff/" in one]

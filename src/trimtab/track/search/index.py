@@ -48,6 +48,11 @@ class Index:
                 db.info[_INFO, ws.project] = seen
             return self._table
 
+    def alone(self, ws: Workspace) -> Table:
+        """The runs as the open transaction sees them."""
+        with database.reading(ws.engine) as db:
+            return self._refreshed(db, ws)
+
     def _refreshed(self, db: sa.Connection, ws: Workspace) -> Table:
         """A table of what is stored, with those columns of the last one that are right still."""
         changed: list[tuple[Record | None, Record]] = []
@@ -114,6 +119,8 @@ class Index:
 
 def table(ws: Workspace) -> Table:
     """The runs of a workspace's project as they are now."""
+    if database.in_transaction(ws.engine):  # what it sees may be undone: nobody else shall see it
+        return Index().alone(ws)
     with _guard:
         mine = _indexes.setdefault(ws.engine, {})
         index = mine.setdefault(ws.project, Index())

@@ -1,5 +1,6 @@
 import math
 import operator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -298,6 +299,31 @@ def test_a_table_is_kept_while_nothing_is_committed_and_its_columns_where_they_h
     assert second is not first
     assert second.any_column(field) is column
     assert second.any_column(other) is not name
+
+
+def test_what_a_transaction_takes_back_was_never_found_outside(own):
+    runs.start(own, "run", "kept")
+    assert finding.find(own, Wanted()).matched == 1
+    with pytest.raises(RuntimeError), own.transaction():
+        runs.start(own, "run", "undone")
+        assert finding.find(own, Wanted()).matched == 2
+        raise RuntimeError
+    assert finding.find(own, Wanted()).matched == 1
+    with own.transaction():
+        runs.start(own, "run", "done")
+        assert finding.find(own, Wanted()).matched == 2
+    assert finding.find(own, Wanted()).matched == 2
+
+
+def test_many_threads_find_what_another_writes(own):
+    def ask(_):
+        return finding.find(own, Wanted(where="metrics.auc >= 0 OR name = 'a'")).matched
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(20):
+            run = runs.start(own, "run", "a")
+            metrics.append(own, run.id, [Point(key="auc", step=0, time=0, value=1.0)])
+            assert set(pool.map(ask, range(8))) == {number + 1}
 
 
 def test_runs_that_a_client_deleted_are_listed_only_where_they_are_asked_for(own):
