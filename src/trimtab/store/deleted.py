@@ -67,6 +67,24 @@ def within(ws: Workspace, runs: Iterable[str]) -> list[str]:
     return list(found)
 
 
+def inside(ws: Workspace, runs: Iterable[str]) -> dict[str, list[str]]:
+    """Each of the runs with all that are inside it, outer ones first."""
+    wanted = list(dict.fromkeys(runs))
+    below: dict[str, list[str]] = {}
+    for run in load(ws, within(ws, wanted)):
+        below.setdefault(run.parent, []).append(run.id)
+    found = {}
+    for one in wanted:
+        whole = {one: None}
+        ahead = [one]
+        while ahead:
+            more = [run for run in below.get(ahead.pop(), ()) if run not in whole]
+            whole.update(dict.fromkeys(more))
+            ahead.extend(more)
+        found[one] = list(whole)
+    return found
+
+
 def load(ws: Workspace, runs: Collection[str]) -> list[Run]:
     """The rows of runs; those that are not there are passed over."""
     table, wanted, found = tables.runs, list(runs), []

@@ -39,9 +39,8 @@ def runs(ws: Workspace, before: int) -> tuple[list[tuple[Run, int]], list[Kept]]
     for id_, run in found.items():
         if run.status == "running" and run.pid and process.is_alive(run):
             reasons.setdefault(id_, Kept(run=id_, reason="it is running"))
-    for id_ in found:
-        inner = deleted.within(ws, [id_])[1:]
-        stays = next((one for one in inner if one in reasons or one not in found), None)
+    for id_, inner in deleted.inside(ws, found).items():
+        stays = next((one for one in inner[1:] if one in reasons or one not in found), None)
         if stays is not None:
             reasons.setdefault(id_, Kept(run=id_, reason=f"run {stays} inside it stays"))
     order = deleted.within(ws, sorted(found))

@@ -30,19 +30,22 @@ def delete(project: Project, request: asked.Disposal) -> Disposed:
             named = chosen.of_experiment(ws, request.experiment)
             _refuse(_kept(ws, deleted.within(ws, named), force=request.force))
             return Disposed(runs=deleted.delete_experiment(ws, request.experiment), kept=[])
-        named = [runs.get(ws, one).id for one in request.ids]
+        explicit = [runs.get(ws, one).id for one in request.ids]
+        named = list(explicit)
         if request.where:
             named += [one for one in chosen.where(ws, request.where) if one not in named]
+        wholes = deleted.inside(ws, named)
+        stays: dict[str, list[Kept]] = {}
+        every = [one for whole in wholes.values() for one in whole]
+        for one in _kept(ws, list(dict.fromkeys(every)), force=request.force):
+            stays.setdefault(one.run, []).append(one)
         kept, going = [], []
-        for run in named:
-            whole = deleted.within(ws, [run])
-            stays = _kept(ws, whole, force=request.force)
-            if stays and run in request.ids:
-                _refuse(stays)
-            kept += stays
-            going += [] if stays else whole
-        if request.ids and not request.where:
-            _refuse(kept)
+        for run, whole in wholes.items():
+            reasons = [reason for one in whole for reason in stays.get(one, ())]
+            if run in explicit:
+                _refuse(reasons)
+            kept += reasons
+            going += [] if reasons else whole
         deleted.delete(ws, list(dict.fromkeys(going)))
     return Disposed(runs=list(dict.fromkeys(going)), kept=list(dict.fromkeys(kept)))
 
@@ -59,11 +62,11 @@ def restore(project: Project, request: asked.Disposal) -> Disposed:
         if request.where:
             named += chosen.where(ws, request.where, deleted=True)
         plain = [one for one in named if one not in gone]
+        wholes = deleted.inside(ws, [one for one in named if one in gone])
         back = [
             inner
-            for one in dict.fromkeys(named)
-            if one in gone
-            for inner in deleted.within(ws, [one])
+            for one, whole in wholes.items()
+            for inner in whole
             if gone.get(inner) == gone[one]
         ]
         deleted.restore(ws, list(dict.fromkeys(back)))
