@@ -122,10 +122,9 @@ class Writer:
         done: list[tuple[_Job, Any]] = []
         board = self._board
         try:
-            board.load()
             # the store's turn is waited for without the board's lock: readers go on meanwhile
             with board.ws.transaction(), board.lock:
-                board.load()  # what somebody else changed while this waited for its turn
+                board.load()  # where it is not loaded, or somebody else changed it meanwhile
                 for job in group:
                     try:
                         done.append((job, job.change()))
