@@ -302,6 +302,32 @@ def test_yaml_makes_no_objects(other, folder, tmp_path):
     assert not (tmp_path / "made").exists()
 
 
+def test_yaml_that_grows_without_end_is_no_field(other, folder):
+    meta = folder / "0" / f"{1:032x}" / "meta.yaml"
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    meta.write_text("\n".join([*lines, "run_name: *a11", "status: 3", "start_time: 1001"]))
+    found = taken(other, folder)
+    assert found.runs == 3
+    assert runs.get(other, f"{1:032x}").name == "run 1"
+
+
+def test_a_database_whose_columns_are_others(other, tmp_path):
+    with sqlite3.connect(tmp_path / "odd.db") as db:
+        for name in ("runs", "metrics", "params", "tags"):
+            db.execute(f"CREATE TABLE {name} (a)")
+        db.execute("CREATE TABLE experiments (experiment_id, name)")
+        db.execute("INSERT INTO experiments VALUES ('x', x'ff')")
+    db.close()
+    with pytest.raises(DataError, match="cannot be read"):
+        taken(other, tmp_path / "odd.db")
+    data = bytearray((tmp_path / "odd.db").read_bytes())
+    data[4096:8192] = bytes(range(256)) * 16
+    (tmp_path / "odd.db").write_bytes(data)
+    with pytest.raises(DataError):
+        taken(other, tmp_path / "odd.db")
+
+
 def test_a_file_that_is_too_large_is_listed(other, folder):
     found = taken(other, folder, largest=3)
     assert found.files == 0

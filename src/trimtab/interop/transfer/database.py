@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
@@ -98,18 +99,16 @@ class Database:
 
     def points(self, run: TrackedRun, key: str) -> Iterator[Series]:
         """The points of a series, in parts; the greatest number is an infinity."""
-        cursor = self._run(
-            "SELECT step, timestamp, value, is_nan FROM metrics WHERE run_uuid = ? AND key = ?",
-            (run.id, key),
-        )
-        while rows := cursor.fetchmany(_AT_ONCE):
-            values = np.array([row["value"] for row in rows], dtype=np.float64)
-            values[np.array([bool(row["is_nan"]) for row in rows])] = np.nan
-            values[values >= _GREATEST] = np.inf
-            values[values <= -_GREATEST] = -np.inf
-            yield series_of(
-                [row["step"] for row in rows], [row["timestamp"] for row in rows], values
-            )
+        query = "SELECT step, timestamp, value, is_nan FROM metrics WHERE run_uuid = ? AND key = ?"
+        with self._readable():
+            cursor = self._db.execute(query, (run.id, key))
+            while rows := cursor.fetchmany(_AT_ONCE):
+                values = np.array([row["value"] for row in rows], dtype=np.float64)
+                values[np.array([bool(row["is_nan"]) for row in rows])] = np.nan
+                values[values >= _GREATEST] = np.inf
+                values[values <= -_GREATEST] = -np.inf
+                steps, times = ([row[name] for row in rows] for name in ("step", "timestamp"))
+                yield series_of(steps, times, values)
 
     def models(self, experiment: Experiment) -> Iterator[LoggedModel]:
         """The logged models of an experiment."""
@@ -291,12 +290,14 @@ class Database:
         return {str(row["k"]): str(row["v"] or "") for row in self._all(query, key)}
 
     def _all(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        return self._run(query, values).fetchall()
+        with self._readable():
+            return self._db.execute(query, values).fetchall()
 
-    def _run(self, query: str, values: Sequence[Any]) -> sqlite3.Cursor:
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
         try:
-            return self._db.execute(query, tuple(values))
-        except sqlite3.DatabaseError as error:
+            yield
+        except sqlite3.Error as error:
             raise DataError(
                 f"{self.about} cannot be read: {error}",
                 hint="`mlflow db upgrade` brings an old database up to date",

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final
 
 from trimtab import hashing
@@ -36,6 +38,7 @@ from trimtab.interop.transfer.source import Owner, Skip, series_of
 from trimtab.store.series.points import Series
 
 _TEXT: Final = 32 << 20
+_SCALARS: Final = (str, int, float, NoneType, date)
 Line = tuple[int, float, int]
 
 
@@ -328,7 +331,7 @@ class Folder:
         if not isinstance(found, dict):
             self._skip(what, name, "it holds no fields")
             return None
-        return found
+        return {key: value for key, value in found.items() if _is_field(key, value)}
 
     def _folders(self, above: Path) -> Iterator[Path]:
         try:
@@ -367,3 +370,9 @@ class Folder:
 
     def _has_meta(self, folder: Path) -> bool:
         return (folder / META).is_file()
+
+
+def _is_field(key: Any, value: Any) -> bool:
+    """Whether it is one that MLflow writes: what is nested deeper may be endless as a text."""
+    inner = list(value.values()) if isinstance(value, dict) else [value]
+    return isinstance(key, str) and all(isinstance(one, _SCALARS) for one in inner)

@@ -75,7 +75,7 @@ def take(taking: Taking, only: str = "") -> None:
         taking_models.registered(taking)
     except TrimtabError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"{source.about} holds what cannot be read: {type(error).__name__}: {error}"
         ) from error
