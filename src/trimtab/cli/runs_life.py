@@ -74,7 +74,7 @@ VERBS: Final = (rm, restore, gc)
 
 
 def _render_deleted(found: Disposed) -> None:
-    _render(found, "deleted", "trimtab runs restore brings them back")
+    _render(found, "deleted", "`trimtab runs restore` brings them back")
 
 
 def _render_restored(found: Disposed) -> None:
@@ -84,7 +84,7 @@ def _render_restored(found: Disposed) -> None:
 def _render(found: Disposed, word: str, hint: str) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
 
-    paper.say(f"{len(found.runs)} runs {word}" + (f"; `{hint}`" if hint and found.runs else ""))
+    paper.say(f"{len(found.runs)} runs {word}" + (f"; {hint}" if hint and found.runs else ""))
     for run in found.runs[:_SHOWN]:
         paper.say(f"  {run}")
     if len(found.runs) > _SHOWN:
