@@ -174,7 +174,7 @@ def _field(reader: _Reader) -> Field:
     named = fields.ENTITIES.get(entity)
     if named is None:
         hint = near(entity, ("metrics", "params", "tags", "attributes", "data"))
-        raise reader.wrong(f"there is no {entity!r} to ask about", at=token.at, hint=hint)
+        raise reader.wrong(f"there is no {entity[:60]!r} to ask about", at=token.at, hint=hint)
     key = ".".join(rest)
     if not key:
         raise reader.wrong(f"the key of {entity} is empty", at=token.at)
@@ -188,10 +188,11 @@ def _field(reader: _Reader) -> Field:
 def _attribute(reader: _Reader, name: str, at: int) -> Field:
     known = fields.ALIASES.get(name, name)
     if known not in fields.ATTRIBUTES:
+        short = name[:60]
         hint = near(name, (*fields.ATTRIBUTES, *fields.ALIASES))
         if "did you mean" not in hint:
-            hint = f"metrics.{name}, params.{name}? Of every run {hint}"
-        raise reader.wrong(f"a run has no {name!r}", at=at, hint=hint)
+            hint = f"metrics.{short}, params.{short}? Every run has: {', '.join(fields.ATTRIBUTES)}"
+        raise reader.wrong(f"a run has no {short!r}", at=at, hint=hint)
     return Field("attribute", known)
 
 
