@@ -7,7 +7,7 @@ committed since, nothing is read. Series and data are read when a filter first a
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -15,7 +15,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from trimtab.store import database, listing
-from trimtab.store.listing import Latest
+from trimtab.store.listing import Latest, Row
 from trimtab.store.workspace import Workspace
 from trimtab.track.search.record import Record, Shapes, read
 from trimtab.track.search.table import Table, Used
@@ -58,13 +58,13 @@ class Index:
         changed: list[tuple[Record | None, Record]] = []
         found: dict[str, Record] = {}
         for row in listing.rows(db, ws):
-            known, mark = self._records.get(row.id), hash(row)
+            known, mark = self._records.get(row[0]), hash(row)
             if known is None or known.mark != mark:
-                new = read(row, self._shapes, mark)
+                new = read(Row._make(row), self._shapes, mark)
                 changed.append((known, new))
-                found[row.id] = new
+                found[new.id] = new
             else:
-                found[row.id] = known
+                found[known.id] = known
         deleted = listing.deleted(db, ws)
         is_same = len(found) == len(self._records) and deleted == self._deleted
         self._records, self._deleted, self._used = found, deleted, None
@@ -76,9 +76,10 @@ class Index:
             return self._made(ws)
         if not stale and not last.has_data:
             return last
-        fresh = self._made(ws)
-        if all(a.id == b.id for a, b in zip(fresh.records, last.records, strict=True)):
-            fresh.keep(last, without=stale)
+        if any(known and known.started != now.started for known, now in changed):
+            return self._made(ws)
+        fresh = Table([found[one.id] for one in last.records], last.deleted, *self._sources(ws))
+        fresh.keep(last, without=stale)
         return fresh
 
     def _refresh_series(self, db: sa.Connection, ws: Workspace) -> bool:
@@ -99,7 +100,10 @@ class Index:
         records = sorted(self._records.values(), key=_newest)
         gone = self._deleted
         deleted = np.array([one.id in gone for one in records], dtype=np.bool_)
-        return Table(records, deleted, lambda: self._series(ws), lambda: self._data(ws))
+        return Table(records, deleted, *self._sources(ws))
+
+    def _sources(self, ws: Workspace) -> tuple[Callable[[], dict[str, Latest]], Callable[[], Used]]:
+        return lambda: self._series(ws), lambda: self._data(ws)
 
     def _series(self, ws: Workspace) -> dict[str, Latest]:
         with self._lock:
