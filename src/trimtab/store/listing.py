@@ -79,6 +79,20 @@ def rows(db: sa.Connection, ws: Workspace) -> list[tuple[Any, ...]]:
     return _tuples(db, query)
 
 
+def newest(db: sa.Connection, ws: Workspace, equal: dict[str, str], *, hidden: bool) -> list[str]:
+    """The ids of all runs whose columns equal some values, those that began last first.
+
+    `hidden` says whether deleted runs are among them.
+    """
+    table = tables.runs
+    query = sa.select(table.c.id).where(
+        table.c.project == ws.project, *(table.c[name] == value for name, value in equal.items())
+    )
+    found = [run for (run,) in _tuples(db, query.order_by(table.c.started_at.desc(), table.c.id))]
+    gone = set() if hidden else deleted(db, ws)
+    return [run for run in found if run not in gone] if gone else found
+
+
 def deleted(db: sa.Connection, ws: Workspace) -> set[str]:
     """The runs that somebody deleted and that may be restored still."""
     table = tables.tracked_runs

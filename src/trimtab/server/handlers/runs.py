@@ -29,10 +29,10 @@ def ls(project: Project, request: asked.RunFilter) -> Runs:
         deleted=request.deleted,
     )
     limit = max(1, min(request.limit, _MOST))
-    found = finding.find(project.ws, wanted, limit=limit, after=request.after)
+    found = finding.page(project.ws, wanted, limit=limit, after=request.after)
     return Runs(
-        runs=finding.whole(project.ws, found),
-        metrics=finding.measured(project.ws, found),
+        runs=found.runs,
+        metrics=found.metrics,
         matched=found.matched,
         next=found.next,
         notes=found.notes,

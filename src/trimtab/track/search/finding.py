@@ -40,6 +40,9 @@ MOST: Final = 50_000
 """Runs of one page."""
 
 
+_EQUAL: Final = ("kind", "name", "status", "parent")
+
+
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Which runs, in which order: a filter and an order as text.
 
@@ -78,7 +81,8 @@ def find(ws: Workspace, wanted: Wanted, *, limit: int = 100, after: str = "") ->
     if after:
         mask = mask & _after(table, wanted, orders, after)
     rows = order.places(table, orders, mask, limit + 1).tolist()
-    token = _token(table, wanted, orders, rows[limit - 1]) if len(rows) > limit else ""
+    is_last = len(rows) <= limit
+    token = "" if is_last else _token(wanted, orders, order.cursor(table, orders, rows[limit - 1]))
     return Found(table=table, rows=rows[:limit], matched=matched, next=token, notes=notes)
 
 
@@ -95,7 +99,7 @@ def chosen(table: Table, wanted: Wanted) -> tuple[Mask, list[str]]:
     mask = np.ones(len(table), dtype=np.bool_)
     if not wanted.deleted and table.deleted.any():
         mask &= ~table.deleted
-    for key in ("kind", "name", "status", "parent"):
+    for key in _EQUAL:
         value = getattr(wanted, key)
         if value is not None:
             mask &= _equal(table, key, value)
@@ -118,16 +122,46 @@ def asked(node: Node) -> Iterator[Field]:
             yield field
 
 
-def whole(ws: Workspace, found: Found) -> list[Run]:
-    """The runs of a page, read from the store."""
-    return listing.whole(ws, [found.table.records[row].id for row in found.rows])
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of runs as they are stored, with the last value of each of their series."""
+
+    runs: list[Run]
+    metrics: dict[str, Latest]
+    matched: int
+    next: str = ""
+    notes: list[str] = []
 
 
-def measured(ws: Workspace, found: Found) -> dict[str, Latest]:
-    """The last value of each series of a page's runs."""
+def page(ws: Workspace, wanted: Wanted, *, limit: int = 100, after: str = "") -> Page:
+    """`find`, with the runs read from the store. A process that asks only for the newest holds nothing."""
+    if not (wanted.where or wanted.order_by or after or index.is_held(ws)):
+        return _newest(ws, wanted, limit)
+    found = find(ws, wanted, limit=limit, after=after)
     runs = [found.table.records[row].id for row in found.rows]
-    if found.table.has_series:
-        latest = found.table.latest()
+    return Page(
+        runs=listing.whole(ws, runs),
+        metrics=_measured(ws, found.table, runs),
+        matched=found.matched,
+        next=found.next,
+        notes=found.notes,
+    )
+
+
+def _newest(ws: Workspace, wanted: Wanted, limit: int) -> Page:
+    given = {key: getattr(wanted, key) for key in _EQUAL}
+    equal = {key: value for key, value in given.items() if value is not None}
+    with ws.reading() as db:
+        found = listing.newest(db, ws, equal, hidden=wanted.deleted)
+        metrics = listing.latest(db, ws, found[:limit])
+    runs = listing.whole(ws, found[:limit])
+    end = [runs[-1].started_at, runs[-1].id] if len(found) > limit and runs else None
+    token = _token(wanted, (), end) if end else ""
+    return Page(runs=runs, metrics=metrics, matched=len(found), next=token)
+
+
+def _measured(ws: Workspace, table: Table, runs: list[str]) -> dict[str, Latest]:
+    if table.has_series:
+        latest = table.latest()
         return {run: latest[run] for run in runs if run in latest}
     with ws.reading() as db:
         return listing.latest(db, ws, runs)
@@ -151,9 +185,9 @@ def _question(wanted: Wanted, orders: tuple[order.By, ...]) -> str:
     return msgspec.json.encode([*msgspec.structs.astuple(wanted), list(map(str, orders))]).decode()
 
 
-def _token(table: Table, wanted: Wanted, orders: tuple[order.By, ...], row: int) -> str:
+def _token(wanted: Wanted, orders: tuple[order.By, ...], cursor: list[Any]) -> str:
     mark = binascii.crc32(_question(wanted, orders).encode())
-    plain = msgspec.json.encode([mark, order.cursor(table, orders, row)])
+    plain = msgspec.json.encode([mark, cursor])
     return base64.urlsafe_b64encode(plain).rstrip(b"=").decode()
 
 

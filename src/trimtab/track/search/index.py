@@ -37,6 +37,11 @@ class Index:
         self._used: Used | None = None
         self._table: Table | None = None
 
+    @property
+    def is_made(self) -> bool:
+        """Whether there is a table, however old."""
+        return self._table is not None
+
     def table(self, ws: Workspace) -> Table:
         """The runs as they are stored now."""
         # What is committed while this reads is read again by whoever asks next: `seen` is older.
@@ -129,6 +134,12 @@ def table(ws: Workspace) -> Table:
         mine = _indexes.setdefault(ws.engine, {})
         index = mine.setdefault(ws.project, Index())
     return index.table(ws)
+
+
+def is_held(ws: Workspace) -> bool:
+    """Whether this process holds the table already, so that asking it costs little."""
+    index = _indexes.get(ws.engine, {}).get(ws.project)
+    return index is not None and index.is_made
 
 
 _indexes: WeakKeyDictionary[sa.Engine, dict[str, Index]] = WeakKeyDictionary()

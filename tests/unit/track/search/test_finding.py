@@ -301,6 +301,33 @@ def test_a_table_is_kept_while_nothing_is_committed_and_its_columns_where_they_h
     assert second.any_column(other) is not name
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Wanted(),
+        Wanted(kind="trial"),
+        Wanted(parent="", status="done", name="fit"),
+        Wanted(deleted=True),
+    ],
+    ids=["all", "kind", "several", "deleted"],
+)
+def test_the_newest_are_the_same_with_a_table_and_without(own, fill, wanted):
+    made = fill(own, 30)
+    row = {"run": made[3], "experiment": 0, "stage": "deleted", "body": {}}
+    tracked.save(own, "tracked_runs", [row])
+    before = finding.page(own, wanted, limit=4)
+    assert not index.is_held(own)
+    rest = finding.page(own, wanted, limit=50, after=before.next) if before.next else None
+    assert index.is_held(own) == bool(before.next)
+    finding.find(own, wanted)
+    after = finding.page(own, wanted, limit=4)
+    # NaN is unlike itself
+    assert repr(after) == repr(before)
+    ids_ = [one.id for one in (*before.runs, *(rest.runs if rest else []))]
+    page = finding.find(own, wanted, limit=50)
+    assert ids_ == [page.table.records[at].id for at in page.rows]
+
+
 def test_what_a_transaction_takes_back_was_never_found_outside(own):
     runs.start(own, "run", "kept")
     assert finding.find(own, Wanted()).matched == 1
