@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trimtab.cli import runs_finding
+from trimtab.cli import runs_finding, runs_life, runs_transfer
 from trimtab.cli.session import Session, note
 from trimtab.cli.verb import noun, verb
 from trimtab.server import operations
@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # it brings numpy and the database with it
 
 runs = noun("runs", "Every execution, with what it read, made and measured.")
 runs_finding.register(runs)
+for _one in (*runs_life.VERBS, *runs_transfer.VERBS):
+    runs.add_command(_one)
 
 
 @verb(

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from trimtab.cli import runs_transfer
 from trimtab.cli.session import Session, note
 from trimtab.cli.verb import verb
+from trimtab.errors import UsageError
 from trimtab.server import finding
 from trimtab.server.requests import Explained, RunGroups
 from trimtab.track.reports import Exported, Groups, Importance, Share
@@ -23,13 +25,14 @@ def register(runs: click.Group) -> None:
     "export",
     "trimtab runs export --to runs.csv",
     "trimtab runs export --where \"status = 'done'\" --order-by 'metrics.auc desc' --to best.parquet",
+    "trimtab runs export --to mlruns:./mlruns 01983f0c5a7b7c00",
+    'trimtab runs export --to http://127.0.0.1:5000 --where "metrics.auc > 0.8"',
 )
+@click.argument("run", nargs=-1)
 @click.option(
     "--to",
-    "path",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The file: .csv, .parquet or .jsonl.",
+    help="A file .csv, .parquet or .jsonl; mlruns:FOLDER or http://HOST:PORT for whole runs.",
 )
 @click.option("--where", default="", help="A filter: docs/search.md has the language.")
 @click.option(
@@ -38,19 +41,34 @@ def register(runs: click.Group) -> None:
 @click.option("--columns", default="", help="Fields to write (default: all that a run has).")
 @click.option("--deleted", is_flag=True, help="Also runs that were deleted.")
 def export(
-    session: Session, path: Path, where: str, order_by: str, columns: str, deleted: bool
+    session: Session,
+    run: tuple[str, ...],
+    to: str,
+    where: str,
+    order_by: str,
+    columns: str,
+    deleted: bool,
 ) -> None:
-    """Write runs to a CSV, Parquet or JSON lines file.
+    """Write runs to a file, or give them to MLflow.
 
-    A row is a run with its params, tags and the last value of each metric; JSON lines hold runs
-    whole. The file appears under its name when it is complete.
+    In a CSV or Parquet file a row is a run with its params, tags and the last value of each metric;
+    JSON lines hold runs whole. The file appears under its name when it is complete. An MLflow server
+    or folder gets the runs with points, files, inputs, models and their registered versions; again
+    it gets what is new. A folder keeps the ids; a server has its own, and the tag trimtab.run ours.
     """
+    if runs_transfer.gives(to):
+        if order_by or columns or deleted:
+            raise UsageError("--order-by, --columns and --deleted are for files")
+        runs_transfer.give(session, run, to, where)
+        return
     from trimtab.track.search import exporting  # numpy is loaded only when needed
     from trimtab.track.search.finding import Wanted
 
+    if run:
+        raise UsageError("runs go to a file by --where", hint="ids are for mlruns: and http:")
     ws = session.project().ws
     wanted = Wanted(where=where, order_by=order_by, deleted=deleted)
-    session.answer(exporting.export(ws, wanted, path, columns=columns), _render_exported)
+    session.answer(exporting.export(ws, wanted, Path(to), columns=columns), _render_exported)
 
 
 @verb(

@@ -19,7 +19,7 @@ _WHERE = "Those that a filter keeps, such as \"metrics.loss > 1 and tags.team = 
 @verb(
     "rm",
     "trimtab runs rm 01983f0c5a7b7c00",
-    "trimtab runs rm --where \"attributes.status = 'FAILED'\"",
+    "trimtab runs rm --where \"status = 'failed'\"",
 )
 @click.argument("run", nargs=-1)
 @click.option("--where", default="", help=_WHERE)

@@ -72,20 +72,13 @@ def import_(
     session.answer(tally.done(), render)
 
 
-@verb(
-    "export",
-    "trimtab runs export --to mlruns:./mlruns 01983f0c5a7b7c00",
-    'trimtab runs export --to http://127.0.0.1:5000 --where "metrics.auc > 0.8"',
-)
-@click.argument("run", nargs=-1)
-@click.option("--to", required=True, help="mlruns:FOLDER or http://HOST:PORT.")
-@click.option("--where", default="", help="Those that a filter keeps.")
-def export(session: Session, run: tuple[str, ...], to: str, where: str) -> None:
-    """Give runs to an MLflow server, or to a folder mlruns.
+def gives(to: str) -> bool:
+    """Whether runs are given away at that target, and not written to a file."""
+    return to.startswith(tuple(TARGETS))
 
-    With points, files, inputs, logged models and their registered versions. Again it adds what is
-    new. A folder keeps the ids; a server has its own, and the tag trimtab.run has the id.
-    """
+
+def give(session: Session, run: tuple[str, ...], to: str, where: str) -> None:
+    """Give runs to a target of `TARGETS`; raises UsageError where none is named."""
     from trimtab.errors import UsageError
 
     ws = session.project().ws
@@ -96,10 +89,7 @@ def export(session: Session, run: tuple[str, ...], to: str, where: str) -> None:
         wanted += chosen.where(ws, where)
     if not run and not where:
         raise UsageError("no run is named", hint="give ids or --where")
-    prefix = next((one for one in TARGETS if to.startswith(one)), None)
-    if prefix is None:
-        known = ", ".join(TARGETS)
-        raise UsageError(f"{to!r} is no target", hint=f"a target begins with {known}")
+    prefix = next(one for one in TARGETS if to.startswith(one))
     session.answer(TARGETS[prefix](ws, wanted, to), render)
 
 
@@ -117,7 +107,7 @@ TARGETS: Final[dict[str, Callable[[Workspace, list[str], str], Transferred]]] = 
     "http://": _to_mlflow,
     "https://": _to_mlflow,
 }
-VERBS: Final = (import_, export)
+VERBS: Final = (import_,)
 
 
 def render(found: Transferred) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from trimtab.errors import NotFoundError
 from trimtab.loop import reports
-from trimtab.server import answers, endings, finding, replaying, rollouts, steering
+from trimtab.server import answers, disposal, endings, finding, replaying, rollouts, steering
 from trimtab.server import requests as asked
 from trimtab.server.finding import RUNS_LS, RUNS_METRICS, RUNS_SHOW
 from trimtab.server.operation import PREFIX, Operation

@@ -22,6 +22,7 @@ from trimtab.errors import NotFoundError, TrimtabError, UsageError
 from trimtab.loop.project import Project
 from trimtab.server import (
     diff_page,
+    distributions,
     operations,
     rolling,
     runs_page,

@@ -192,6 +192,24 @@ class RunFilter(Request, frozen=True, kw_only=True):
     limit: int = 50
 
 
+class Disposal(Request, frozen=True, kw_only=True):
+    """Runs by `ids`, by a filter (`where`), or those of an `experiment`, which goes with them.
+
+    `force` takes runs too that nobody has ended, where no process of theirs is alive.
+    """
+
+    ids: list[str] = []
+    where: str = ""
+    experiment: str = ""
+    force: bool = False
+
+
+class Age(Request, frozen=True, kw_only=True):
+    """How long ago something must have been deleted: "30d", "36h", a date; "0" for all of it."""
+
+    older_than: str = "30d"
+
+
 class RunGroups(Request, frozen=True, kw_only=True):
     """Fields to group runs by, the numbers to show of each group, and which runs."""
 

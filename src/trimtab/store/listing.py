@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from trimtab.store import database, tables
+from trimtab.store import deleted as deletion
 from trimtab.store.database import from_row
 from trimtab.store.records import Link, Run
 from trimtab.store.series import batch, chunk
@@ -95,9 +96,17 @@ def newest(db: sa.Connection, ws: Workspace, equal: dict[str, str], *, hidden: b
 
 def deleted(db: sa.Connection, ws: Workspace) -> set[str]:
     """The runs that somebody deleted and that may be restored still."""
-    table = tables.tracked_runs
-    query = sa.select(table.c.run).where(table.c.project == ws.project, table.c.stage == "deleted")
-    return set(db.execute(query).scalars())
+    own, plain = tables.tracked_runs, tables.states
+    tracked = sa.select(own.c.run).where(
+        own.c.project == ws.project, own.c.stage == deletion.DELETED
+    )
+    others = sa.select(plain.c.name).where(
+        plain.c.project == ws.project,
+        plain.c.name >= deletion.STATE,
+        plain.c.name < deletion.STATE + "\U0010ffff",
+    )
+    found = {name.removeprefix(deletion.STATE) for name in db.execute(others).scalars()}
+    return found | set(db.execute(tracked).scalars())
 
 
 def marks(db: sa.Connection, ws: Workspace) -> dict[str, int]:

@@ -36,11 +36,11 @@ def test_deleted_restored_and_gone(call, ws):
     assert ended.code == 0
     assert "2 runs deleted" in ended.out
     assert listed(call) == ["kept"]
-    assert sorted(listed(call, "--deleted")) == ["inner", "outer"]
+    assert sorted(listed(call, "--deleted", "--all")) == ["inner", "kept", "outer"]
     assert "deleted" in call("runs", "show", outer).out
     assert call("runs", "restore", outer, "--json").body["runs"] == [outer, inner]
     assert listed(call) == ["kept", "outer"]
-    call("runs", "rm", "--where", "attributes.run_name = 'outer'")
+    call("runs", "rm", "--where", "name = 'outer'")
     plan = call("runs", "gc", "--older-than", "0")
     assert "would go: 2 runs" in plan.out
     assert "--yes does it" in plan.err
@@ -81,12 +81,13 @@ def test_what_is_refused_says_why(call, ws):
     [
         (["rm"], 2, "no run is named"),
         (["rm", "nothing"], 4, "no single run"),
-        (["rm", "--where", "depth >"], 2, "cannot be read"),
+        (["rm", "--where", "depth >"], 2, "a run has no 'depth'"),
         (["rm", "--experiment", "nothing"], 4, "no experiment"),
         (["rm", "abcdef", "--experiment", "x"], 2, "goes with all of its runs"),
         (["restore", "--experiment", "nothing"], 4, "no deleted experiment"),
         (["gc", "--older-than", "soon"], 2, "is no moment"),
-        (["export", "--to", "ftp://x", "abcdef"], 2, "is no target"),
+        (["export", "--to", "x.csv", "abcdef"], 2, "by --where"),
+        (["export", "--to", "mlruns:x", "--deleted"], 2, "are for files"),
         (["export", "--to", "mlruns:out"], 2, "no run is named"),
         (["export", "--to", "mlruns:out", "abcdef"], 4, "no single run"),
         (["import", "nothing"], 4, "no folder or file"),

@@ -334,3 +334,45 @@ def test_what_a_client_deletes_is_not_listed(ws, post):
     post("runs/delete", run_id=run)
     assert runs.find(ws, deleted=False) == []
     assert [one.id for one in runs.find(ws, deleted=True)] == [run]
+
+
+def test_the_pages_own_upload(ask, post):
+    run = post("runs/create", experiment_id="0")["run"]["info"]
+    url = f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run['run_id']}&path="
+    assert ask("POST", f"{url}notes/a.txt", content=b"hello").json() == {}
+    reply = ask("GET", f"/get-artifact?run_id={run['run_id']}&path=notes/a.txt")
+    assert reply.content == b"hello"
+    for path, data, said in (
+        ("", b"x", "'path'"),
+        ("../a", b"x", "Invalid path"),
+        ("/a", b"x", "Invalid path"),
+        ("notes/a.txt/b", b"x", "below a file"),
+        ("b", b"", "must specify data"),
+        ("b", bytes((10 << 20) + 1), "too large"),
+    ):
+        reply = ask("POST", f"{url}{path}", content=data)
+        assert (reply.status_code, reply.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+        assert said in reply.json()["message"]
+    gone = ask("POST", "/ajax-api/2.0/mlflow/upload-artifact?path=a&run_uuid=0", content=b"x")
+    assert gone.status_code == 404
+    post("runs/delete", run_id=run["run_id"])
+    assert ask("POST", f"{url}c", content=b"x").status_code == 400
+
+
+def test_a_file_of_a_registered_version(ask, post):
+    ask("PUT", f"{FILES}/0/m/MLmodel", content=b"flavors: {}")
+    post("registered-models/create", name="loans")
+    post("model-versions/create", name="loans", source="mlflow-artifacts:/0/m")
+    url = "/model-versions/get-artifact"
+    reply = ask("GET", f"{url}?name=loans&version=1&path=MLmodel")
+    assert reply.content == b"flavors: {}"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    for query, code in (
+        ("name=loans&version=1", 400),
+        ("name=loans&version=1&path=../../x", 400),
+        ("name=loans&version=1&path=none", 404),
+        ("name=loans&version=2&path=MLmodel", 404),
+        ("name=loans&version=x&path=MLmodel", 400),
+    ):
+        assert ask("GET", f"{url}?{query}").status_code == code
+    assert ask("POST", f"{url}?name=loans&version=1&path=MLmodel", json={}).status_code == 404

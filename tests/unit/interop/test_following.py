@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from trimtab import ids
 from trimtab.interop.mlflow import following
 from trimtab.interop.mlflow.app import Mlflow
-from trimtab.store import metrics, runs, tables
+from trimtab.store import deleted, metrics, runs, tables
 from trimtab.store.records import Point
 from trimtab.store.workspace import open_workspace
 
@@ -113,6 +113,16 @@ def test_what_is_gone_is_gone(other, found):
     with other.transaction() as tx:
         tx.execute(sa.delete(tables.runs).where(tables.runs.c.id == run.id))
     assert found() == []
+
+
+def test_what_is_deleted_is_not_seen_until_it_is_restored(other, found):
+    run = runs.start(other, "run", "fit")
+    runs.finish(other, run.id, "done")
+    assert found() == ["fit"]
+    deleted.delete(other, [run.id])
+    assert found() == []
+    deleted.restore(other, [run.id])
+    assert found() == ["fit"]
 
 
 def test_a_board_that_is_read_anew_shows_it_again(app, other, found):

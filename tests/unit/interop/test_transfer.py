@@ -486,7 +486,7 @@ def test_where(ws):
     assert chosen.where(ws, "params.depth = '2'") == [f"{2:032x}"]
     assert chosen.where(ws, "metrics.loss > 5") == [own.id]
     assert chosen.where(ws, "params.`depth.x` = '7'") == [own.id]
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="a run has no"):
         chosen.where(ws, "depth >")
 
 

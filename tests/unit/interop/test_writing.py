@@ -61,7 +61,7 @@ def test_what_comes_in_one_turn_is_one_commit_and_a_fault_is_its_own(board, ws, 
     monkeypatch.setattr(
         Writer,
         "_commit",
-        lambda self, group, how: commits.append(group) or commit(self, group, how),
+        lambda self, group, *how: commits.append(group) or commit(self, group, *how),
     )
 
     def refuse():
@@ -79,6 +79,21 @@ def test_what_comes_in_one_turn_is_one_commit_and_a_fault_is_its_own(board, ws, 
     assert first == third
     assert [len(one) for one in commits] == [3]
     assert names(ws) == ["a", "b"]
+
+
+def test_nobody_waits_for_ever_where_a_turn_breaks(board, ws, monkeypatch):
+    def broken():
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(board, "is_current", broken)
+
+    async def work():
+        async with asyncio.timeout(10):
+            await Writer(board).do(put(ws, "a"), quick=True)
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        asyncio.run(work())
+    assert names(ws) == []
 
 
 def test_the_loop_goes_on_while_somebody_else_writes(board, ws, tmp_path):

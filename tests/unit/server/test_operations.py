@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from trimtab.errors import NotFoundError
-from trimtab.server import endings, finding, operations, replaying, rollouts, steering
+from trimtab.server import disposal, endings, finding, operations, replaying, rollouts, steering
 
 API = Path(__file__).parents[3] / "docs" / "api.md"
 each = pytest.mark.parametrize("one", operations.TABLE, ids=lambda one: one.name)
@@ -64,7 +64,7 @@ def test_names_and_addresses_are_unique():
 
 
 def test_the_table_holds_every_operation_of_the_module():
-    parts = (operations, endings, finding, replaying, rollouts, steering)
+    parts = (operations, disposal, endings, finding, replaying, rollouts, steering)
     modules = [vars(one) for one in parts]
     everything = [one for names in modules for one in names.values()]
     made = [one for one in everything if isinstance(one, operations.Operation)]

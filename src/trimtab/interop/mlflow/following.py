@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from trimtab.interop.mlflow import ours, rows
 from trimtab.interop.mlflow.board import ROOT, Board
 from trimtab.interop.mlflow.state import TrackedRun
-from trimtab.store import tables
+from trimtab.store import deleted, tables
 from trimtab.store.database import from_row
 from trimtab.store.records import Run, RunStatus
 
@@ -156,7 +156,12 @@ def _rows(board: Board) -> dict[str, _Seen]:
         table.c.heartbeat_at,
         sa.func.length(table.c.params),
         sa.func.length(table.c.tags),
-    ).where(table.c.project == board.ws.project, table.c.kind.in_(KINDS), table.c.pid != 0)
+    ).where(
+        table.c.project == board.ws.project,
+        table.c.kind.in_(KINDS),
+        table.c.pid != 0,
+        ~deleted.is_deleted(),
+    )
     with board.ws.reading() as db:
         return {row[0]: _Seen(*row[1:]) for row in db.execute(query)}
 

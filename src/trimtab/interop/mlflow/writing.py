@@ -69,7 +69,10 @@ class Writer:
     def _end_turn(self) -> None:
         with self._lock:
             group, self._turn = self._turn, []
-        done = self._try(group)
+        try:
+            done = self._try(group)
+        except BaseException as error:  # whoever waits is told, whatever broke
+            done = [(job, error) for job in group]
         if done is None:
             self._hand_over(group)
             return
@@ -80,14 +83,19 @@ class Writer:
         """Commit on the loop; None where that is not the moment for it, with nothing changed."""
         board = self._board
         self._turns = (self._turns + 1) % TURNS
-        if not self._turns or not board.is_loaded or not board.lock.acquire(blocking=False):
+        if not self._turns or not board.is_current() or not board.lock.acquire(blocking=False):
             return None
         try:
-            return self._commit(group, self._lane.transaction())
+            return self._commit(group, self._lane.transaction(), self._check)
         except Busy:
             return None
         finally:
             board.lock.release()
+
+    def _check(self) -> None:
+        # what a command changed before it was this one's turn is read by the thread
+        if not self._board.is_current():
+            raise Busy
 
     def _hand_over(self, group: Sequence[_Job]) -> None:
         for job in group:
@@ -111,20 +119,23 @@ class Writer:
             with contextlib.suppress(queue.Empty):
                 while len(group) < AT_ONCE:
                     group.append(self._jobs.get_nowait())
-            for job, result in self._commit(group, self._board.ws.transaction()):
+            for job, result in self._commit(group, self._board.ws.transaction(), self._board.load):
                 with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                     job.loop.call_soon_threadsafe(_settle, job.answer, result)
 
     def _commit(
-        self, group: Sequence[_Job], transaction: AbstractContextManager[Any]
+        self,
+        group: Sequence[_Job],
+        transaction: AbstractContextManager[Any],
+        ready: Callable[[], None],
     ) -> list[tuple[_Job, Any]]:
         """Each change with what it gave; raises Busy before any of them."""
         done: list[tuple[_Job, Any]] = []
         board = self._board
         try:
             # the store's turn is waited for without the board's lock: readers go on meanwhile
-            with board.ws.transaction(), board.lock:
-                board.load()  # where it is not loaded, or somebody else changed it meanwhile
+            with transaction, board.lock:
+                ready()
                 for job in group:
                     try:
                         done.append((job, job.change()))

@@ -1,4 +1,4 @@
-"""Which runs are meant: all kinds of runs as records of MLflow, and a filter over them."""
+"""Which runs are meant: those that a filter keeps, and all kinds of runs as records of MLflow."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from trimtab.errors import NotFoundError, UsageError
-from trimtab.interop.mlflow import filters, rows
-from trimtab.interop.mlflow.fault import Fault
+from trimtab.errors import NotFoundError
+from trimtab.interop.mlflow import rows
 from trimtab.interop.mlflow.state import TrackedRun
 from trimtab.store import deleted as deletion
-from trimtab.store import tables, tracked
-from trimtab.store.database import from_row
+from trimtab.store import tables
 from trimtab.store.records import Run, RunStatus
-from trimtab.store.series import reading
 from trimtab.store.workspace import Workspace
+from trimtab.track.search import finding
+from trimtab.track.search.finding import Wanted
 
 STATUS: Final[dict[RunStatus, str]] = {
     "running": "RUNNING",
@@ -27,21 +26,14 @@ STATUS: Final[dict[RunStatus, str]] = {
 
 
 def where(ws: Workspace, text: str, *, deleted: bool = False) -> list[str]:
-    """The ids of runs that a filter of MLflow's grammar keeps; raises UsageError.
+    """The ids of runs that a filter keeps (docs/search.md); raises QueryError.
 
     Only the deleted ones, or only the others.
     """
-    try:
-        keeps = filters.runs(text)
-    except Fault as fault:
-        raise UsageError(f"--where cannot be read: {fault}") from fault
-    table = tables.runs
-    condition = deletion.is_deleted() if deleted else ~deletion.is_deleted()
-    query = sa.select(table).where(table.c.project == ws.project, condition)
-    own = {row["run"]: rows.to_tracked(row) for row in tracked.runs(ws)}
-    with ws.reading() as db:
-        found = [from_row(Run, row) for row in db.execute(query.order_by(table.c.id))]
-    return [run.id for run in found if keeps(_seen(ws, run, own.get(run.id)))]
+    table, places = finding.every(ws, Wanted(where=text, deleted=deleted))
+    gone = deletion.find(ws)
+    ids = [table.records[place].id for place in places.tolist()]
+    return [run for run in ids if (run in gone) == deleted]
 
 
 def of_experiment(ws: Workspace, name: str) -> list[str]:
@@ -88,14 +80,4 @@ def flat(values: dict[str, Any], above: str = "") -> dict[str, str]:
             found |= flat(value, f"{above}{key}.")
         else:
             found[f"{above}{key}"] = value if isinstance(value, str) else str(value)
-    return found
-
-
-def _seen(ws: Workspace, run: Run, own: TrackedRun | None) -> TrackedRun:
-    found = as_tracked(run, own)
-    if not found.is_summed:
-        found.metrics = {
-            key: (value, time // 1000, step)
-            for key, (step, time, value) in reading.latest(ws, run.id).items()
-        }
     return found

@@ -315,7 +315,7 @@ class Folder:
 
     def _read(self, path: Path, what: str) -> dict[str, Any] | None:
         # the one place that reads YAML
-        import yaml  # type: ignore[import-untyped]  # noqa: PLC0415
+        import yaml  # noqa: PLC0415
 
         name = str(path.relative_to(self.root))
         if not self._inside(path):

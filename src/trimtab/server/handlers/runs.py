@@ -10,7 +10,6 @@ from trimtab.server import requests as asked
 from trimtab.server.answers import RunMetrics, Runs, RunShown, Series
 from trimtab.store import deleted, runs
 from trimtab.store import metrics as series
-from trimtab.store import runs
 from trimtab.track.search import finding
 from trimtab.track.search.finding import Wanted
 

@@ -266,8 +266,8 @@ def _is_quoted(name: str) -> bool:
 
 
 def _number(reader: _Reader, token: Token) -> float | Span:
-    # more digits than any number that is compared with has
-    whole = len(token.value) < 16 and token.value.lstrip("+-").isdecimal()
+    # an int64 has 19 digits; what is longer is no number that anything is compared with exactly
+    whole = len(token.value) <= 20 and token.value.lstrip("+-").isdecimal()
     amount = int(token.value) if whole else float(token.value)
     if math.isinf(amount):
         raise reader.wrong("this number is too large", at=token.at)

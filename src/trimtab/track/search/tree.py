@@ -175,5 +175,7 @@ def _value(value: Value) -> str:
 
 
 def _number(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
     whole = int(value) if abs(value) < 2**53 else None
     return str(whole) if whole == value and str(value) != "-0.0" else repr(float(value))

@@ -25,6 +25,12 @@ def test_a_tree_that_is_written_is_read_as_the_same(trees, data):
     assert parse(written(tree)) == tree
 
 
+def test_whole_numbers_are_exact():
+    found = parse("metrics.auc = 9007199254740993")
+    assert found == Compare(Field("metric", "auc"), "=", 2**53 + 1)
+    assert written(found).endswith(" 9007199254740993")
+
+
 WORDS = st.sampled_from(
     ["metrics.", "params", "`a`", ".", "AND", "or", "NOT", "(", ")", "'x'", "1e5", "7d", "now()", "-",
      "=", "IN", ",", "IS", "NULL", "LIKE", "status", "started", "'", '"', "\n", "\x00", "é", "٣"]
