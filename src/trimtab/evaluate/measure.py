@@ -47,18 +47,19 @@ def measure(
     run: str = "",
     now: int | None = None,
     level: float = 0.95,
+    defaults: bool = True,
 ) -> list[Evidence]:
     """One evidence row per metric, statistic, slice and level; raises ConfigError.
 
     Requirements are measured at their own level, which slices of a column share (Bonferroni), and
-    the default metrics at `level`. A metric that the rows do not define leaves evidence of 0 rows
-    with `details["undefined"]`, the reason.
+    with `defaults` the default metrics of the task at `level`. A metric that the rows do not define
+    leaves evidence of 0 rows with `details["undefined"]`, the reason.
     """
     check_requirements(requirements, scored.task)
     about = About(subject=subject, window=window, run=run, now=ids.now() if now is None else now)
-    defaults = [Requirement(metric=m, level=level) for m in metrics.default_metrics(scored.task)]
+    usual = metrics.default_metrics(scored.task) if defaults else ()
     found: dict[tuple[str, str, str, float], Evidence] = {}
-    for requirement in (*requirements, *defaults):
+    for requirement in (*requirements, *(Requirement(metric=m, level=level) for m in usual)):
         metric = metrics.get(requirement.metric)
         if not isinstance(metric, Metric) or not can_measure(metric, scored, requirement):
             continue

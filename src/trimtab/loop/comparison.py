@@ -81,7 +81,7 @@ def _scored(
     if not places:
         return None
     rows, mine = known.take(places), [labels[i] for i in places]
-    biased = selected.REASON if config.serve.label_policy == "selected" else ""
+    biased = selected.of_log(config)
     try:
         return traffic.scored(
             rows,

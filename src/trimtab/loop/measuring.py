@@ -106,7 +106,7 @@ def _labelled(
     known, truths = joined.since(index, model, signature, rollout.opened_at)
     if not known.rows:
         return None
-    biased = selected.REASON if config.serve.label_policy == "selected" else ""
+    biased = selected.of_log(config)
     try:
         table = traffic.scored(
             known,

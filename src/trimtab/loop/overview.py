@@ -71,7 +71,7 @@ def _requirements(project: Project, models: Sequence[Version]) -> list[Requireme
     newest = max(models, key=lambda one: one.number).digest if models else None
     at_gate = _by_requirement(verdicts.find(project.ws, subject=newest, place="gate"))
     at_rollout = _by_requirement(verdicts.find(project.ws, place="rollout"))
-    in_production = _by_requirement(verdicts.find(project.ws, place="monitor"))
+    in_production = _by_requirement(standing(verdicts.find(project.ws, place="monitor")))
     return [
         RequirementState(
             text=one.text,
@@ -81,6 +81,20 @@ def _requirements(project: Project, models: Sequence[Version]) -> list[Requireme
         )
         for one in project.config.require
     ]
+
+
+def standing(found: Sequence[Verdict]) -> list[Verdict]:
+    """Verdicts on production, newest first, but before those all that fail at their last look.
+
+    Of one requirement a single window's and each pool's stand side by side, of the newest model.
+    """
+    last: dict[tuple[str, int], Verdict] = {}
+    model: dict[str, object] = {}
+    for one in found:
+        mine = one.details.get("model")
+        if model.setdefault(one.requirement, mine) == mine:
+            last.setdefault((one.requirement, int(one.details.get("windows", 1))), one)
+    return [*(one for one in last.values() if one.status == "fail"), *found]
 
 
 def _by_requirement(found: Sequence[Verdict]) -> dict[str, Verdict]:

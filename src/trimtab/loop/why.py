@@ -260,8 +260,10 @@ def _seen(project: Project, incident: Incident) -> list[Lineage]:
     """What an incident stands on: verdicts, evidence, the window, and the model with its run."""
     ws, model = project.ws, str(incident.detail.get("model", ""))
     subject = model or str(incident.detail.get("subject", ""))
-    found: list[Lineage] = []
-    for place in ("monitor", "rollout", "gate"):
+    proofs = {part.get("verdict") for part in (incident.detail, *incident.detail.get("loss", ()))}
+    watched = verdicts.find(ws, subject=f"endpoint:{incident.endpoint}", place="monitor")
+    found = [_verdict(one) for one in watched if one.id in proofs]
+    for place in ("rollout", "gate"):
         found += [_verdict(one) for one in _newest(project, subject, place) if one.status == "fail"]
     for one in evidence.find(ws, subject=subject, limit=_FEW):
         facts = {"value": one.value, "from": one.lo, "to": one.hi, "rows": one.n}

@@ -15,7 +15,7 @@ import msgspec
 
 from trimtab import ids
 from trimtab.config import Config
-from trimtab.monitor import asked, joined, realised, traffic, unlabelled
+from trimtab.monitor import asked, biased, joined, realised, traffic, unlabelled
 from trimtab.monitor.catalogue import Catalogue
 from trimtab.monitor.joined import Joined
 from trimtab.monitor.realised import Realised
@@ -95,9 +95,7 @@ def measure(config: Config, model: Watched, window: Window, found: Joined) -> Re
         labels=rows.rows,
         rows=window.rows,
         shown=shown,
-        biased="outcomes are seen only for selected cases"
-        if config.serve.label_policy == "selected"
-        else "",
+        biased=biased.why(config),
         metrics=realised.measure(task, rows.score, decided, truth, weight, names),
         slices=realised.by_slice(
             task, rows.score, decided, truth, place,

@@ -11,15 +11,13 @@ from typing import Any, Final
 import msgspec
 
 from trimtab import hashing, ids
-from trimtab.config import Config, Requirement
+from trimtab.config import Config
 from trimtab.data import outcomes
-from trimtab.evaluate import measure
-from trimtab.evaluate.judge import judge
-from trimtab.evaluate.scored import Scored
 from trimtab.model.signature import Signature
-from trimtab.monitor import catalogue, history, joined, meaning, spread, traffic
+from trimtab.monitor import catalogue, history, joined, meaning, pooled, proof, traffic
 from trimtab.monitor.catalogue import Catalogue
 from trimtab.monitor.joined import Joined
+from trimtab.monitor.proof import Look
 from trimtab.monitor.traffic import Answers
 from trimtab.monitor.watched import Watched
 from trimtab.store import estimates, evidence, label_requests, operations, states, verdicts
@@ -28,8 +26,6 @@ from trimtab.store.workspace import Workspace
 
 _COMPLETE: Final = 0.9
 """The share of a window's labels that must have arrived, unless a later window has labels."""
-_SHOWN_LEVEL: Final = 0.95
-"""Level of the figures shown to people, which hold for one look; no level spent over looks equals it."""
 _SHOWN: Final = ("roc_auc", "accuracy", "f1", "macro_f1", "mae", "rmse", "r2")
 
 
@@ -208,20 +204,6 @@ def _changed(ws: Workspace, endpoint: str) -> list[str]:
     ]
 
 
-def table(config: Config, signed: Signature, rows: Answers, labels: list[Label]) -> Scored:
-    """Labelled rows as a scored table, with the columns that requirements group by."""
-    selected = config.serve.label_policy == "selected"
-    return traffic.scored(
-        rows,
-        [one.value for one in labels],
-        signed,
-        slices=traffic.slices(
-            rows, labels, {one.across or one.by for one in config.require} - {""}
-        ),
-        biased="outcomes are seen only for selected cases" if selected else "",
-    )
-
-
 def _requirements(
     ws: Workspace,
     config: Config,
@@ -232,14 +214,14 @@ def _requirements(
 ) -> tuple[list[str], list[dict[str, Any]], Window | None]:
     """Every requirement on every complete window once; evidence at levels that allow all looks.
 
-    Returns sentences, and of the newest labelled window the alarm and the window, if it fails.
+    Returns sentences, and the alarm and the window where the newest labelled one fails, or else the
+    last few together.
     """
     digest, least = model.version.digest, config.monitor.min_rows
     last_labelled = joined.last_time(index, digest)
     marks = joined.marks(index, digest, closed[0].start)
     drawn = _drawn(ws, endpoint)
-    failed: list[dict[str, Any]] = []
-    newest: Window | None = None
+    judged: list[tuple[Window, dict[str, Any]]] = []
     for window in closed:
         mark, most = marks.get(window.start, (0, 0))
         late = last_labelled >= window.end
@@ -257,21 +239,40 @@ def _requirements(
                 continue
             if (kept.get("rows"), kept.get("came")) != (count, found.came):
                 kept = _judge_window(ws, config, endpoint, model, window, found, mark)
-        newest, failed = window, [one for one in kept["verdicts"] if one["status"] == "fail"]
-    if newest is None or not failed:
+        judged.append((window, kept))
+    if not judged:
         return [], [], None
+    joint = pooled.look(
+        ws, config, endpoint, model, index, [(one, kept["rows"]) for one, kept in judged]
+    )
+    newest, kept = judged[-1]
+    failed = [one for one in kept["verdicts"] if one["status"] == "fail"]
+    if failed:
+        return _failed(endpoint, failed, newest)
+    if joint is not None:
+        return _failed(endpoint, joint.failed, pooled.as_window(joint, newest), joint.windows)
+    return [], [], None
+
+
+def _failed(
+    endpoint: str, failed: list[dict[str, Any]], window: Window, windows: int = 1
+) -> tuple[list[str], list[dict[str, Any]], Window]:
+    """What is said, the alarm and the window where requirements fail in it."""
     first = failed[0]
     alarm = {
         "kind": "requirement",
         "title": f"{first['text']} does not hold at {endpoint}: {first['reason']}",
         "severity": "page",
-        "since": newest.start,
+        "since": window.start,
         "detail": {
             "requirement": first["text"],
+            "verdict": first["id"],
+            "window": first["details"].get("window", pooled.span(window, window)),
+            "windows": windows,
             **{name: first[name] for name in ("reason", "value", "lo", "hi")},
         },
     }
-    return [f"{endpoint}: {one['reason']}" for one in failed], [alarm], newest
+    return [f"{endpoint}: {one['reason']}" for one in failed], [alarm], window
 
 
 def _drawn(ws: Workspace, endpoint: str) -> list[tuple[int, int]]:
@@ -294,38 +295,28 @@ def _judge_window(
 ) -> dict[str, Any]:
     """Measure and judge one window; labels that come later make another look at a level of its own."""
     version = model.version
-    part = table(config, model.signature, found.rows, found.labels)
-    subject, when = f"endpoint:{endpoint}", f"{ids.iso(window.start)}/{ids.iso(window.end)}"
+    part = proof.table(config, model.signature, found.rows, found.labels)
     looks = f"looks:{endpoint}:{version.digest}"
     number = int(states.get(ws, looks) or 0) + 1
-    wanted = [one for one in config.require if not one.better_than]
-    spent = [_at_look(one, number) for one in wanted]
-    measured = measure.measure(part, spent, subject=subject, window=when, level=_SHOWN_LEVEL)
-    looked = [
-        msgspec.structs.replace(
-            one,
-            validity="anytime",
-            method=f"{one.method}, level spent over looks",
-            details={**one.details, "model": version.digest, "look": number},
-        )
-        for one in measured
-        if one.level != _SHOWN_LEVEL
-    ]
-    judged = [
-        judge(one, looked, subject=subject, place="monitor", config=config.digest) for one in wanted
-    ]
-    judged = [one for one in judged if one.status != "missing"]
+    proved = proof.prove(
+        config,
+        part,
+        Look(number, pooled.ALONE),
+        subject=f"endpoint:{endpoint}",
+        window=(when := pooled.span(window, window)),
+        details={"model": version.digest, "window": when},
+    )
     kept = {
         "rows": part.rows,
         "came": found.came,
         "part": mark,
         "model": version.label,
-        "values": {one.metric: _shown(one) for one in measured if _is_shown(one)},
-        "verdicts": [msgspec.to_builtins(one) for one in judged],
+        "values": {one.metric: _shown(one) for one in proved.shown if one.metric in _SHOWN},
+        "verdicts": [msgspec.to_builtins(one) for one in proved.verdicts],
     }
     with ws.transaction():
-        evidence.append(ws, looked)
-        verdicts.append(ws, judged)
+        evidence.append(ws, proved.evidence)
+        verdicts.append(ws, proved.verdicts)
         states.put(ws, looks, number)
         stored = _stored(ws, window)
         operations.save_window(
@@ -334,18 +325,9 @@ def _judge_window(
     return kept
 
 
-def _at_look(requirement: Requirement, number: int) -> Requirement:
-    level = spread.confidence(1 - requirement.level, number)
-    return msgspec.structs.replace(requirement, level=level)
-
-
 def _stored(ws: Workspace, window: Window) -> Window:
     """The row of a window as it is now: judging its inputs may have changed it since it was read."""
     return operations.window(ws, window) or window
-
-
-def _is_shown(one: Evidence) -> bool:
-    return one.metric in _SHOWN and one.level == _SHOWN_LEVEL
 
 
 def _shown(one: Evidence) -> dict[str, Any]:

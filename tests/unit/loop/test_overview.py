@@ -7,7 +7,7 @@ from trimtab.loop.project import open_project
 from trimtab.monitor import knowledge
 from trimtab.monitor.knowledge import Knowledge
 from trimtab.store import operations
-from trimtab.store.records import Endpoint, Version, Window
+from trimtab.store.records import Endpoint, Verdict, Version, Window
 
 FILE = '[project]\nname = "houses"\n[data.houses]\nsource = "houses.csv"\ntarget = "price"\n'
 
@@ -40,3 +40,20 @@ def test_calm_inputs_without_labels_are_not_called_well(project, state, title, s
     sentence = overview._sentence(project, champion, [endpoint], [], [], [])
     assert said in sentence
     assert ("Nothing is off course" in sentence) == (state != "cannot know")
+
+
+def verdict(status, windows, model="m", requirement="r"):
+    details = {"model": model, "windows": windows} if windows > 1 else {"model": model}
+    return Verdict(
+        id=f"{status}{windows}{model}", requirement=requirement, text="t", metric="roc_auc",
+        subject="endpoint:houses", place="monitor", status=status, reason="", details=details,
+    )  # fmt: skip
+
+
+def test_a_failing_pool_of_windows_stands_until_it_is_looked_at_again():
+    fail, later = verdict("fail", 8), verdict("undecided", 1)
+    assert overview.standing([later, fail])[0] is fail
+    again = verdict("pass", 8)
+    assert overview.standing([again, later, fail])[0] is again
+    assert overview.standing([verdict("pass", 1, "new"), fail])[0].details["model"] == "new"
+    assert overview.standing([]) == []

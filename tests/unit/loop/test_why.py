@@ -49,11 +49,16 @@ def incident(project):
         id="e", metric="roc_auc", subject=GOOD, window="w", value=0.5, lo=0.4, hi=0.6, n=9,
         level=0.95, method="betting", validity="anytime", run="", measured_at=1)])  # fmt: skip
     verdicts.append(ws, [Verdict(
-        id="v", requirement="d", text="roc_auc >= 0.7", metric="roc_auc", subject=GOOD,
-        place="monitor", status="fail", reason="it is 0.5", decided_at=0)])  # fmt: skip
+        id="v", requirement="d", text="roc_auc >= 0.7", metric="roc_auc",
+        subject="endpoint:goods", place="monitor", status="fail", reason="it is 0.5",
+        decided_at=0)])  # fmt: skip
     name = f"{ids.iso(4 * DAY)}/{ids.iso(end)}"
     alarm = Alarm(
-        kind="requirement", title="too low", severity="page", since=1, detail={"window": name}
+        kind="requirement",
+        title="too low",
+        severity="page",
+        since=1,
+        detail={"window": name, "verdict": "v"},
     )
     incidents.compare(
         project, "goods", versions.get(ws, "model", "goods@v1"), Seen(now=end, alarms=[alarm])

@@ -18,8 +18,9 @@ def looks(place) -> int:
 
 
 def measured(place):
-    """What labels showed; estimates made without them are evidence of their own."""
-    return [one for one in evidence.find(place.ws, subject=SUBJECT) if not one.statistic]
+    """What labels of single windows showed; estimates made without them are evidence of their own."""
+    found = evidence.find(place.ws, subject=SUBJECT)
+    return [one for one in found if not one.statistic and "windows" not in one.details]
 
 
 def test_a_window_is_judged_once_for_the_labels_that_it_has(site):
