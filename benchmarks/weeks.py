@@ -37,7 +37,7 @@ from trimtab.model import registry
 from trimtab.model.load import LoadedModel, load
 from trimtab.model.witness import arrays
 from trimtab.monitor import catalogue, history
-from trimtab.store import label_requests, operations, versions
+from trimtab.store import label_requests, operations, runs, versions
 from trimtab.store.records import Incident, Rollout
 from trimtab.testing.weeks import DAY, NUMBERS, SIX, TWENTY, WORDS, Chapter, World
 
@@ -59,6 +59,8 @@ OWN: dict[str, set[str]] = {
     "unit": {"broken input", "skew", "data drift"},
     "no labels": set(),
     "kill": {"traffic change", "latency change"},
+    "kill job": set(),
+    "deploy": set(),
 }
 PROJECT = """\
 [project]
@@ -138,6 +140,7 @@ class Life:
     outcomes: pl.DataFrame | None = None
     files: int = 0
     killed: list[int] = field(default_factory=list)
+    struck: list[str] = field(default_factory=list)
     said: list[tuple[int, str]] = field(default_factory=list)
     quality: list[dict[str, Any]] = field(default_factory=list)
     ticks: list[float] = field(default_factory=list)
@@ -311,7 +314,9 @@ def settle(life: Life, day: int) -> None:
         ]
         if done.settled:
             return
-        if not done.acted:
+        if life.world.during(day, "kill job") and not life.struck:
+            strike(life)
+        elif not done.acted:
             time.sleep(0.1)
     raise RuntimeError(f"the controller did not come to rest: {done.waiting}")
 
@@ -325,9 +330,34 @@ def kill(life: Life, day: int) -> None:
     life.killed.append(day)
 
 
+def strike(life: Life) -> None:
+    """Kill a retrain in the middle: once its flow has begun and before its model is packaged."""
+    ws = life.project.ws
+    for action in operations.actions(ws, kind="retrain"):
+        if action.state != "running":
+            continue
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until and action.state == "running":
+            flows = [one.id for one in runs.find(ws, kind="flow") if one.id > action.id]
+            if any(runs.find(ws, parent=one) for one in flows):
+                os.killpg(action.result["pid"], signal.SIGKILL)
+                life.struck.append(action.id)
+                return
+            time.sleep(0.01)
+            action = next(
+                one for one in operations.actions(ws, kind="retrain") if one.id == action.id
+            )
+
+
 def people(life: Life, day: int) -> None:
-    """Somebody mends what broke upstream and closes its incident the day after."""
+    """Somebody mends what broke upstream and closes its incident the day after; one day somebody
+    deploys the first model again, since its world is back.
+    """
     for chapter in life.world.story:
+        if chapter.kind == "deploy" and day == chapter.begin:
+            life.command.call(
+                "deploy", f"{NAME}@v1", "--direct", "--by", "maria", "--reason", "roads are back"
+            )
         if chapter.kind in ("nulls", "unit") and day == chapter.end:
             for one in operations.incidents(life.project.ws, state="open", endpoint=NAME):
                 if one.kind in OWN[chapter.kind] and day_of(life, one.opened_at) >= chapter.begin:
@@ -557,8 +587,44 @@ def whole(life: Life) -> list[str]:
     return failures
 
 
-PROMISES: list[Callable[[Life], list[str]]] = [
-    recovered, one_each, no_worse, calm, named, honest, whole
+def taken_up(life: Life) -> list[str] | None:
+    """a retrain that is killed in the middle is taken up, with one model and one rollout"""
+    if not any(one.kind == "kill job" for one in life.world.story):
+        return None
+    if not life.struck:
+        return ["no retrain was killed"]
+    failures = []
+    every = operations.actions(life.project.ws, kind="retrain")
+    for one in (each for each in every if each.id in life.struck):
+        if one.state != "done" or one.result.get("attempts") != 2:
+            failures.append(f"it is {one.state} after {one.result.get('attempts')} attempts")
+        opened = [each for each in operations.rollouts(life.project.ws)
+                  if each.cause.get("action") == one.id]  # fmt: skip
+        if len(opened) != 1:
+            failures.append(f"it has {len(opened)} rollouts")
+    models = len(versions.find(life.project.ws, "model", NAME))
+    if models != 1 + sum(one.state == "done" for one in every):
+        failures.append(f"{models} models of {len(every)} retrains")
+    return failures
+
+
+def respected(life: Life) -> list[str] | None:
+    """a model that a person deploys stays: it is not retrained, rolled back or told of"""
+    failures = []
+    for one in life.world.story:
+        if one.kind != "deploy":
+            continue
+        failures += [f"day {each['day']}: {each['champion']} answers" for each in life.quality
+                     if each["day"] >= one.begin and each["champion"] != f"{NAME}@v1"]  # fmt: skip
+        moment = life.world.midnight(one.end)
+        acted = [*operations.rollouts(life.project.ws), *operations.incidents(life.project.ws)]
+        failures += [f"day {day_of(life, each.opened_at)}: {each}" for each in acted
+                     if each.opened_at >= moment]  # fmt: skip
+    return failures if any(one.kind == "deploy" for one in life.world.story) else None
+
+
+PROMISES: list[Callable[[Life], list[str] | None]] = [
+    recovered, one_each, no_worse, calm, named, honest, whole, taken_up, respected
 ]  # fmt: skip
 
 

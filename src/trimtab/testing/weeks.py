@@ -84,18 +84,20 @@ class Chapter:
             "no labels": "no labels come",
             "kill": "the endpoint is killed",
             "kill job": "a retrain is killed",
-            "deploy": "a person trains and deploys",
+            "deploy": "a person deploys the first model again",
         }[self.kind]
 
 
 TWENTY: Final = (
     Chapter(kind="sudden", begin=14, end=15, law="motorway"),
+    Chapter(kind="kill job", begin=14, end=36),
     Chapter(kind="covariate", begin=38, end=52),
     Chapter(kind="gradual", begin=58, end=72, law="strike"),
     Chapter(kind="no labels", begin=90, end=98),
     Chapter(kind="nulls", begin=101, end=103, column="load"),
     Chapter(kind="unit", begin=105, end=106, column="distance"),
     Chapter(kind="sudden", begin=112, end=113, law="roads"),
+    Chapter(kind="deploy", begin=126, end=127),
     Chapter(kind="kill", begin=130, end=131),
 )
 """Twenty weeks; what is left between the chapters is calm. `roads` comes back on day 112."""
