@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from trimtab import ids
 from trimtab.config import Requirement
 from trimtab.deploy import local
@@ -18,8 +20,7 @@ from trimtab.loop import selected
 from trimtab.loop.project import Project
 from trimtab.loop.shown import Arm, ArmsCompared, Difference, Measured, Mismatch, Terms
 from trimtab.model import registry
-from trimtab.monitor import arms, catalogue, joined, traffic
-from trimtab.monitor.arms import Arms, Counted
+from trimtab.monitor import arms, catalogue, joined, progress, tally, traffic
 from trimtab.monitor.catalogue import Catalogue
 from trimtab.store import versions
 from trimtab.store.records import Evidence, Rollout
@@ -35,27 +36,27 @@ class _Side(NamedTuple):
     digest: str
     label: str
     role: str
-    counted: Counted
+    counted: tally.Arm
     scored: Scored | None
 
 
 def compare(project: Project, rollout: Rollout, terms: Terms) -> ArmsCompared:
     """The report of a test as it stands now; raises DataError where labels do not fit the models."""
     ws = project.ws
-    seen = arms.of(ws, rollout)
+    seen = progress.of(ws, rollout)
     with catalogue.open_catalogue(local.folder(ws, rollout.endpoint)) as index:
         sides = [
             _Side(name, digest, versions.get(ws, "model", digest).label, role, counted,
                   _scored(project, index, rollout, digest, role))
             for name, digest, role, counted in (
                 ("A", rollout.champion, "champion", seen.champion),
-                ("B", rollout.candidate, "canary", seen.canary),
+                ("B", rollout.candidate, "canary", seen.candidate),
             )
         ]  # fmt: skip
     wanted = _wanted(project, sides)
     total = sum(one.counted.requests for one in sides)
     shown = [_arm(project, one, total, wanted) for one in sides]
-    off = _mismatch(project, seen, terms)
+    off = _mismatch(project, sides, arms.keys(ws, rollout), terms)
     differences = [_difference(one, sides) for one in wanted if one.better_than]
     sentence = _sentence(differences, off)
     return ArmsCompared(
@@ -140,11 +141,10 @@ def _arm(project: Project, side: _Side, total: int, wanted: list[Requirement]) -
 
 def _latency(side: _Side, quantile: str) -> Measured:
     name = f"latency_ms {quantile}"
-    if not side.counted.latencies.size:
+    spent = np.repeat(side.counted.latencies, side.counted.counts) / 1000
+    if not spent.size:
         return Measured(metric=name, note="no answers yet")
-    found = latency.quantile_evidence(
-        side.counted.latencies / 1000, quantile, subject=side.digest, validity="anytime"
-    )
+    found = latency.quantile_evidence(spent, quantile, subject=side.digest, validity="anytime")
     return _told(name, found)
 
 
@@ -212,12 +212,13 @@ def _said(metric: str, one: Evidence, more: int) -> str:
     )
 
 
-def _mismatch(project: Project, seen: Arms, terms: Terms) -> Mismatch:
+def _mismatch(
+    project: Project, sides: list[_Side], keys: tuple[int, int] | None, terms: Terms
+) -> Mismatch:
     """Held against requests, or where `[serve] sticky` keeps some together, against its keys."""
     sticky = project.config.serve.sticky
-    counts, what = (seen.champion.requests, seen.canary.requests), "requests"
-    if sticky:
-        counts, what = seen.keys or (0, 0), f"values of {sticky}"
+    a, b = (one.counted.requests for one in sides)
+    counts, what = (keys or (0, 0), f"values of {sticky}") if sticky else ((a, b), "requests")
     n = sum(counts)
     got = counts[1] / n if n else 0.0
     if not n:

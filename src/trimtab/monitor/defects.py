@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 from trimtab.monitor import budget, rates
 from trimtab.monitor.case import ALONE, Case, Signal, stronger, sure
 from trimtab.monitor.categories import comparable
+from trimtab.monitor.effect import Effect
 from trimtab.monitor.findings import Kind, Test
 from trimtab.monitor.overdispersion import corrected
+from trimtab.monitor.traffic import SCORE
 from trimtab.monitor.windows import LEAST_ROWS
 from trimtab.profile.cells import CategoryCells, NumberCells
+from trimtab.profile.scales import CONFIDENCE
 
 _SPIKE_CELL: Final = 0.02
+_OUTPUTS: Final = (SCORE, CONFIDENCE)
+_CROWDED: Final = 0.03
+"""The share of a model's answers, beyond the reference's, that is more than moved inputs bring about."""
 _KINDS: Final[dict[str, Kind]] = {
     "outside": "data drift",
     "unseen": "skew",
@@ -90,7 +96,7 @@ def spike(case: Case) -> Signal | None:
         if p >= case.alpha * budget.SPIKE or sure(effect) <= case.margins.share:
             continue
         note = f"{cells.label(code)} holds {_percent(k / n)}, was {_percent(base / total)}"
-        kind = _spike_kind(case, code)
+        kind = _spike_kind(case, code, effect)
         best = stronger(
             best, Signal(cells.name, "spike", kind, p, effect, "share", note, entry, (code,))
         )
@@ -106,10 +112,12 @@ def _single_cells(case: Case, entry: int) -> NDArray[np.int64]:
     return np.flatnonzero(case.reference[first : first + cells.inner]) + first
 
 
-def _spike_kind(case: Case, code: int) -> Kind:
+def _spike_kind(case: Case, code: int, effect: Effect) -> Kind:
     cells = case.cells
     if isinstance(cells, CategoryCells):
         return "data drift"
+    if cells.name in _OUTPUTS and sure(effect) <= _CROWDED:
+        return "data drift"  # answers crowd somewhere whenever inputs move
     cell = code - NumberCells.FIRST
     known = cell in cells.atoms
     thin = case.reference[code] < _SPIKE_CELL * case.reference[cells.ordered].sum()

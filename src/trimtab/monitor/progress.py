@@ -59,11 +59,11 @@ def add(
     """
     frames = list(frames)
     for rollout in operations.rollouts(ws, endpoint=endpoint, state="open"):
-        routes = tally.by_route(frames, rollout.opened_at)
-        if any(model in (rollout.candidate, rollout.champion) for model, _ in routes):
+        arrived = _arrived(frames, rollout)
+        if any(arrived):
             before = of(ws, rollout)
             signed = registry.signature_of(ws, rollout.candidate)
-            after = _added(before, rollout, routes, signed, tuple(sorted(columns)))
+            after = _added(before, rollout, arrived, signed, tuple(sorted(columns)))
             states.put(ws, _name(rollout), _kept(rollout, after))
 
 
@@ -86,21 +86,34 @@ def of(ws: Workspace, rollout: Rollout) -> Progress:
     )
 
 
+class _Arrived(NamedTuple):
+    canary: list[Frame]
+    shadow: list[Frame]
+    champion: list[Frame]
+
+
+def _arrived(frames: list[Frame], rollout: Rollout) -> _Arrived:
+    since = rollout.opened_at
+    return _Arrived(
+        tally.of_route(frames, rollout.candidate, "canary", since),
+        tally.of_route(frames, rollout.candidate, "shadow", since),
+        tally.of_route(frames, rollout.champion, "champion", since),
+    )
+
+
 def _added(
     before: Progress,
     rollout: Rollout,
-    routes: dict[tuple[str, str], list[Frame]],
+    arrived: _Arrived,
     signed: Signature,
     columns: tuple[str, ...],
 ) -> Progress:
-    canary = routes.get((rollout.candidate, "canary"), [])
-    shadow = routes.get((rollout.candidate, "shadow"), [])
-    champion = routes.get((rollout.champion, "champion"), [])
+    canary, shadow, champion = arrived
     shadowing = rollout.stages[rollout.stage] == "shadow"
     good, shadowed, theirs = (tally.answered(some) for some in (canary, shadow, champion))
     spent, behind = tally.latencies(good), tally.latencies(shadowed)
     mine = good + shadowed
-    latencies, counts = tally.merged(before.latencies, before.counts, spent + behind)
+    latencies, counts = tally.merged(before.latencies, before.counts, tally.coarse(spent + behind))
     ours = tally.grown(before.candidate, canary, len(spent))
     ours = tally.grown(ours, shadow, len(behind), shadow=True)
     others = tally.grown(before.champion, champion, sum([len(one.parts) or 1 for one in theirs]))
@@ -119,7 +132,7 @@ def _added(
     known = before.decided if before.columns == columns else Counter()
     return Progress(
         answered=before.answered
-        + tally.rows(one for one in good if one.received_at >= rollout.staged_at),
+        + tally.rows([one for one in good if one.received_at >= rollout.staged_at]),
         latencies=latencies,
         counts=counts,
         candidate=ours,
@@ -149,13 +162,14 @@ def _kept(rollout: Rollout, seen: Progress) -> dict[str, Any]:
 
 
 def _packed(arm: Arm) -> list[Any]:
-    return [arm.asked, arm.failed, _pack(arm.latencies), _pack(arm.counts)]
+    latencies, counts = _pack(arm.latencies), _pack(arm.counts)
+    return [arm.asked, arm.failed, latencies, counts, arm.rows, arm.refused]
 
 
 def _arm(kept: list[Any] | None) -> Arm:
     if not kept:
         return tally.NOBODY
-    return Arm(kept[0], kept[1], _unpack(kept[2]), _unpack(kept[3]))
+    return Arm(kept[0], kept[1], _unpack(kept[2]), _unpack(kept[3]), *kept[4:])
 
 
 def _name(rollout: Rollout) -> str:

@@ -25,6 +25,8 @@ _FAILED: Final = 500
 _ALIKE: Final = 0.1
 _WAITING: Final = 5_000
 _GROUPS: Final = 5_000
+_DIGITS: Final = 10
+"""Binary digits of a latency that are kept."""
 
 Ints = NDArray[np.int64]
 Decided = Counter[tuple[tuple[str | None, ...], str]]
@@ -33,12 +35,21 @@ Decided = Counter[tuple[tuple[str | None, ...], str]]
 class Arm(NamedTuple):
     """One model's requests: how many, how many of them it failed to answer, and the latency of
     those answered to clients, in microseconds ascending, with how many took each.
+
+    `asked` leaves out the `refused`, whose content could not be answered. `rows` are those answered.
     """
 
     asked: int
     failed: int
     latencies: Ints
     counts: Ints
+    rows: int = 0
+    refused: int = 0
+
+    @property
+    def requests(self) -> int:
+        """All requests, the refused ones too."""
+        return self.asked + self.refused
 
 
 class Pairs(NamedTuple):
@@ -53,13 +64,13 @@ NOBODY: Final = Arm(0, 0, np.empty(0, np.int64), np.empty(0, np.int64))
 UNPAIRED: Final = Pairs(0, 0, ({}, {}))
 
 
-def by_route(frames: Iterable[Frame], since: int) -> dict[tuple[str, str], list[Frame]]:
-    """Frames per (model digest, role) that arrived from a moment on."""
-    found: dict[tuple[str, str], list[Frame]] = {}
-    for one in frames:
-        if one.received_at >= since:
-            found.setdefault((one.model, one.role), []).append(one)
-    return found
+def of_route(frames: Iterable[Frame], model: str, role: str, since: int) -> list[Frame]:
+    """Frames of one model in one role that arrived from a moment on."""
+    return [
+        one
+        for one in frames
+        if one.role == role and one.model == model and one.received_at >= since
+    ]
 
 
 def answered(frames: Sequence[Frame]) -> list[Frame]:
@@ -69,13 +80,11 @@ def answered(frames: Sequence[Frame]) -> list[Frame]:
 
 def latencies(frames: Iterable[Frame]) -> list[int]:
     """The latency of each request."""
-    found: list[int] = []
-    for one in frames:
-        if one.parts:
-            found += [part.latency_us for part in one.parts]
-        else:
-            found.append(one.latency_us)
-    return found
+    return [
+        spent
+        for one in frames
+        for spent in ([part.latency_us for part in one.parts] if one.parts else (one.latency_us,))
+    ]
 
 
 def grown(arm: Arm, frames: Sequence[Frame], good: int, *, shadow: bool = False) -> Arm:
@@ -85,13 +94,27 @@ def grown(arm: Arm, frames: Sequence[Frame], good: int, *, shadow: bool = False)
     shadow is given, so there any failure counts.
     """
     least = 0 if shadow else _FAILED
-    failed = sum([1 for one in frames if one.status != ANSWERED and one.status >= least])
-    return arm._replace(asked=arm.asked + good + failed, failed=arm.failed + failed)
+    rest = [one for one in frames if one.status != ANSWERED]
+    failed = sum([1 for one in rest if one.status >= least])
+    return arm._replace(
+        asked=arm.asked + good + failed,
+        failed=arm.failed + failed,
+        rows=arm.rows + rows(frames),
+        refused=arm.refused + len(rest) - failed,
+    )
+
+
+def coarse(spent: Sequence[int]) -> Ints:
+    """Latencies right to one part in 1,024, so that there are few different ones however many come."""
+    values = np.asarray(spent, dtype=np.int64)
+    lost = np.maximum(np.frexp(values.astype(np.float64))[1] - _DIGITS, 0)
+    found: Ints = (values >> lost << lost) + ((1 << lost) >> 1)
+    return found
 
 
 def timed(arm: Arm, spent: Sequence[int]) -> Arm:
     """An arm with more latencies."""
-    known, counts = merged(arm.latencies, arm.counts, spent)
+    known, counts = merged(arm.latencies, arm.counts, coarse(spent))
     return arm._replace(latencies=known, counts=counts)
 
 
@@ -110,24 +133,26 @@ def paired(pairs: Pairs, champion: Sequence[Frame], shadow: Sequence[Frame], tas
 
     Of answers that wait for their other the newest are kept.
     """
-    theirs = pairs.waiting[0] | _by_id(champion)
-    mine = pairs.waiting[1] | _by_id(shadow)
-    both = theirs.keys() & mine.keys()
-    said, other = [theirs[name] for name in both], [mine[name] for name in both]
     same = _same_numbers if task == "regression" else _same_classes
-    agreed = same(said, other) if both else 0
-    left = tuple(
-        dict([(name, one) for name, one in some.items() if name not in both][-_WAITING:])
-        if len(some) > len(both)
-        else {}
-        for some in (theirs, mine)
-    )
-    return Pairs(pairs.compared + len(both), pairs.agreed + agreed, (left[0], left[1]))
+    names, said = _in_order(pairs.waiting[0], champion)
+    others, other = _in_order(pairs.waiting[1], shadow)
+    both = min(len(names), len(others))
+    if names[:both] == others[:both]:  # a shadow answers in the champion's order, if a little later
+        agreed = same(said[:both], other[:both]) if both else 0
+        left = (_newest(names[both:], said[both:]), _newest(others[both:], other[both:]))
+        return Pairs(pairs.compared + both, pairs.agreed + agreed, left)
+    theirs, mine = dict(zip(names, said, strict=True)), dict(zip(others, other, strict=True))
+    found = [name for name in mine if name in theirs]
+    agreed = same([theirs[name] for name in found], [mine[name] for name in found]) if found else 0
+    for name in found:
+        del theirs[name], mine[name]
+    left = (_newest([*theirs], [*theirs.values()]), _newest([*mine], [*mine.values()]))
+    return Pairs(pairs.compared + len(found), pairs.agreed + agreed, left)
 
 
 def cells(frames: Sequence[Frame], bound: float) -> Ints:
     """The cell of each probability, twice, plus 1 where it reaches the bound; empty for others."""
-    score = np.frombuffer(b"".join(one.score for one in frames), dtype="<f4").astype(np.float64)
+    score = np.frombuffer(b"".join([one.score for one in frames]), dtype="<f4").astype(np.float64)
     if not ((score >= 0) & (score <= 1)).all():
         return np.empty(0, np.int64)
     place = np.minimum((score * CELLS).astype(np.int64), CELLS - 1)
@@ -144,11 +169,16 @@ def decided(known: Decided, frames: Sequence[Frame], columns: Sequence[str]) -> 
     told = list(chain.from_iterable([one.decision for one in frames]))
     values = [_values(frames, name) for name in columns]
     found = Counter(known)
-    for (said, *where), count in Counter(zip(told, *values, strict=True)).items():
+    kinds = Counter(zip(told, *values, strict=True)) if columns else _alone(Counter(told))
+    for (said, *where), count in kinds.items():
         found[tuple(None if one is None else str(one) for one in where), traffic.text(said)] += (
             count
         )
     return found if len(found) <= _GROUPS else Counter()
+
+
+def _alone(counts: Counter[Any]) -> Counter[tuple[Any, ...]]:
+    return Counter({(said,): count for said, count in counts.items()})
 
 
 def _values(frames: Sequence[Frame], name: str) -> list[Any]:
@@ -166,13 +196,19 @@ def _values(frames: Sequence[Frame], name: str) -> list[Any]:
     return found
 
 
-def _by_id(frames: Sequence[Frame]) -> dict[str, Any]:
-    names = chain.from_iterable([one.ids for one in frames])
-    return dict(zip(names, chain.from_iterable([one.decision for one in frames]), strict=True))
+def _in_order(waiting: dict[str, Any], frames: Sequence[Frame]) -> tuple[list[str], list[Any]]:
+    """The ids and the decisions that wait, and those of more frames."""
+    names = [*waiting, *chain.from_iterable([one.ids for one in frames])]
+    said = [*waiting.values(), *chain.from_iterable([one.decision for one in frames])]
+    return names, said
+
+
+def _newest(names: list[str], said: list[Any]) -> dict[str, Any]:
+    return dict(zip(names[-_WAITING:], said[-_WAITING:], strict=True))
 
 
 def _same_classes(a: list[Any], b: list[Any]) -> int:
-    if {type(one) for one in a} != {type(one) for one in b}:
+    if set(map(type, a)) != set(map(type, b)):
         a, b = [traffic.text(one) for one in a], [traffic.text(one) for one in b]
     return sum(map(operator.eq, a, b))
 
@@ -184,4 +220,4 @@ def _same_numbers(a: list[Any], b: list[Any]) -> int:
 
 def rows(frames: Iterable[Frame]) -> int:
     """How many rows."""
-    return sum(len(one.ids) for one in frames)
+    return sum([len(one.ids) for one in frames])

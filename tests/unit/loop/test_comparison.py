@@ -8,13 +8,13 @@ from trimtab.evaluate.scored import Scored
 from trimtab.loop import comparison
 from trimtab.loop.project import Project, apply
 from trimtab.loop.shown import Terms
-from trimtab.monitor import arms
-from trimtab.monitor.arms import Arms, Counted
+from trimtab.monitor import arms, progress, tally
 from trimtab.store import operations, versions
 from trimtab.store.records import Rollout
 from trimtab.store.workspace import open_workspace
 
 HALF = Terms(share=0.5)
+NONE = np.empty(0, dtype=np.int64)
 
 
 @pytest.fixture
@@ -45,11 +45,13 @@ def told(project, monkeypatch, right, counts=(500, 500), terms=HALF, sticky="", 
         candidate="blake3:" + "b" * 64, stages=["50%"], opened_at=1,
     )  # fmt: skip
     known = {one.champion: scored(*right[0], 1), one.candidate: scored(*right[1], 2)}
-    slow = np.full(100, 2000.0)
-    seen = Arms(
-        Counted(counts[0], counts[0], 0, slow), Counted(counts[1], counts[1], 3, slow), keys
-    )
-    monkeypatch.setattr(arms, "of", lambda *_: seen)
+    seen = progress.Progress(
+        answered=0, latencies=NONE, counts=NONE,
+        champion=tally.Arm(counts[0], 0, np.array([2000]), np.array([100]), counts[0]),
+        candidate=tally.Arm(counts[1], 3, np.array([2000]), np.array([100]), counts[1]),
+    )  # fmt: skip
+    monkeypatch.setattr(progress, "of", lambda *_: seen)
+    monkeypatch.setattr(arms, "keys", lambda *_: keys)
     monkeypatch.setattr(comparison, "_scored", lambda p, i, r, digest, role: known[digest])
     if sticky:
         raw = {"project": {"name": "loans"}, "serve": {"sticky": sticky}}
@@ -139,7 +141,7 @@ def test_looking_often_finds_no_difference_where_there_is_none(project, monkeypa
         for n in range(100, 1001, 100):
             some = [
                 comparison._Side(
-                    name, "d", "l", "r", Counted(n, n, 0, np.empty(0)), one.take(np.arange(n))
+                    name, "d", "l", "r", tally.Arm(n, 0, NONE, NONE, n), one.take(np.arange(n))
                 )
                 for name, one in (("A", a), ("B", b))
             ]

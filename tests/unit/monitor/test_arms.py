@@ -1,9 +1,8 @@
-import numpy as np
 import pytest
 
 from trimtab.monitor import arms
 from trimtab.serve.frame import Frame, Part
-from trimtab.store import operations
+from trimtab.store import operations, states
 from trimtab.store.records import Rollout
 from trimtab.store.workspace import open_workspace
 
@@ -36,44 +35,24 @@ def frame(role, requests, *, status=200, at=2000, user=None, latency=500):
     )  # fmt: skip
 
 
-def test_both_arms_are_counted_from_the_beginning_on(ws):
-    one = opened(ws, ab={"share": 0.5})
-    arms.add(ws, "loans", [frame("champion", [1, 2]), frame("canary", [3]), frame("shadow", [9])])
-    arms.add(ws, "loans", [frame("canary", [0], status=500), frame("canary", [0], status=422)])
-    arms.add(ws, "loans", [frame("champion", [7], at=999)])
-    seen = arms.of(ws, one)
-    assert seen.champion[:3] == (2, 3, 0)
-    assert seen.canary[:3] == (3, 3, 1)
-    assert seen.champion.latencies == pytest.approx([500, 500], rel=0.01)
-    assert seen.canary.latencies == pytest.approx([500], rel=0.01)
-    assert seen.keys is None
-
-
-def test_only_tests_are_counted(ws):
-    one = opened(ws)
-    arms.add(ws, "loans", [frame("champion", [1])])
-    assert arms.of(ws, one).champion.requests == 0
-
-
 def test_keys_that_go_together_count_once_and_few_are_kept(ws):
     one = opened(ws, ab={"share": 0.5})
     for role, names in (("champion", "xyxx"), ("canary", "zz")):
         arms.add(ws, "loans", [frame(role, [1] * len(names), user=list(names))], "user")
-    assert arms.of(ws, one).keys == (2, 1)
+    assert arms.keys(ws, one) == (2, 1)
     for first in range(0, 9000, 3000):
         users = [str(i) for i in range(first, first + 3000)]
         halves = (users[::2], users[1::2])
         some = [frame(role, [1] * 1500, user=part)
                 for role, part in zip(arms.ROLES, halves, strict=True)]  # fmt: skip
         arms.add(ws, "loans", some, "user")
-    fell = arms.of(ws, one).keys
+    fell = arms.keys(ws, one)
     assert sum(fell) == arms.KEYS
     assert abs(fell[0] / sum(fell) - 0.5) < 0.05
 
 
-def test_latencies_are_right_to_one_percent(ws):
+def test_without_a_column_that_keeps_requests_together_nothing_is_kept(ws):
     one = opened(ws, ab={"share": 0.5})
-    spent = np.unique(np.geomspace(1, 10**8, 200).astype(int))
-    arms.add(ws, "loans", [frame("canary", [1], latency=int(value)) for value in spent])
-    seen = arms.of(ws, one).canary.latencies
-    assert np.abs(np.log(seen / spent)).max() < 0.01
+    arms.add(ws, "loans", [frame("champion", [1], user=["x"])])
+    assert arms.keys(ws, one) is None
+    assert states.get(ws, f"arms:{one.id}") is None

@@ -59,7 +59,7 @@ def test_classes_agree_as_text() -> None:
 
 @given(st.lists(st.integers(0, 50), max_size=60), st.integers(0, 60))
 def test_values_add_up_however_they_are_cut(values, cut) -> None:
-    known, counts = tally.merged(*tally.NOBODY[2:], values[:cut])
+    known, counts = tally.merged(*tally.NOBODY[2:4], values[:cut])
     known, counts = tally.merged(known, counts, values[cut:])
     expected = Counter(values)
     assert dict(zip(known.tolist(), counts.tolist(), strict=True)) == expected
@@ -76,8 +76,26 @@ def test_every_request_of_a_batch_counts_and_only_failures_fail() -> None:
     assert spent == [700, 900, 0]
     client = tally.grown(tally.NOBODY, frames, len(spent))
     assert (client.asked, client.failed) == (4, 1)
+    assert (client.requests, client.refused, client.rows) == (5, 1, 4)
     shadow = tally.grown(tally.NOBODY, frames, len(spent), shadow=True)
     assert (shadow.asked, shadow.failed) == (5, 2)
+
+
+@given(st.lists(st.integers(0, 10**11), min_size=1, max_size=50))
+def test_latencies_are_right_to_one_part_in_a_thousand_and_few_differ(spent) -> None:
+    known = tally.coarse(spent)
+    assert (np.abs(known - np.array(spent)) <= np.array(spent) / 1_000).all()
+    many = tally.coarse(range(1_000_000, 2_000_000))
+    assert len(np.unique(many)) <= 1_024
+    assert tally.coarse([]).tolist() == []
+
+
+def test_a_shadow_that_answers_in_another_order_is_paired_all_the_same() -> None:
+    champion = [frame(str(at), "yes" if at % 3 else "no") for at in range(9)]
+    shadow = [frame(str(at), "yes", role="shadow") for at in reversed(range(2, 12))]
+    pairs = tally.paired(tally.UNPAIRED, champion, shadow, "binary")
+    assert (pairs.compared, pairs.agreed) == (7, 5)
+    assert [set(one) for one in pairs.waiting] == [{"0", "1"}, {"9", "10", "11"}]
 
 
 def test_decisions_are_counted_by_what_was_sent_along() -> None:
