@@ -38,22 +38,6 @@ pytestmark = pytest.mark.slow
 
 DAY, BEGIN, ROWS = 86_400_000_000, 1_767_225_600_000_000, 200
 CHANGES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE")
-TOML = """
-[project]
-name = "goods"
-[data.goods]
-source = "goods.csv"
-target = "good"
-[require]
-roc_auc = { min = 0.7 }
-[serve]
-rollout = ["shadow", "50%", "100%"]
-labels = "outcomes/*.csv"
-event_time = "client"
-[retrain]
-on = ["drift", "requirement"]
-min_rows = 150
-"""
 PIPELINE = """
 import polars as pl
 from sklearn.linear_model import LogisticRegression
@@ -262,8 +246,9 @@ def begun(monkeypatch, process):
 class World:
     """A project in one folder, whose whole life is saved at the moments before its passes."""
 
-    def __init__(self, base):
+    def __init__(self, base, file=""):
         self.folder, self.saves, self.life = base / "world", base, np.random.default_rng(7)
+        self.file = file
         self.folder.mkdir()
 
     def save(self, name):
@@ -283,7 +268,7 @@ class World:
         lines = [f"{s:.6f},{p:.6f},{name(g)}" for s, p, g in zip(size, price, good, strict=True)]
         (self.folder / "goods.csv").write_text("\n".join(["size,price,good", *lines]))
         (self.folder / "outcomes").mkdir()
-        (self.folder / "trimtab.toml").write_text(TOML)
+        (self.folder / "trimtab.toml").write_text(self.file)
         (self.folder / "pipeline.py").write_text(PIPELINE)
         project = open_project(self.folder)
         version = train.train(project).decision.version
@@ -413,9 +398,9 @@ def plain(text, known):
 
 
 @pytest.fixture(scope="module")
-def lives(tmp_path_factory):
+def lives(tmp_path_factory, drifting_project):
     """The moments before the passes of a life, and of the turns that it might have taken."""
-    world = World(tmp_path_factory.mktemp("lives"))
+    world = World(tmp_path_factory.mktemp("lives"), drifting_project)
     jobs = Jobs()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(children, "start", jobs.start)

@@ -18,23 +18,6 @@ from trimtab.loop.tick import tick
 from trimtab.store import ledger, operations, runs, versions
 from trimtab.store.records import Action
 
-TOML = """
-[project]
-name = "goods"
-[data.goods]
-source = "goods.csv"
-target = "good"
-[require]
-roc_auc = { min = 0.7 }
-[serve]
-rollout = ["shadow", "50%", "100%"]
-labels = "outcomes/*.csv"
-event_time = "client"
-[retrain]
-on = ["drift", "requirement"]
-min_rows = 150
-"""
-
 PIPELINE = """
 import time
 from pathlib import Path
@@ -267,18 +250,19 @@ print(json.dumps({"kills": kills, "kept": kept, "first": first, "calls": calls()
 
 
 @pytest.fixture(scope="module", params=[1])
-def world(request, tmp_path_factory):
+def world(request, tmp_path_factory, drifting_project):
     """A project that lived through it all, and what the one who killed saw."""
     folder = tmp_path_factory.mktemp("world")
     try:
         done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, str(folder), str(request.param), TOML, PIPELINE],
+            [sys.executable, "-c", SCRIPT, str(folder), str(request.param), drifting_project,
+             PIPELINE],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             capture_output=True,
             check=False,
             text=True,
             timeout=180,
-        )
+        )  # fmt: skip
     finally:
         for hold in folder.glob("hold-*"):  # no job may wait for ever
             hold.unlink()
@@ -344,9 +328,11 @@ def test_the_job_that_was_killed_is_started_again_and_repeats_no_finished_step(w
 
 
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
-def test_a_job_that_dies_at_every_start_is_handed_to_a_person_once(tmp_path, need):
+def test_a_job_that_dies_at_every_start_is_handed_to_a_person_once(
+    tmp_path, need, drifting_project
+):
     need(Path("/proc/self/cmdline").exists(), "processes are found by /proc")
-    (tmp_path / "trimtab.toml").write_text(TOML)
+    (tmp_path / "trimtab.toml").write_text(drifting_project)
     (tmp_path / "pipeline.py").write_text(PIPELINE)
     project = open_project(tmp_path)
     apply(project)
