@@ -86,8 +86,9 @@ def look(
             evidence.append(ws, proved.evidence)
             verdicts.append(ws, proved.verdicts)
             states.put(ws, name, msgspec.to_builtins(kept))
-    failing = (kept[str(size)] for size in SIZES if str(size) in kept)
-    return next((one for one in failing if one.failed and one.asked == asked), None)
+    failing = [kept[str(size)] for size in SIZES if str(size) in kept]
+    stand = [one for one in failing if one.failed and one.asked == asked]
+    return next((one for one in stand if not _is_over(config, one, most, read)), None)
 
 
 def span(first: Window, last: Window) -> str:
@@ -144,6 +145,19 @@ def _prove(config: Config, endpoint: str, model: Watched, rows: _Rows, number: i
         said=f"; in the last {count} labelled windows together, {first} to {last}",
         shown=False,
     )
+
+
+def _is_over(
+    config: Config, pool: Pool, windows: Sequence[Window], read: Callable[[int], _Rows]
+) -> bool:
+    """Whether the windows since a pool's last look satisfy what failed in it."""
+    fresh = sum(one.start > pool.newest for one in windows)
+    if not fresh:
+        return False
+    failed = {str(one["requirement"]) for one in pool.failed}
+    wanted = [one for one in proof.wanted(config) if one.digest in failed]
+    found = [(one, _value(config, one, read(fresh), 0)) for one in wanted]
+    return all(value is not None and _beyond(one, value) <= 0 for one, value in found)
 
 
 def _lasting(

@@ -64,15 +64,6 @@ NOBODY: Final = Arm(0, 0, np.empty(0, np.int64), np.empty(0, np.int64))
 UNPAIRED: Final = Pairs(0, 0, ({}, {}))
 
 
-def of_route(frames: Iterable[Frame], model: str, role: str, since: int) -> list[Frame]:
-    """Frames of one model in one role that arrived from a moment on."""
-    return [
-        one
-        for one in frames
-        if one.role == role and one.model == model and one.received_at >= since
-    ]
-
-
 def answered(frames: Sequence[Frame]) -> list[Frame]:
     """Those with answers."""
     return [one for one in frames if one.status == ANSWERED and one.ids]

@@ -119,6 +119,19 @@ def test_what_is_over_alarms_nobody(site):
     assert kept["4"]["failed"] == []
 
 
+def test_what_ends_after_the_look_alarms_no_longer(site):
+    place = site()
+    bounded(place, min=0.76)
+    live(place, range(4), meaning=-0.1)
+    assert "requirement" in [one.kind for one in place.look(4).alarms]
+    kept = states.get(place.ws, f"pools:goods:{place.version.digest}")
+    assert kept["4"]["failed"]
+    live(place, [4], 300)
+    assert "requirement" not in [one.kind for one in place.look(5).alarms]
+    again = states.get(place.ws, f"pools:goods:{place.version.digest}")
+    assert again["4"] == kept["4"]
+
+
 def test_another_requirement_is_looked_at_at_once(site):
     place = site()
     live(place, range(4))
