@@ -2,9 +2,9 @@
 
 `python benchmarks/search.py --runs 10000` makes the same runs (20 metrics, 20 params, 3 tags each) in a
 project and, where the environment of the conformance tests or MLFLOW_PYTHON is there, in the database of
-a stock server; then it asks both, one after the other, for the same page of 100 runs. Numbers are CPU
-milliseconds of the server and its children for a request, and of the process itself for the question
-without HTTP.
+a stock server; then it asks both, one after the other, for the same page of 100 runs: ours in its own
+interface, and in MLflow's once it has imported the stock server's database. Numbers are CPU milliseconds
+of the server and its children for a request, and of the process itself for the question without HTTP.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import random
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -130,11 +131,15 @@ def in_process(folder: str) -> dict[str, float]:
     return found
 
 
+def project(folder: str) -> None:
+    Path(folder, "trimtab.toml").write_text(
+        '[project]\nname = "bench"\nowner = "a@example.org"\npurpose = "p"\n'
+    )
+
+
 def ours(runs: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "trimtab.toml").write_text(
-            '[project]\nname = "bench"\nowner = "a@example.org"\npurpose = "p"\n'
-        )
+        project(folder)
         fill(folder, runs)
         found = in_process(folder)
         port = free_port()
@@ -152,13 +157,46 @@ def ours(runs: int) -> dict[str, float]:
         return found
 
 
-def stock(runs: int) -> dict[str, float]:
+def searched(server: Server, experiment: str, count: int) -> dict[str, float]:
+    """Each question in MLflow's own interface."""
+    found = {}
+    for name, (where, order_by) in ASKED.items():
+        body = {
+            "experiment_ids": [experiment],
+            "max_results": 100,
+            "filter": where,
+            "order_by": [order_by] if order_by else [],
+        }
+        ask = lambda body=body: server.ask("POST", "runs/search", body)  # noqa: E731
+        found[f"{name}: request, 100 rows"] = each(server, ask, count)
+    return found
+
+
+def imported(database: Path) -> dict[str, float]:
+    """Ours, asked as the stock server is, with the same runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        project(folder)
+        command = [sys.executable, "-m", "trimtab"]
+        subprocess.run(
+            [*command, "runs", "import", str(database), "--json"],
+            cwd=folder, check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        port = free_port()
+        up = [*command, "up", "--port", str(port), "--every", "60"]
+        with started(up, folder, port) as server:
+            reply = server.ask("GET", "experiments/get-by-name?experiment_name=Default", None)
+            experiment = reply["experiment"]["experiment_id"]
+            return searched(server, experiment, 30) | {
+                "MLflow's interface: memory after, MB": memory(server.pid)
+            }
+
+
+def stock(runs: int) -> tuple[dict[str, float], dict[str, float]]:
     made = ROOT / "build" / "conformance" / "mlflow-tracking" / "bin" / "python"
     python = Path(os.environ.get("MLFLOW_PYTHON", made))
     if not python.is_file():
         print("there is no stock server here: make conformance PART=mlflow-tracking")
-        return {}
-    found = {}
+        return {}, {}
     with tempfile.TemporaryDirectory() as folder:
         port, path = free_port(), Path(folder, "mlflow.db")
         command = [
@@ -169,16 +207,9 @@ def stock(runs: int) -> dict[str, float]:
         quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with started(command, folder, port, **quiet) as server:
             experiment = fill_stock(path, runs)
-            for name, (where, order_by) in ASKED.items():
-                body = {
-                    "experiment_ids": [experiment],
-                    "max_results": 100,
-                    "filter": where,
-                    "order_by": [order_by] if order_by else [],
-                }
-                ask = lambda body=body: server.ask("POST", "runs/search", body)  # noqa: E731
-                found[f"{name}: request, 100 rows"] = each(server, ask, 5)
-    return found
+            found = searched(server, experiment, 5)
+        own = imported(path)
+    return found, own
 
 
 def main() -> None:
@@ -187,7 +218,7 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="without the stock server")
     options = parser.parse_args()
     own = ours(options.runs)
-    theirs = {} if options.alone else stock(options.runs)
+    theirs, wire = ({}, {}) if options.alone else stock(options.runs)
     print(
         f"{f'CPU ms, {options.runs:,} runs of 43 columns':56} {'trimtab':>10} {'mlflow':>10} {'ratio':>7}"
     )
@@ -195,6 +226,10 @@ def main() -> None:
         other = theirs.get(name)
         rest = "" if other is None else f" {other:10.2f} {other / max(value, 1e-9):7.1f}"
         print(f"{name:56} {value:10.2f}{rest}")
+    for name, value in wire.items():
+        other = theirs.get(name)
+        rest = "" if other is None else f" {other:10.2f} {other / max(value, 1e-9):7.1f}"
+        print(f"{name if other is None else 'in MLflow: ' + name:56} {value:10.2f}{rest}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """What `trimtab.Monitor` adds to the answers of somebody else's server: goal 8's p99.
 
-`python benchmarks/monitoring/serving.py [--requests 60000] [--rate 200]` starts one Starlette app three
-times, each in a process of its own: plain, plain again, and with a monitor that logs every request (20
-features, one score). One client asks them in turn, a request at a time, in an order drawn anew for each
-round, so that whatever else the machine does meets all three alike. The second plain one shows the noise.
+`python benchmarks/monitoring/serving.py [--model linear] [--requests 60000] [--rate 200]` starts one
+Starlette app three times, each in a process of its own: plain, plain again, and with a monitor that logs
+every request (20 features, one score). The model is what people serve, a scikit-learn pipeline of boosted
+trees, or a dot product, which leaves nothing but the monitor to see. One client asks them in turn, a
+request at a time, in an order drawn anew for each round, so that whatever else the machine does meets all
+three alike. The second plain one shows the noise.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,8 +28,32 @@ KINDS = ("plain", "plain again", "with a monitor")
 _WARM = 500
 
 
-def serve(port: int, watched: bool) -> None:
-    """The app: reads JSON, scores it with a logistic model, answers."""
+def trees(names: list[str]) -> Callable[[dict[str, float]], float]:
+    """A fitted pipeline as a server holds it: one row in, one probability out."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    random = np.random.default_rng(1)
+    x = random.normal(size=(5_000, len(names)))
+    y = x[:, 0] + random.normal(size=5_000) > 0
+    model = make_pipeline(SimpleImputer(), StandardScaler(), HistGradientBoostingClassifier())
+    model.fit(x, y)
+    return lambda row: float(model.predict_proba(np.array([[row[name] for name in names]]))[0, 1])
+
+
+def linear(names: list[str]) -> Callable[[dict[str, float]], float]:
+    """A logistic model as one product."""
+    weights = np.random.default_rng(0).normal(size=len(names))
+    return lambda row: float(1 / (1 + np.exp(-(weights @ [row[name] for name in names]))))
+
+
+MODELS = {"trees": trees, "linear": linear}
+
+
+def serve(port: int, watched: bool, model: str) -> None:
+    """The app: reads JSON, scores it, answers."""
     import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
@@ -37,14 +64,14 @@ def serve(port: int, watched: bool) -> None:
 
     random = np.random.default_rng(0)
     names = [f"f{i}" for i in range(FEATURES)]
-    weights = random.normal(size=FEATURES)
+    score_of = MODELS[model](names)
     monitor: Any = None
     if watched:
         monitor = trimtab.Monitor.against({name: random.normal(size=20_000) for name in names})
 
     async def predict(request: Request) -> Response:
         row = await request.json()
-        score = float(1 / (1 + np.exp(-(weights @ [row[name] for name in names]))))
+        score = score_of(row)
         if monitor is not None:
             monitor.log(row, score)
         return JSONResponse({"score": score})
@@ -56,12 +83,15 @@ def serve(port: int, watched: bool) -> None:
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
 
 
-def measure(requests: int, rate: float) -> dict[str, Any]:
+def measure(requests: int, rate: float, model: str) -> dict[str, Any]:
     """Milliseconds of every answer of each server, and what the monitor counted."""
     ports = [_free_port() for _ in KINDS]
     servers = [
         subprocess.Popen(
-            [sys.executable, __file__, "--serve", str(port), "--watched", str(int("with" in kind))],
+            [
+                *(sys.executable, __file__, "--serve", str(port), "--model", model),
+                *("--watched", str(int("with" in kind))),
+            ],
             env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
         for kind, port in zip(KINDS, ports, strict=True)
@@ -96,12 +126,14 @@ def _ask(lines: list[http.client.HTTPConnection], requests: int, rate: float) ->
     return spent
 
 
-def report(requests: int, rate: float) -> dict[str, Any]:
+def report(requests: int, rate: float, model: str = "trees") -> dict[str, Any]:
     """Print p50 and p99 of each, and how far they lie from the plain server's, with intervals."""
     pace = f"about {rate:g} rounds a second" if rate else "without a pause"
-    found = measure(requests, rate)
+    found = measure(requests, rate, model)
     spent, done = found["ms"], {}
-    print(f"{requests:,} requests to each server, {FEATURES} features, {pace}; {found['seen']}")
+    print(
+        f"{requests:,} requests to each server, {model}, {FEATURES} features, {pace}; {found['seen']}"
+    )
     for place, kind in enumerate(KINDS):
         p50, p99 = np.quantile(spent[place], [0.5, 0.99])
         line = f"  {kind:16} p50 {p50:.3f} ms, p99 {p99:.3f} ms, mean {spent[place].mean():.3f} ms"
@@ -156,14 +188,15 @@ def _free_port() -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=60_000)
+    parser.add_argument("--model", choices=sorted(MODELS), default="trees")
     parser.add_argument("--rate", type=float, default=0.0, help="rounds a second (0: no pause)")
     parser.add_argument("--serve", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--watched", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
-        serve(given.serve, bool(given.watched))
+        serve(given.serve, bool(given.watched), given.model)
     else:
-        report(given.requests, given.rate)
+        report(given.requests, given.rate, given.model)
     return 0
 
 

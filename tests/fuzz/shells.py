@@ -265,8 +265,10 @@ async def run(seconds: float, seed: int, folder: Path, package: Path, digest: st
     ids.new_ids = lambda count: ["0" * 32] * count
     logging.disable(logging.CRITICAL)  # uvicorn has a word for every refusal
     async with Shells(folder, package, digest) as shells:
-        for data in [one for one in seeds for _ in range(3)]:  # the head is known from then on
-            finds += report(await shells.compare([data]), [data])
+        for _ in range(3):  # from the second time on a head is known
+            found = await asyncio.gather(*(shells.compare([data]) for data in seeds))
+            for data, said in zip(seeds, found, strict=True):
+                finds += report(said, [data])
         until, told = time.monotonic() + seconds, time.monotonic()
         while time.monotonic() < until:
             batch = [pieces(chance, mangled(chance, seeds)) for _ in range(32)]

@@ -15,7 +15,7 @@ import pytest
 
 import trimtab
 from trimtab.errors import UsageError
-from trimtab.monitor import spool
+from trimtab.monitor import embedded, spool
 from trimtab.profile import profile as profiles
 from trimtab.profile import reference as references
 
@@ -160,7 +160,9 @@ def test_many_threads_lose_nothing():
     monitor.close()
 
 
-def test_rows_are_counted_without_being_asked():
+def test_rows_are_counted_without_being_asked(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 0.05)
     monitor = watcher()
     for row in plain(ordinary(20)):
         monitor.log(row)

@@ -82,11 +82,13 @@ def test_every_request_of_a_batch_counts_and_only_failures_fail() -> None:
 
 
 @given(st.lists(st.integers(0, 10**11), min_size=1, max_size=50))
-def test_latencies_are_right_to_one_part_in_a_thousand_and_few_differ(spent) -> None:
+def test_latencies_are_right_to_one_part_in_a_thousand(spent) -> None:
     known = tally.coarse(spent)
     assert (np.abs(known - np.array(spent)) <= np.array(spent) / 1_000).all()
-    many = tally.coarse(range(1_000_000, 2_000_000))
-    assert len(np.unique(many)) <= 1_024
+
+
+def test_few_latencies_differ() -> None:
+    assert len(np.unique(tally.coarse(range(1_000_000, 2_000_000)))) <= 1_024
     assert tally.coarse([]).tolist() == []
 
 
