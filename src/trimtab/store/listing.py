@@ -130,10 +130,11 @@ def latest(
     """The last value of each series of some runs, or of all."""
     ends: dict[str, dict[str, _End]] = {}
     for some in _parts(runs):
-        for run, key, summary in db.execute(_summaries(ws, some)):
-            ends.setdefault(run, {})[intern(key)] = _end(summary)
+        # batches first: what is compacted meanwhile is read twice, the other way round not at all
         for run, body in db.execute(_batches(ws, some)):
             _take(ends.setdefault(run, {}), batch.decode(body))
+        for run, key, summary in db.execute(_summaries(ws, some)):
+            _put(ends.setdefault(run, {}), key, _end(summary))
     return {run: {key: mine[key][2] for key in sorted(mine)} for run, mine in ends.items()}
 
 

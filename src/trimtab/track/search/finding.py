@@ -182,7 +182,8 @@ def _note(table: Table, field: Field) -> str:
 
 def _question(wanted: Wanted, orders: tuple[order.By, ...]) -> str:
     """What a token belongs to."""
-    return msgspec.json.encode([*msgspec.structs.astuple(wanted), list(map(str, orders))]).decode()
+    # no JSON: what is typed may hold bytes that are no text, which only repr writes
+    return repr([msgspec.structs.astuple(wanted), *map(str, orders)])
 
 
 def _token(wanted: Wanted, orders: tuple[order.By, ...], cursor: list[Any]) -> str:
@@ -199,7 +200,7 @@ def _after(table: Table, wanted: Wanted, orders: tuple[order.By, ...], token: st
     try:
         plain = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         mark, cursor = msgspec.json.decode(plain, type=tuple[int, list[Any]])
-    except (ValueError, msgspec.MsgspecError):
+    except (ValueError, RecursionError, msgspec.MsgspecError):
         raise wrong from None
     if mark != binascii.crc32(_question(wanted, orders).encode()):
         raise wrong

@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from typing import Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 import sqlalchemy as sa
 
+from trimtab.errors import StorageError
 from trimtab.store import database, listing
 from trimtab.store.listing import Latest, Row
 from trimtab.store.workspace import Workspace
@@ -29,6 +30,8 @@ class Index:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        # weakly: the indexes are kept by engines, which a workspace holds
+        self._asker: Callable[[], Workspace | None] = lambda: None
         self._shapes = Shapes()
         self._records: dict[str, Record] = {}
         self._deleted: set[str] = set()
@@ -46,6 +49,7 @@ class Index:
         """The runs as they are stored now."""
         # What is committed while this reads is read again by whoever asks next: `seen` is older.
         with self._lock, database.reading(ws.engine) as db:
+            self._asker = ref(ws)
             seen = listing.seen(db)
             if self._table is None or seen is None or db.info.get((_INFO, ws.project)) != seen:
                 self._table = self._refreshed(db, ws)
@@ -55,6 +59,7 @@ class Index:
 
     def alone(self, ws: Workspace) -> Table:
         """The runs as the open transaction sees them."""
+        self._asker = ref(ws)
         with database.reading(ws.engine) as db:
             return self._refreshed(db, ws)
 
@@ -78,12 +83,14 @@ class Index:
             stale.add("metric")
         last = self._table
         if last is None or not is_same or any(known is None for known, _ in changed):
-            return self._made(ws)
+            return self._made()
         if not stale and not last.has_data:
             return last
         if any(known and known.started != now.started for known, now in changed):
-            return self._made(ws)
-        fresh = Table([found[one.id] for one in last.records], last.deleted, *self._sources(ws))
+            return self._made()
+        fresh = Table(
+            [found[one.id] for one in last.records], last.deleted, self._series, self._data
+        )
         fresh.keep(last, without=stale)
         return fresh
 
@@ -101,16 +108,20 @@ class Index:
             self._marks = now
         return bool(grown or gone)
 
-    def _made(self, ws: Workspace) -> Table:
+    def _made(self) -> Table:
         records = sorted(self._records.values(), key=_newest)
         gone = self._deleted
         deleted = np.array([one.id in gone for one in records], dtype=np.bool_)
-        return Table(records, deleted, *self._sources(ws))
+        return Table(records, deleted, self._series, self._data)
 
-    def _sources(self, ws: Workspace) -> tuple[Callable[[], dict[str, Latest]], Callable[[], Used]]:
-        return lambda: self._series(ws), lambda: self._data(ws)
+    def _open(self) -> Workspace:
+        found = self._asker()
+        if found is None:
+            raise StorageError("the workspace of these runs is not open any more")
+        return found
 
-    def _series(self, ws: Workspace) -> dict[str, Latest]:
+    def _series(self) -> dict[str, Latest]:
+        ws = self._open()
         with self._lock:
             if self._marks is None:
                 with database.reading(ws.engine) as db:
@@ -118,7 +129,8 @@ class Index:
                     self._latest = listing.latest(db, ws)
             return self._latest
 
-    def _data(self, ws: Workspace) -> Used:
+    def _data(self) -> Used:
+        ws = self._open()
         with self._lock:
             if self._used is None:
                 with database.reading(ws.engine) as db:

@@ -13,13 +13,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.track.search import columns, fields, parse
+from trimtab.track.search import columns, fields, parse, tokens
 from trimtab.track.search.columns import Column, Mask
 from trimtab.track.search.fault import QueryError
 from trimtab.track.search.table import Table
 from trimtab.track.search.tree import Field, field_written
 
-_BY = re.compile(r"\s*(.*?)(?:\s+(asc|desc))?\s*\Z", re.IGNORECASE | re.DOTALL)
 _MOST: Final = 20
 _PIECE = re.compile(r"(?:`[^`]*`|\"[^\"]*\"|[^,`\"])+|[`\"].*", re.DOTALL)
 Places = NDArray[np.intp]
@@ -38,6 +37,8 @@ class By(NamedTuple):
 def read(text: str) -> tuple[By, ...]:
     """`metrics.auc desc, started` as fields; raises QueryError."""
     found: list[By] = []
+    if len(text) > tokens.MOST:
+        raise QueryError(f"an order has at most {tokens.MOST:,} characters", text, tokens.MOST)
     if text.lstrip().startswith(","):
         raise QueryError("a field is missing before the comma", text, text.index(","))
     for piece in _PIECE.finditer(text):
@@ -45,8 +46,7 @@ def read(text: str) -> tuple[By, ...]:
             if text.strip():
                 raise QueryError("a field is missing between the commas", text, piece.start())
             continue
-        match = _BY.match(piece[0])
-        name, direction = (match[1], match[2]) if match else (piece[0], None)
+        name, is_down = _direction(piece[0].strip())
         try:
             field = parse.field(name)
         except QueryError as error:
@@ -58,10 +58,17 @@ def read(text: str) -> tuple[By, ...]:
             raise QueryError("this field is named twice", text, piece.start())
         if len(found) == _MOST:
             raise QueryError(f"at most {_MOST} fields order runs", text, piece.start())
-        found.append(By(field, (direction or "asc").lower() == "desc"))
+        found.append(By(field, is_down))
     if text.rstrip().endswith(","):
         raise QueryError("a field is missing after the comma", text, len(text.rstrip()) - 1)
     return tuple(found)
+
+
+def _direction(piece: str) -> tuple[str, bool]:
+    words = piece.rsplit(maxsplit=1)
+    if len(words) == 2 and words[1].lower() in ("asc", "desc"):
+        return words[0], words[1].lower() == "desc"
+    return piece, False
 
 
 def places(table: Table, orders: tuple[By, ...], mask: Mask, most: int | None = None) -> Places:

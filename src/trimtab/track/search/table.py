@@ -1,14 +1,13 @@
 """All runs of a project at one moment, newest first, and their fields as columns.
 
-A table never changes. A column is made when it is first asked for and kept with the table.
+A table never changes. A column is made when it is first asked for and kept, unless there are too
+many.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 from trimtab.store.listing import Latest
 from trimtab.track.search import columns
@@ -16,6 +15,8 @@ from trimtab.track.search.columns import Column, Mask, Several
 from trimtab.track.search.record import Record, Shape
 from trimtab.track.search.tree import Entity, Field
 
+_CELLS: Final = 4_000_000  # values of columns that are kept: 13 bytes each
+_FEWEST: Final = 16
 Used = tuple[dict[str, list[tuple[str, str]]], dict[str, list[str]]]
 """Of each run what it read, as (part, text) with part a key of data, and what it made."""
 
@@ -37,27 +38,22 @@ class Table:
         self.deleted = deleted
         self.latest = latest
         self.used = used
+        self.has_series = False
+        """Whether the series of all runs were read already."""
+        self.has_data = False
+        """Whether somebody asked what runs read or made, which a new row may change."""
         self._columns: dict[Field, Column | Several] = {}
         self._rows: dict[str, int] | None = None
 
     def __len__(self) -> int:
         return len(self.records)
 
-    @property
-    def has_series(self) -> bool:
-        """Whether the series of all runs were read already."""
-        return any(one.entity == "metric" for one in self._columns)
-
-    @property
-    def has_data(self) -> bool:
-        """Whether a column holds what runs read or made, which a new row may change."""
-        return any(isinstance(one, Several) for one in self._columns.values())
-
     def keep(self, last: Table, *, without: set[Entity]) -> None:
         """Take over the columns of a table of the same runs, but those of some entities."""
-        for field, column in last._columns.items():
+        for field, column in last._columns.copy().items():  # another thread may add one meanwhile
             if field.entity not in without and not isinstance(column, Several):
                 self._columns[field] = column
+        self.has_series = last.has_series
 
     def row(self, run: str) -> int | None:
         """The place of a run."""
@@ -69,6 +65,8 @@ class Table:
         """A field of all runs."""
         found = self._columns.get(field)
         if found is None:
+            if self._too_many():
+                self._columns = {}  # whoever asks about thousands of keys asks about each once
             found = self._columns[field] = self._made(field)
         return found
 
@@ -86,11 +84,14 @@ class Table:
         shapes = {one.param_keys if entity == "param" else one.tag_keys for one in self.records}
         return sorted({key for shape in shapes for key in shape})
 
+    def _too_many(self) -> bool:
+        return len(self._columns) >= max(_FEWEST, _CELLS // max(1, len(self)))
+
     def _made(self, field: Field) -> Column | Several:
         key = field.key
         match field.entity:
             case "metric":
-                latest = self.latest()
+                latest, self.has_series = self.latest(), True
                 found = [
                     mine.get(key) if (mine := latest.get(one.id)) else None for one in self.records
                 ]
@@ -108,6 +109,9 @@ class Table:
         return self._outputs() if key == "made" else _attribute(self.records, key)
 
     def _read(self, part: str) -> Several:
+        self.has_data = (
+            True  # before it is read: what is stored meanwhile is read by the next table
+        )
         read, _ = self.used()
         pairs = (
             (row, text)
@@ -118,6 +122,7 @@ class Table:
         return columns.of_several(pairs, len(self.records))
 
     def _outputs(self) -> Several:
+        self.has_data = True
         _, made = self.used()
         pairs = (
             (row, text) for row, one in enumerate(self.records) for text in made.get(one.id, ())
@@ -152,8 +157,3 @@ def _attribute(records: Sequence[Record], key: str) -> Column:
 
 
 _MOMENTS: Final = ("started", "ended")
-
-
-def rows_of(mask: Mask) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """The places of the runs that a mask has, in order."""
-    return np.flatnonzero(mask)

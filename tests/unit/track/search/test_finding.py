@@ -1,5 +1,8 @@
+import base64
+import gc
 import math
 import operator
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,10 +12,12 @@ from hypothesis import strategies as st
 
 from trimtab import ids
 from trimtab.errors import UsageError
-from trimtab.store import metrics, runs, tracked, versions
+from trimtab.store import listing, metrics, runs, tracked, versions
 from trimtab.store.records import Point
 from trimtab.store.series import compaction
+from trimtab.store.workspace import open_workspace
 from trimtab.track.search import evaluate, finding, index, moments, order
+from trimtab.track.search import table as tables
 from trimtab.track.search.fault import QueryError
 from trimtab.track.search.finding import Wanted
 from trimtab.track.search.order import By
@@ -385,3 +390,77 @@ def test_moments_are_those_of_the_clock(own):
     assert finding.find(own, Wanted(where="started > now() + 1h")).matched == 0
     later = ids.to_datetime(ids.now() + 86_400_000_000).date().isoformat()
     assert finding.find(own, Wanted(where=f"started < '{later}'")).matched == 1
+
+
+@pytest.mark.parametrize("field", [Field("attribute", "made"), Field("data", "")])
+def test_what_is_linked_while_the_links_are_read_is_found(own, fill, field):
+    run = fill(own, 3)[0]
+    table = index.table(own)
+    real = table.used
+
+    def used():
+        found = real()
+        runs.link(own, run, "in" if field.entity == "data" else "out", "late", own.blobs.put(b"x"))
+        index.table(own)
+        return found
+
+    table.used = used
+    table.any_column(field)
+    wanted = Wanted(where=f"{field.key or 'data'} = 'late'")
+    assert finding.find(own, wanted).matched == 1
+
+
+def test_what_is_compacted_while_the_series_are_read_is_not_lost(own, monkeypatch):
+    run = runs.start(own, "run", "fit")
+    for step in range(9):
+        metrics.append(own, run.id, [Point(key="auc", step=step, time=0, value=step)])
+    asked = []
+
+    def later(real):
+        def query(*args):
+            asked.append(real)
+            if len(asked) == 2:
+                assert compaction.tidy(own, run=run.id) > 0
+            return real(*args)
+
+        return query
+
+    for name in ("_batches", "_summaries"):
+        monkeypatch.setattr(listing, name, later(getattr(listing, name)))
+    assert finding.find(own, Wanted(where="metrics.auc = 8")).matched == 1
+
+
+def test_columns_of_any_number_of_keys_do_not_pile_up(own, fill, monkeypatch):
+    fill(own, 3)
+    monkeypatch.setattr(tables, "_CELLS", 3)
+    where = " OR ".join(f"params.p{number} = 1" for number in range(100))
+    assert finding.find(own, Wanted(where=where)).matched == 0
+    assert len(index.table(own)._columns) <= tables._FEWEST
+
+
+def test_a_table_goes_with_its_workspace(tmp_path):
+    ws = open_workspace(tmp_path, "demo")
+    runs.start(ws, "run", "fit")
+    finding.find(ws, Wanted(where="metrics.auc > 0"))
+    engine = weakref.ref(ws.engine)
+    ws.close()
+    del ws
+    gc.collect()
+    assert engine() is None
+
+
+def test_a_token_of_endless_brackets_is_refused(ws):
+    plain = b"[1," + b"[" * 5_000 + b"]" * 5_000 + b"]"
+    with pytest.raises(UsageError, match="token"):
+        finding.find(ws, Wanted(), limit=1, after=base64.urlsafe_b64encode(plain).decode())
+
+
+def test_what_is_no_text_is_asked_for_as_well_as_anything(ws):
+    assert finding.find(ws, Wanted(where="params.auc != '\udcff'"), limit=1).next
+
+
+def test_an_order_of_spaces_takes_no_time(ws):
+    with pytest.raises(QueryError, match="more than the name"):
+        order.read("started" + " " * 19_000 + "b")
+    with pytest.raises(QueryError, match="at most 20,000"):
+        order.read("started" + " " * 90_000 + "b")
