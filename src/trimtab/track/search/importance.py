@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.errors import NotFoundError, UndecidedError
+from trimtab.errors import NotFoundError, UndecidedError, UsageError
 from trimtab.store.workspace import Workspace
 from trimtab.track.reports import Importance, Share
 from trimtab.track.search import finding, forest
@@ -48,8 +48,10 @@ def importance(ws: Workspace, wanted: Wanted, metric: str, *, seed: int = 0) -> 
     """The shares of the params of some runs in a metric's last value.
 
     Raises NotFoundError where no run has the metric, UndecidedError where too few runs have it or
-    nothing varies.
+    nothing varies, UsageError for a negative seed.
     """
+    if seed < 0:
+        raise UsageError(f"there is no seed {seed}", hint="a seed is 0 or more")
     table, rows = finding.every(ws, wanted)
     metric = metric.removeprefix("metrics.")
     column = table.column(Field("metric", metric))
@@ -65,22 +67,25 @@ def importance(ws: Workspace, wanted: Wanted, metric: str, *, seed: int = 0) -> 
     if len(has) > MOST:
         notes.append(f"of {len(has):,} runs a random {MOST:,} were looked at")
         has = np.sort(rng.choice(has, MOST, replace=False))
-    y = column.number[has]
-    _check(len(has), y, metric)
+    y = _scaled(column.number[has], metric)
     params, left_out = _params(table, has, y)
     if not params:
         raise UndecidedError("no param varies over these runs", hint="ask about more runs")
     return _told(metric, y, params, left_out, notes, rng)
 
 
-def _check(count: int, y: Matrix, metric: str) -> None:
+def _scaled(values: Matrix, metric: str) -> Matrix:
+    """Values over the largest of them: shares are the same, and no square is too large or small."""
+    count = len(values)
     if count < LEAST:
         raise UndecidedError(
             f"too few runs: {count} have {metric!r}, and {LEAST} at least tell anything",
             hint="run more trials, or widen the filter",
         )
-    if y.std() <= _SMALLEST * max(1.0, float(np.abs(y).max())):
+    y = values / (np.abs(values).max() or 1.0)
+    if y.std() <= _SMALLEST:
         raise UndecidedError(f"{metric!r} is the same in all {count} runs: nothing to explain")
+    return y
 
 
 def _told(

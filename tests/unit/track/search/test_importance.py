@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from trimtab.errors import NotFoundError, UndecidedError
+from trimtab.errors import NotFoundError, UndecidedError, UsageError
 from trimtab.store import metrics, runs
 from trimtab.store.records import Point
 from trimtab.track.search import forest
@@ -84,6 +84,17 @@ def test_runs_whose_params_are_all_the_same_explain_nothing(own):
     fit(own, 25, lambda given, draw: draw.random(), a=lambda draw: 1)
     with pytest.raises(UndecidedError, match="no param varies"):
         importance(own, Wanted(), "auc")
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_the_unit_of_a_metric_does_not_matter(own, unit):
+    fit(own, 40, lambda given, draw: unit * given["a"], a=lambda draw: draw.randint(1, 9))
+    assert importance(own, Wanted(), "auc").lo > 0.5
+
+
+def test_a_seed_is_no_negative_number(own):
+    with pytest.raises(UsageError, match="seed -1"):
+        importance(own, Wanted(), "auc", seed=-1)
 
 
 def test_a_tree_splits_where_the_values_do():
