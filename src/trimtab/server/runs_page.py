@@ -5,6 +5,7 @@ Everything that was chosen stands in the address, so that a page can be kept and
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 import threading
@@ -332,8 +333,10 @@ def _of_group(where: str, keys: list[Field], values: list[float | str | None]) -
             parts.append(Null(field))
         elif isinstance(value, str):
             parts.append(Compare(field, "=", value))
-        elif field.entity == "attribute" and field.key != "peak_memory":
-            return ""  # moments and spans are finer than they are written
+        elif not math.isfinite(value) or (
+            field.entity == "attribute" and field.key != "peak_memory"
+        ):
+            return ""  # no filter names these; moments and spans are finer than they are written
         else:
             parts.append(Compare(field, "=", value))
     return written(parts[0] if len(parts) == 1 else And(tuple(parts)))
@@ -341,7 +344,7 @@ def _of_group(where: str, keys: list[Field], values: list[float | str | None]) -
 
 def _explained(project: Project, asked: dict[str, str], wrong: list[Wrong]) -> Importance | None:
     where, now = _where(asked), time.monotonic()
-    key = (project.ws.root, where, asked["explain"])
+    key = (project.ws.root, project.ws.project, where, asked["explain"])
     with _lock:
         known = _told.get(key)
         if known is not None and now - known[0] < _FRESH:
@@ -360,7 +363,7 @@ def _explained(project: Project, asked: dict[str, str], wrong: list[Wrong]) -> I
         return found
 
 
-_told: OrderedDict[tuple[Any, str, str], tuple[float, Importance]] = OrderedDict()
+_told: OrderedDict[tuple[Any, str, str, str], tuple[float, Importance]] = OrderedDict()
 _lock = threading.Lock()
 
 

@@ -137,6 +137,15 @@ def test_markup_in_a_filter_is_text(many):
     assert [one for one in page.all("script") if "src" not in one] == []
 
 
+def test_groups_of_what_no_filter_names_lead_nowhere(many, empty):
+    run = runs.start(empty.ws, "run", "fit")
+    for key, value in (("nan", float("nan")), ("inf", float("inf"))):
+        metrics.append(empty.ws, run.id, [Point(key=key, step=0, time=0, value=value)])
+        page = many(ask(by=f"metrics.{key}", where=f"metrics.{key} IS NOT NULL"))
+        assert "1 runs by" in page.text
+        assert not [one for one in page.links if f"metrics.{key}+%3D" in one]
+
+
 def test_the_operations_answer_over_http(many):
     client = many.client
     found = client.get("/api/v1/runs", params={"where": "params.depth = 3", "limit": 2}).json()
