@@ -107,7 +107,7 @@ def asymptotic_factor(n: int, level: float) -> float:
     number of rows would tell, and so decides sooner at thousands. Estimated variances make it true
     in the limit (Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas, Annals of Statistics 2024).
     """
-    return _factor(n, round(level, 12))
+    return _factor(n, level)
 
 
 @lru_cache(maxsize=4096)
