@@ -42,7 +42,7 @@ def end_factor(n: int, level: float) -> float:
     reaches 1 / (1 - level) with probability at most 1 - level. Estimated variances make that true in
     the limit (Waudby-Smith et al., Annals of Statistics 2024).
     """
-    return _factor(n, round(level, 12))
+    return _factor(n, level)
 
 
 @lru_cache(maxsize=4096)

@@ -124,6 +124,7 @@ def test_widths_against_one_look() -> None:
     assert sequential.asymptotic_factor(15_000, 0.95) == pytest.approx(2.94, abs=0.01)
     assert sequential.asymptotic_factor(5000, 0.95) / 1.96 < 1.6
     assert sequential.asymptotic_factor(500, 0.95) / 1.96 < 1.85
+    assert sequential.asymptotic_factor(500, 1 - 1e-15) > sequential.asymptotic_factor(500, 0.99)
     factors = [sequential.asymptotic_factor(n, 0.95) / n**0.5 for n in range(2, 3000)]
     assert (np.diff(factors) < 0).all()
 

@@ -10,6 +10,7 @@ import csv
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -58,7 +59,8 @@ def export(ws: Workspace, wanted: Wanted, path: Path, *, columns: str = "") -> E
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # such as a name that is too long: it was never there
+            part.unlink()
     shown = [] if write is _lines else [field_written(one) for one in chosen]
     return Exported(path=str(path), runs=len(rows), columns=shown, bytes=path.stat().st_size)
 

@@ -80,6 +80,7 @@ def test_chosen_columns_come_in_their_order(ws, tmp_path):
         ("runs.xlsx", "", UsageError),
         ("runs", "", UsageError),
         ("no/such/runs.csv", "", UsageError),
+        ("r" * 250 + ".csv", "", StorageError),
         ("runs.csv", "metrics.", QueryError),
         ("runs.csv", "data", QueryError),
     ],
