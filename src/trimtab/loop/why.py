@@ -260,9 +260,9 @@ def _seen(project: Project, incident: Incident) -> list[Lineage]:
     """What an incident stands on: verdicts, evidence, the window, and the model with its run."""
     ws, model = project.ws, str(incident.detail.get("model", ""))
     subject = model or str(incident.detail.get("subject", ""))
-    proofs = {part.get("verdict") for part in (incident.detail, *incident.detail.get("loss", ()))}
-    watched = verdicts.find(ws, subject=f"endpoint:{incident.endpoint}", place="monitor")
-    found = [_verdict(one) for one in watched if one.id in proofs]
+    parts = (incident.detail, *incident.detail.get("loss", ()))
+    proofs = {str(part.get("verdict", "")) for part in parts}
+    found = [_verdict(one) for one in verdicts.find(ws, ids=proofs)]
     for place in ("rollout", "gate"):
         found += [_verdict(one) for one in _newest(project, subject, place) if one.status == "fail"]
     for one in evidence.find(ws, subject=subject, limit=_FEW):

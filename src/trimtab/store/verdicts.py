@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
@@ -29,14 +29,21 @@ def append(ws: Workspace, batch: Sequence[Verdict]) -> None:
 
 
 def find(
-    ws: Workspace, *, subject: str | None = None, place: str | None = None, limit: int = 1000
+    ws: Workspace,
+    *,
+    subject: str | None = None,
+    place: str | None = None,
+    ids: Collection[str] | None = None,
+    limit: int = 1000,
 ) -> list[Verdict]:
-    """Verdicts, newest first."""
+    """Verdicts, newest first; with `ids` only those."""
     table = tables.verdicts
     query = sa.select(table).where(table.c.project == ws.project)
     for column, value in ((table.c.subject, subject), (table.c.place, place)):
         if value is not None:
             query = query.where(column == value)
+    if ids is not None:
+        query = query.where(table.c.id.in_(ids))
     with ws.reading() as db:
         rows = db.execute(query.order_by(table.c.seq.desc(), table.c.id).limit(limit)).all()
     return [from_row(Verdict, row) for row in rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import trimtab.loop
@@ -92,6 +93,13 @@ def test_a_promotion_leads_back_to_incident_evidence_window_run_and_data(project
         assert any(title.startswith("run train-b") for title in found)
         assert any(title.startswith("data goods@v1") for title in found)
     assert titles(why.why(project, rollout.id))[0] == "rollout at goods: open"
+
+
+def test_an_incident_is_proved_by_its_verdict_however_many_came_since(project, incident):
+    (proof,) = verdicts.find(project.ws, ids=["v"])
+    later = [msgspec.structs.replace(proof, id=f"w{number}") for number in range(1_000)]
+    verdicts.append(project.ws, later)
+    assert "monitor: roc_auc >= 0.7: fail" in titles(why.why(project, incident.id))
 
 
 def test_a_firing_says_its_trigger_and_who_asked(project):
