@@ -15,6 +15,7 @@ from typing import Final
 import click
 
 from trimtab import config, ids
+from trimtab.cli.plain import plain
 from trimtab.cli.session import print_json
 from trimtab.errors import StorageError, TrimtabError, UsageError
 
@@ -43,10 +44,10 @@ def report(error: BaseException, *, as_json: bool) -> int:
 
 def _say(error: TrimtabError, as_json: bool) -> int:
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(error.message, err=True)
+    click.echo(plain(error.message), err=True)
     if error.hint:
         click.secho("hint: ", fg="cyan", nl=False, err=True)
-        click.echo(error.hint, err=True)
+        click.echo(plain(error.hint), err=True)
     if as_json:
         body = {"code": error.code, "message": error.message, "hint": error.hint}
         print_json({"error": body})

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trimtab.cli.plain import plain
 from trimtab.server import words
 from trimtab.store.records import Verdict
 
@@ -45,7 +46,7 @@ def console() -> Console:
 
 def say(text: str = "") -> None:
     """A line as it is."""
-    console().print(Text(text))
+    console().print(Text(plain(text)))
 
 
 def table(
@@ -55,7 +56,7 @@ def table(
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         shown.add_column(
-            column,
+            Text(plain(column)),  # not as markup, which brackets in a metric's name would be
             justify="right" if column in right else "left",
             overflow="fold",
             header_style="dim",
@@ -67,7 +68,7 @@ def table(
 
 def state(text: str) -> Text:
     """A cell, coloured where it is a state."""
-    return Text(text, style=STYLES.get(text, ""))
+    return Text(plain(text), style=STYLES.get(text, ""))
 
 
 def facts(pairs: Mapping[str, Any]) -> None:
@@ -75,7 +76,7 @@ def facts(pairs: Mapping[str, Any]) -> None:
     known = {name: value for name, value in pairs.items() if value not in ("", None, {}, [], ())}
     width = max((len(name) for name in known), default=0)
     for name, value in known.items():
-        line = Text(name.ljust(width) + "  ", style="dim")
+        line = Text(plain(name.ljust(width) + "  "), style="dim")
         line.append_text(state(value if isinstance(value, str) else words.cell(value)))
         console().print(line)
 

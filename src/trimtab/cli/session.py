@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from trimtab.cli.plain import plain
+
 if TYPE_CHECKING:  # the project brings the database with it
     from trimtab.loop.project import Project
     from trimtab.server.operation import A, Operation, Q
@@ -50,7 +52,7 @@ def print_json(value: Any) -> None:
 
 def note(text: str) -> None:
     """A line about what happens, on stderr: stdout is for data."""
-    click.echo(text, err=True)
+    click.echo(plain(text), err=True)
 
 
 def user() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from trimtab.cli.plain import plain
 from trimtab.cli.session import Session
 from trimtab.cli.verb import verb
 from trimtab.loop.reports import Timeline
@@ -43,7 +44,7 @@ def _render(found: Timeline) -> None:
             week = f"{at:%G-%V}"
         line = Text(f"  {at:%a %Y-%m-%d %H:%M}  ", style="dim")
         line.append(f"{one.lane:<10} ", style="dim")
-        line.append(one.said.removesuffix("."), style=_TONES.get(one.tone, ""))
+        line.append(plain(one.said.removesuffix(".")), style=_TONES.get(one.tone, ""))
         if one.cause:
-            line.append(f"; {one.cause}", style="dim")
+            line.append(plain(f"; {one.cause}"), style="dim")
         out.print(line)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trimtab.cli.plain import plain
 from trimtab.cli.session import Session
 from trimtab.cli.verb import verb
 from trimtab.loop.reports import Lineage
@@ -45,9 +46,9 @@ def _tree(lineage: Lineage) -> Tree:
 
     from trimtab.server import words
 
-    tree = Tree(Text(lineage.title, style="bold"), guide_style="dim")
+    tree = Tree(Text(plain(lineage.title), style="bold"), guide_style="dim")
     for name, value in lineage.facts.items():
-        tree.add(Text.assemble((f"{name}  ", "dim"), words.cell(value)))
+        tree.add(Text.assemble((plain(f"{name}  "), "dim"), plain(words.cell(value))))
     for inner in lineage.because:
         tree.add(_tree(inner))
     return tree

@@ -77,6 +77,30 @@ def test_runs_are_grouped(call, made):
     assert {row[2] for row in rows} == {"5"}
 
 
+def test_names_of_strangers_are_printed_as_they_are_and_steer_no_terminal(call, project):
+    ws = open_workspace(project, "houses")
+    one, other = (
+        runs.start(ws, "run", "[/b]\x1b[2J", params={"[/k]": f"\x9b{number}"})
+        for number in range(2)
+    )
+    ws.close()
+    for asked in (
+        ["runs", "ls"],
+        ["runs", "ls", "--columns", "params.`[/k]`"],
+        ["runs", "group", "--by", "params.`[/k]`, name"],
+        ["runs", "show", one.id],
+        ["diff", one.id, other.id],
+        ["why", one.id],
+    ):
+        found = call(*asked)
+        assert found.code == 0, asked
+        assert not {"\x1b", "\x9b"} & set(found.out + found.err)
+        assert "[/" in found.out
+    wrong = call("runs", "ls", "--where", "name = '\x1b[2J' or or")
+    assert wrong.code == 2
+    assert "\x1b" not in wrong.err
+
+
 def test_params_that_explain_a_metric_are_named(call, made):
     found = call("runs", "importance", "--metric", "auc", "--json").body
     assert {one["param"] for one in found["shares"]} == {"depth", "model.opt"}
