@@ -83,14 +83,16 @@ def scatter(ws: Workspace, wanted: Wanted, x: str, y: str) -> Scatter:
     across, up = _field(x), _field(y)
     table, rows = finding.every(ws, wanted)
     columns = table.column(across), table.column(up)
-    places = [_places(column, rows) for column in columns]
-    has = np.isfinite(places[0]) & np.isfinite(places[1])
+    as_words = [_is_words(column, rows) for column in columns]
+    places = [_places(one, rows, named) for one, named in zip(columns, as_words, strict=True)]
+    # NaN compares as false; what is written as infinite has no place among numbers
+    has = (np.abs(places[0]) < words.UNKNOWN) & (np.abs(places[1]) < words.UNKNOWN)
     thinned = int(has.sum()) > MOST
     kept = np.flatnonzero(has)
     if thinned:
         kept = kept[np.linspace(0, len(kept) - 1, MOST).astype(np.intp)]
-    xs, xticks = _scale(columns[0], across, places[0][kept], LEFT, WIDTH - 12)
-    ys, yticks = _scale(columns[1], up, places[1][kept], HEIGHT - BOTTOM, 10)
+    xs, xticks = _scale(columns[0], across, as_words[0], places[0][kept], LEFT, WIDTH - 12)
+    ys, yticks = _scale(columns[1], up, as_words[1], places[1][kept], HEIGHT - BOTTOM, 10)
     dots = []
     for at, row in enumerate(rows[kept].tolist()):
         one = table.records[row]
@@ -142,10 +144,16 @@ def _field(text: str) -> Field:
     return found
 
 
-def _places(column: Column, rows: Places) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _is_words(column: Column, rows: Places) -> bool:
+    return bool(column.is_number[rows].sum() * 2 < column.present[rows].sum())
+
+
+def _places(
+    column: Column, rows: Places, is_words: bool
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Numbers where most runs have one, else the places of the most common words."""
     number, code = column.number[rows], column.code[rows]
-    if column.is_number[rows].sum() * 2 >= column.present[rows].sum():
+    if not is_words:
         return np.where(column.is_number[rows], number, np.nan)
     common, counts = np.unique(code[code >= 0], return_counts=True)
     chosen = np.sort(common[np.argsort(-counts, kind="stable")][:_WORDS])
@@ -155,15 +163,14 @@ def _places(column: Column, rows: Places) -> np.ndarray[tuple[int], np.dtype[np.
 def _scale(
     column: Column,
     field: Field,
+    is_words: bool,
     values: np.ndarray[tuple[int], np.dtype[np.float64]],
     begin: float,
     end: float,
 ) -> tuple[list[float], list[Tick]]:
     if not len(values):
         return [], []
-    present = column.number[np.isfinite(column.number)]
-    is_word = not len(present) or not np.isin(values, present).all()
-    if is_word:
+    if is_words:
         chosen = np.unique(values)
         step = (end - begin) / (len(chosen) + 1)
         at = [begin + step * (1 + place) for place in np.searchsorted(chosen, values).tolist()]

@@ -10,7 +10,8 @@ from trimtab import hashing, ids
 from trimtab.store.records import Incident, Run, Verdict
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
-_UNKNOWN: Final = 1e300
+UNKNOWN: Final = 1e300
+"""From here on a number is written as infinite."""
 _TIMES: Final = ("since", "fetched_at", "mtime", "labelled_at")
 _SIZES: Final = ("B", "kB", "MB", "GB", "TB")
 
@@ -23,7 +24,7 @@ def number(value: float | None) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    if abs(value) >= _UNKNOWN:
+    if abs(value) >= UNKNOWN:
         value = math.copysign(math.inf, value)  # an end of an interval that the data cannot tell
     if not math.isfinite(value):
         return {math.inf: "∞", -math.inf: "-∞"}.get(value, "not a number")

@@ -137,6 +137,24 @@ def test_markup_in_a_filter_is_text(many):
     assert [one for one in page.all("script") if "src" not in one] == []
 
 
+@pytest.mark.parametrize("far", [1.7e308, -1.7e308, float("inf"), float("nan")])
+def test_runs_without_a_place_are_not_drawn(many, empty, far):
+    for value in (far, -far):
+        run = runs.start(empty.ws, "run", "fit", params={"depth": 1})
+        metrics.append(empty.ws, run.id, [Point(key="auc", step=0, time=0, value=value)])
+    page = many(ask(x="params.depth", y="metrics.auc"))
+    assert len(page.all("circle", r="3.2")) == 120
+    assert "2 runs lack one of them" in page.text
+
+
+def test_words_that_some_runs_have_as_numbers_are_words_all_the_same(many, empty):
+    for value in "12345aaa":  # the places of 2, 3 and a among the words are numbers of other runs
+        runs.start(empty.ws, "run", "fit", params={"mixed": value, "n": 1})
+    where = "params.mixed IN ('2', '3', 'a')"
+    html = many.client.get("/runs" + ask(x="params.mixed", y="params.n", where=where)).text
+    assert all(f'text-anchor="middle">{name}</text>' in html for name in "23a")
+
+
 def test_groups_of_what_no_filter_names_lead_nowhere(many, empty):
     run = runs.start(empty.ws, "run", "fit")
     for key, value in (("nan", float("nan")), ("inf", float("inf"))):
