@@ -134,7 +134,7 @@ def _render_exported(found: Exported) -> None:
 
 def _render_groups(found: Groups) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
-    from trimtab.server import shown, words
+    from trimtab.server import shown
     from trimtab.track.search import groups
 
     if not found.groups:
@@ -145,12 +145,7 @@ def _render_groups(found: Groups) -> None:
     rows = []
     for one in found.groups:
         key = [shown.written(field, value) for field, value in zip(keys, one.key, strict=True)]
-        told = [
-            shown.written(each.field, value)
-            if each.field and each.function != "count"
-            else words.number(value)
-            for each, value in zip(numbers, one.shown, strict=True)
-        ]
+        told = [shown.number(each, value) for each, value in zip(numbers, one.shown, strict=True)]
         rows.append([*key, *told])
     paper.table([*found.by, *found.show], rows, right=found.show)
 

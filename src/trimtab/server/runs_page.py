@@ -22,7 +22,7 @@ from starlette.responses import FileResponse
 
 from trimtab.errors import NotFoundError, TrimtabError
 from trimtab.loop.project import Project
-from trimtab.server import finding, shown, words
+from trimtab.server import finding, shown
 from trimtab.server.requests import Explained, RunFilter, RunGroups
 from trimtab.server.scatter import Bars, Scatter, bars, scatter
 from trimtab.server.shown import Shown
@@ -309,12 +309,7 @@ def _group_rows(asked: dict[str, str], found: Groups | None) -> list[GroupRow]:
     keys, numbers = groups.fields_of(", ".join(found.by)), groups.shown_of(" ".join(found.show))
     rows = []
     for one in found.groups:
-        told = [
-            shown.written(each.field, value)
-            if each.field and each.function != "count"
-            else words.number(value)
-            for each, value in zip(numbers, one.shown, strict=True)
-        ]
+        told = [shown.number(each, value) for each, value in zip(numbers, one.shown, strict=True)]
         where = _of_group(_where(asked), keys, one.key)
         href = _address({**asked, "by": "", "show": ""}, where=where) if where else ""
         key = [shown.written(field, value) for field, value in zip(keys, one.key, strict=True)]

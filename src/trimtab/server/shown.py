@@ -9,7 +9,7 @@ from typing import Any
 from trimtab import ids
 from trimtab.server import words
 from trimtab.store.records import Run
-from trimtab.track.search import fields, order
+from trimtab.track.search import fields, groups, order
 from trimtab.track.search.record import flat
 from trimtab.track.search.tree import Field, field_written
 
@@ -72,6 +72,15 @@ def written(field: Field, value: Any) -> str:
     if field.key == "peak_memory" and field.entity == "attribute":
         return words.size(int(value))
     return words.cell(value)
+
+
+def number(one: groups.Shown, value: float | None) -> str:
+    """A number of a group as people read it."""
+    if one.field is None or one.function == "count":
+        return words.number(value)
+    if one.function == "std" and fields.kind(one.field) == "moment":
+        return "–" if value is None else words.span(int(value))
+    return written(one.field, value)
 
 
 def _attribute(run: Run, key: str) -> Any:

@@ -75,6 +75,8 @@ def test_runs_are_grouped(call, made):
     rows = [line.split() for line in ended.out.splitlines()[2:]]
     assert [row[0] for row in rows] == ["5", "3", "4", "1", "2", "0"]
     assert {row[2] for row in rows} == {"5"}
+    moments = call("runs", "group", "--by", "kind", "--show", "max(started) std(started)")
+    assert "1970" not in moments.out  # how far moments lie apart is a span
 
 
 def test_names_of_strangers_are_printed_as_they_are_and_steer_no_terminal(call, project):

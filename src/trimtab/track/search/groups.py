@@ -110,6 +110,8 @@ def _inner(text: str, match: re.Match[str], function: str, inner: str | None) ->
         raise QueryError(error.what, text, match.start(2) + error.at, hint=error.hint) from None
     if fields.kind(field) == "several":
         raise QueryError("a run has any number of these", text, match.start(2))
+    if function == "sum" and fields.kind(field) == "moment":
+        raise QueryError("moments have no sum", text, match.start(1), hint="sum(duration) has one")
     return field
 
 

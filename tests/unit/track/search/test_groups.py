@@ -71,6 +71,7 @@ def test_groups_stand_in_the_order_of_what_they_share_or_of_what_is_asked(own):
         ("kind", "mean", "", "of a field"),
         ("kind", "mean(x)", "", "no 'x'"),
         ("kind", "mean(made)", "", "any number"),
+        ("kind", "count sum(started)", "", "no sum"),
         ("kind", "", "", "numbers are shown"),
         ("kind", "mean(metrics.a", "", "of a field"),
         ("kind", "count", "mean(metrics.a)", "not shown"),
