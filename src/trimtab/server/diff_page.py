@@ -7,7 +7,7 @@ import msgspec
 from trimtab.loop.project import Project
 from trimtab.server import finding, words
 from trimtab.server.requests import TwoRuns
-from trimtab.store import runs
+from trimtab.store import listing
 from trimtab.store.records import Run
 from trimtab.track.reports import DataUsed, Ends, RunDiff
 
@@ -51,9 +51,11 @@ def page(project: Project, before: str, after: str) -> Page:
 
 
 def before(project: Project, run: Run) -> str:
-    """The run of the same kind and name before this one, "" where there is none."""
-    some = runs.find(project.ws, kind=run.kind, name=run.name, limit=200)
-    return next((one.id for one in some if one.started_at < run.started_at), "")
+    """The run of the same kind and name before this one, "" where there is none or it is deleted."""
+    with project.ws.reading() as db:
+        alike = listing.newest(db, project.ws, {"kind": run.kind, "name": run.name}, hidden=False)
+    older = alike[alike.index(run.id) + 1 :] if run.id in alike else []
+    return older[0] if older else ""
 
 
 def _metrics(found: RunDiff, names: list[str]) -> Part:

@@ -183,6 +183,16 @@ def test_the_operations_answer_over_http(many):
     assert few.status_code == 409
 
 
+def test_a_run_leads_to_the_one_before_it_however_many_came_since(many, empty):
+    with empty.ws.transaction():
+        made = [runs.start(empty.ws, "run", "nightly").id for _ in range(203)]
+    for place in (1, 202):
+        page = Read(many.client.get(f"/runs/{made[place]}").text)
+        assert f"/runs/{made[place - 1]}/diff/{made[place]}" in page.links
+    first = Read(many.client.get(f"/runs/{made[0]}").text)
+    assert not [one for one in first.links if "/diff/" in one]
+
+
 def test_two_runs_are_shown_side_by_side(many):
     client = many.client
     found = client.get("/api/v1/runs", params={"order_by": "params.depth", "limit": 1000}).json()
