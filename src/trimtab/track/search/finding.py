@@ -38,8 +38,7 @@ from trimtab.track.search.tree import (
 
 MOST: Final = 50_000
 """Runs of one page."""
-
-
+_NOTED: Final = 5  # each is held against all keys that there are
 _EQUAL: Final = ("kind", "name", "status", "parent")
 
 
@@ -106,7 +105,10 @@ def chosen(table: Table, wanted: Wanted) -> tuple[Mask, list[str]]:
     notes: list[str] = []
     if node is not None:
         mask &= evaluate.keep(table, node, ids.now())
-        notes = [text for field in dict.fromkeys(asked(node)) if (text := _note(table, field))]
+        absent = [field for field in dict.fromkeys(asked(node)) if _is_absent(table, field)]
+        notes = [_note(table, field) for field in absent[:_NOTED]]
+        if len(absent) > _NOTED:
+            notes.append(f"and {len(absent) - _NOTED} more fields that no run has")
     return mask, notes
 
 
@@ -173,9 +175,12 @@ def _equal(table: Table, key: str, value: str) -> Mask:
     return evaluate.keep(table, Compare(Field("attribute", key), "=", value), 0)
 
 
+def _is_absent(table: Table, field: Field) -> bool:
+    is_key = field.entity in ("metric", "param", "tag")
+    return is_key and not table.any_column(field).present.any()
+
+
 def _note(table: Table, field: Field) -> str:
-    if field.entity not in ("metric", "param", "tag") or table.any_column(field).present.any():
-        return ""
     hint = near(field.key, table.keys(field.entity))
     return f"no run has {field_written(field)}" + (f": {hint}" if hint else "")
 

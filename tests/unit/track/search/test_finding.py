@@ -374,6 +374,14 @@ def test_a_key_that_no_run_has_is_noted_with_the_nearest(ws):
     assert page.notes == ["no run has metrics.aux: did you mean 'auc'?"]
 
 
+def test_of_many_keys_that_no_run_has_the_first_are_noted(ws):
+    where = " OR ".join(f"params.p{number} = 1" for number in range(900))
+    notes = finding.find(ws, Wanted(where=where)).notes
+    assert len(notes) == 6
+    assert notes[0].startswith("no run has params.p0")
+    assert notes[-1] == "and 895 more fields that no run has"
+
+
 def test_an_empty_project_has_no_runs(own):
     page = finding.find(own, Wanted(where="metrics.a > 1 OR name LIKE 'x%'", order_by="metrics.a"))
     assert (page.rows, page.matched, page.next) == ([], 0, "")
