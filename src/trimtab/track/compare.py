@@ -55,7 +55,12 @@ def compare(ws: Workspace, a: str, b: str) -> RunDiff:
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
     """The names whose values differ."""
     found = {name: (a.get(name), b.get(name)) for name in sorted(a.keys() | b.keys())}
-    return {name: pair for name, pair in found.items() if pair[0] != pair[1]}
+    return {name: pair for name, pair in found.items() if _differ(*pair)}
+
+
+def _differ(a: Any, b: Any) -> bool:
+    # to Python True is 1, which nobody who set a param means
+    return bool(a != b) or isinstance(a, bool) != isinstance(b, bool)
 
 
 def _metrics(ws: Workspace, a: Run, b: Run) -> dict[str, MetricPair]:
