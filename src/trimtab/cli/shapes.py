@@ -82,7 +82,7 @@ def _moved(one: ColumnDrift) -> tuple[str, ...]:
 
 
 def _change(both: tuple[float, float]) -> str:
-    return f"{_percent(both[0])} to {_percent(both[1])}" if any(both) else ""
+    return " to ".join(_percent(one) or "0%" for one in both) if any(both) else ""
 
 
 def _percent(share: float) -> str:

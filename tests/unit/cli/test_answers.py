@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from trimtab.cli import shapes
+from trimtab.loop.reports import ColumnDrift, Drift
 from trimtab.store import operations, runs
 
 
@@ -141,6 +142,15 @@ def test_columns_without_a_distribution_are_named_with_the_reason(capsys):
         "no distribution of c0, c1, c2, c3, c4, c5, c6, c7 and 3 more: too many\n"
         "no distribution of id: key\n"
     )
+
+
+def test_a_share_that_came_from_nothing_has_both_ends(capsys):
+    moved = ColumnDrift(
+        column="town", drifted=True, test="chi_square", p=1e-9, effect=0.3, lo=0.2, hi=0.4,
+        unit="share", missing=(0.0, 0.0), unseen=(0.0, 0.28),
+    )  # fmt: skip
+    shapes.render_drift(Drift(columns=[moved]))
+    assert capsys.readouterr().out.rstrip().endswith(" 0% to 28.0%")
 
 
 def test_bars_show_whatever_is_there():
