@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from trimtab.cli.plain import plain
 from trimtab.cli.session import Session
 from trimtab.cli.verb import verb
 
@@ -149,7 +150,7 @@ def _teller() -> Callable[[str], None]:
         now = time.monotonic()
         if now - last >= 1:
             last = now
-            sys.stderr.write(f"{line}\n")
+            sys.stderr.write(f"{plain(line)}\n")
             sys.stderr.flush()
 
     return tell
