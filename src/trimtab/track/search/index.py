@@ -23,6 +23,7 @@ from trimtab.track.search.table import Table, Used
 from trimtab.track.search.tree import Entity
 
 _INFO: Final = "trimtab.search"
+_SHAPES: Final = 1_000
 
 
 class Index:
@@ -78,6 +79,8 @@ class Index:
         deleted = listing.deleted(db, ws)
         is_same = len(found) == len(self._records) and deleted == self._deleted
         self._records, self._deleted, self._used = found, deleted, None
+        if len(self._shapes) > 2 * len(found) + _SHAPES:  # of runs that got more keys since
+            self._shapes = Shapes()
         stale = _stale(changed)
         if self._refresh_series(db, ws):
             stale.add("metric")

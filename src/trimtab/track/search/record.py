@@ -48,6 +48,9 @@ class Shapes:
     def __init__(self) -> None:
         self._known: dict[Shape, Shape] = {}
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def of(self, keys: Shape) -> Shape:
         """The one tuple that equals these keys."""
         found = self._known.get(keys)

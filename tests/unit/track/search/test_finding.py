@@ -446,6 +446,17 @@ def test_columns_of_any_number_of_keys_do_not_pile_up(own, fill, monkeypatch):
     assert len(index.table(own)._columns) <= tables._FEWEST
 
 
+def test_keys_that_come_one_by_one_do_not_pile_up(own, monkeypatch):
+    monkeypatch.setattr(index, "_SHAPES", 5)
+    run = runs.start(own, "run", "fit")
+    params = {}
+    for number in range(30):
+        params[f"p{number}"] = number
+        runs.update(own, run.id, params=params)
+        assert finding.find(own, Wanted(where=f"params.p{number} = {number}")).matched == 1
+    assert len(index._indexes[own.engine][own.project]._shapes) < 10
+
+
 def test_a_table_goes_with_its_workspace(tmp_path):
     ws = open_workspace(tmp_path, "demo")
     runs.start(ws, "run", "fit")
