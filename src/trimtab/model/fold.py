@@ -149,10 +149,12 @@ def _impute(
     for column, fill in zip(given[0], np.resize(fills, len(given[0])), strict=True):
         if not isinstance(column, _Number) or len(fills) not in (1, len(given[0])):
             return None
-        # What was filled once holds no null; what was scaled before is not filled here.
+        # What was filled once holds no null, and nulls filled with null stay so; what was scaled
+        # before is not filled here.
         if column.steps:
             return None
-        found.append(column if column.fill is not None else replace(column, fill=fill))
+        stays = column.fill is not None or np.isnan(fill)
+        found.append(column if stays else replace(column, fill=fill))
     return found
 
 
@@ -165,7 +167,7 @@ def _scale(
         return None
     found: list[_Column] = []
     for column, offset, scale in zip(given[0], offsets, scales, strict=True):
-        if not isinstance(column, _Number) or not scale > 0 or not np.isfinite(offset + scale):
+        if not isinstance(column, _Number) or not 0 < scale < np.inf or not np.isfinite(offset):
             return None
         found.append(replace(column, steps=(*column.steps, (offset, scale))))
     return found
@@ -274,7 +276,12 @@ def _threshold(number: _Number, thresholds: Floats, mode: bytes) -> Floats:
         middle = (low + high) // 2
         holds = _holds(_scaled(number, _float(middle)), thresholds, mode)
         low, high = np.where(holds, middle, low), np.where(holds, high, middle)
-    return _float(high if mode == b"BRANCH_LT" else low)
+    least, most = (
+        _holds(_scaled(number, np.float32(end)), thresholds, mode) for end in (-np.inf, np.inf)
+    )
+    if mode == b"BRANCH_LT":
+        return np.where(least, _float(high), np.float32(-np.inf))
+    return np.where(most, np.float32(np.inf), np.where(least, _float(low), np.float32(np.nan)))
 
 
 def _order(value: np.float32) -> int:

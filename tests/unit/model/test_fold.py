@@ -102,20 +102,31 @@ def test_too_many_categories_stay_as_they_are(monkeypatch):
     assert fold.folded(data) == data
 
 
-def scaled_stump(mode, offset, scale, threshold):
-    """A tree of one split behind a scaler: 1 where the way is taken, else 0."""
+def scaled_stump(mode, offset, scale, threshold, fill=None):
+    """A tree of one split behind a scaler: 1 where the way is taken, else 0.
+
+    With `fill` nulls are filled by it before, and what is null nonetheless takes the way.
+    """
     tree = helper.make_node(
         "TreeEnsembleRegressor", ["scaled"], ["out"], domain="ai.onnx.ml", n_targets=1,
         nodes_treeids=[0, 0, 0], nodes_nodeids=[0, 1, 2], nodes_featureids=[0, 0, 0],
         nodes_modes=[mode, "LEAF", "LEAF"], nodes_values=[threshold, 0.0, 0.0],
         nodes_truenodeids=[1, 0, 0], nodes_falsenodeids=[2, 0, 0],
         target_treeids=[0, 0], target_nodeids=[1, 2], target_ids=[0, 0], target_weights=[1.0, 0.0],
+        nodes_missing_value_tracks_true=[int(fill is not None), 0, 0],
     )  # fmt: skip
+    before = [] if fill is None else [
+        helper.make_node(
+            "Imputer", ["numbers"], ["filled"], domain="ai.onnx.ml",
+            imputed_value_floats=[fill], replaced_value_float=np.nan,
+        )
+    ]  # fmt: skip
     scaler = helper.make_node(
-        "Scaler", ["numbers"], ["scaled"], domain="ai.onnx.ml", offset=[offset], scale=[scale]
-    )
+        "Scaler", [before[0].output[0] if before else "numbers"], ["scaled"], domain="ai.onnx.ml",
+        offset=[offset], scale=[scale],
+    )  # fmt: skip
     body = helper.make_graph(
-        [scaler, tree], "stump",
+        [*before, scaler, tree], "stump",
         [helper.make_tensor_value_info(graph.NUMBERS, TensorProto.FLOAT, [None, 1])],
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, [None, 1])],
     )  # fmt: skip
@@ -140,5 +151,18 @@ def test_any_scaled_threshold_has_one_counterpart(mode, offset, scale, threshold
     (point,) = asked(after)
     beside = [np.nextafter(np.float32(point), np.float32(x)) for x in (-np.inf, np.inf)]
     feed = {"numbers": np.array([*values, point, *beside], dtype=np.float32).reshape(-1, 1)}
+    one, other = (session(data).run(None, feed)[0] for data in (before, after))
+    assert one.tolist() == other.tolist()
+
+
+@pytest.mark.parametrize("fill", [None, 0.0, np.nan, np.inf], ids=str)
+@pytest.mark.parametrize("threshold", [0.0, 3.4028235e38, np.inf, -np.inf, np.nan], ids=str)
+@pytest.mark.parametrize("mode", ["BRANCH_LEQ", "BRANCH_LT"])
+def test_thresholds_and_fills_that_are_no_finite_number_keep_their_answers(mode, threshold, fill):
+    before = scaled_stump(mode, -1e38, 2.0, threshold, fill)
+    after = fold.folded(before)
+    assert operators(after) == ["TreeEnsembleRegressor"]
+    values = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, 1e38, 3.4028235e38, -3.4028235e38]
+    feed = {"numbers": np.array(values, dtype=np.float32).reshape(-1, 1)}
     one, other = (session(data).run(None, feed)[0] for data in (before, after))
     assert one.tolist() == other.tolist()
