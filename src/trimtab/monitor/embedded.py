@@ -105,6 +105,7 @@ class Monitor:
         if self._span <= 0 or limit < 1:
             raise UsageError("a monitor needs a window above 0 and room for at least one row")
         self._subject, self._every, self._limit = subject, every, limit
+        self._enough = max(min(_ENOUGH, limit // 2), 1)  # while they are counted others find room
         self._layout, self._reference = subject.layout, subject.reference
         self._counter = Counter(subject.reference.bins)
         self.name, self.model = subject.name, subject.model
@@ -113,7 +114,8 @@ class Monitor:
         self._alarm = [threading.Event()]
         # What a request waits for is this function alone, so it shadows the method: one row, one
         # copy, one append (which is atomic), and a clock that the thread keeps.
-        fast, self._shut = _fast(self._ring, self._clock, self._alarm, limit, self.log)
+        room = self._enough, limit
+        fast, self._shut = _fast(self._ring, self._clock, self._alarm, room, self.log)
         self.__dict__["log"] = fast
         self._reset()
         _every.add(self)
@@ -165,6 +167,8 @@ class Monitor:
             if isinstance(entry, _Batch):
                 self._queued += count
             self._ring.append(entry)
+            if max(self._queued, len(self._ring)) >= self._enough:
+                self._alarm[0].set()
 
     @property
     def dropped(self) -> int:
@@ -235,7 +239,7 @@ class Monitor:
         now = time.monotonic()
         waiting = len(self._ring)
         due = now - self._counted_at >= _WAIT_SECONDS
-        if waiting and (waiting >= _ENOUGH or self._queued or due):
+        if waiting and (waiting >= self._enough or self._queued or due):
             with self._lock:
                 while self._ring:
                     self._count()
@@ -344,17 +348,17 @@ def _fast(
     ring: deque[Any],
     clock: list[int],
     alarm: list[threading.Event],
-    limit: int,
+    room: tuple[int, int],
     slow: Callable[[Any, Any], None],
 ) -> tuple[Callable[..., None], Callable[[], None]]:
-    """The shortest way of one row into the ring, and how to shut it."""
-    append, kinds, enough = ring.append, _ONE, min(_ENOUGH, limit - 1)
+    """The shortest way of one row into the ring, and how to shut it; `room` is enough and limit."""
+    append, kinds, (enough, limit) = ring.append, _ONE, room
 
     def log(rows: Any, predictions: Any = None) -> None:
         waiting = len(ring)
         if rows.__class__ is dict and predictions.__class__ in kinds and waiting < limit:
             append((rows.copy(), predictions, clock[0]))
-            if waiting >= enough and not alarm[0].is_set():
+            if waiting + 1 >= enough and not alarm[0].is_set():
                 alarm[0].set()
         else:
             slow(rows, predictions)

@@ -173,6 +173,22 @@ def test_rows_are_counted_without_being_asked(monkeypatch):
     monitor.close()
 
 
+@pytest.mark.parametrize("as_table", [False, True], ids=["rows", "tables"])
+def test_what_fills_the_room_is_counted_before_the_next_look(as_table, monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 1e6)
+    monitor = watcher(limit=50)
+    for _ in range(4):
+        some = ordinary(25)
+        for piece in [some] if as_table else plain(some):
+            monitor.log(piece)
+        end = time.monotonic() + 5
+        while monitor._ring and time.monotonic() < end:
+            time.sleep(0.01)
+    assert (monitor.rows, monitor.dropped) == (100, 0)
+    monitor.close()
+
+
 def test_a_forked_child_begins_afresh():
     monitor = watcher()
     monitor.log(plain(ordinary(1))[0])
