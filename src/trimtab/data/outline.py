@@ -93,7 +93,7 @@ def make(
     frame = _thinned(frame, MOST_ROWS)
     left_out = _left_out(frame, data)
     columns = columns_of(frame, [name for name in frame.columns if name not in left_out])
-    if not columns:
+    if not columns or not frame.height:
         raise DataError("there is no column whose distribution could be kept")
     if before is not None and _fits(before, columns, frame.height):
         made = references.fit_on(before.reference.bins, columns)
