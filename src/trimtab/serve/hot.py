@@ -126,16 +126,15 @@ class Hot:
             caller = host.gate.check(headers, "infer", now) if host.gate else ANYBODY
         except TrimtabError:
             return None
-        if caller.rate or host.limits.rate:
+        until = min(caller.expires_at or now + SEEN_FOR, now + SEEN_FOR)
+        if caller.rate or host.limits.rate or until <= now:  # a token's leeway is looked at anew
             return None
         key = (found.contract.name, "accept-encoding" in headers)
         way = self._ways.get(key)
         if way is None:
             way = Way(host, found.contract, table.routes[0], packs=key[1])
             self._ways[key] = way
-        return Plan(
-            way, caller, self.epoch, min(caller.expires_at or now + SEEN_FOR, now + SEEN_FOR)
-        )
+        return Plan(way, caller, self.epoch, until)
 
     def turn(self, waiting: Sequence[Entry]) -> None:
         """Answer what came in one turn of the event loop."""
@@ -171,23 +170,25 @@ class Hot:
 
     def _answer(self, way: Way, entries: list[Entry]) -> None:
         """Answer requests of one route and contract; the ordinary way where that fails."""
-        entries, rows, names = _read(way, entries)
-        if not entries:
-            return
+        taken: list[Entry] = []
         answers = None
         try:
-            if len(entries) <= way.route.inline:
-                answers = self._scored(way, entries, rows, names)
+            taken, rows, names = _read(way, entries)
+            if 0 < len(taken) <= way.route.inline:
+                answers = self._scored(way, taken, rows, names)
         except TrimtabError:
             pass  # it says so again on the ordinary way, to those whom it concerns
         except Exception:
             _said.exception("%d requests failed together", len(entries))
         if answers is None:
-            for _, body, client, _ in entries:
-                client.again(body)
-            return
-        for (_, _, client, _), answer in zip(entries, answers, strict=True):
+            taken, answers = [], []
+        for (_, _, client, _), answer in zip(taken, answers, strict=True):
             client.take(answer)
+        if len(taken) < len(entries):
+            answered = set(map(id, taken))
+            for entry in entries:
+                if id(entry) not in answered:
+                    entry[2].again(entry[1])
 
     def _scored(
         self, way: Way, entries: list[Entry], rows: list[Row], names: Sequence[str]
@@ -247,7 +248,7 @@ class Hot:
 
 
 def _read(way: Way, entries: list[Entry]) -> tuple[list[Entry], list[Row], Sequence[str]]:
-    """The requests that are of one row in the usual words; the others are asked the ordinary way."""
+    """The requests that are of one row in the usual words, their rows and their own names."""
     try:
         return entries, *way.read([entry[1] for entry in entries])
     except NOT_TAKEN:
@@ -256,14 +257,13 @@ def _read(way: Way, entries: list[Entry]) -> tuple[list[Entry], list[Row], Seque
     rows: list[Row] = []
     names: list[str] = []
     for entry in entries:
-        plan, body, client, _ = entry
+        plan, body, _, _ = entry
         try:
             row, name = way.read((body,))
         except NOT_TAKEN:
             plan.missed += 1
             if plan.missed > MISSES:
                 plan.epoch = -1  # its client sends something else: no use to try again
-            client.again(body)
         else:
             taken.append(entry)
             rows += row

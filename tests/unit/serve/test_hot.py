@@ -1,9 +1,11 @@
 """The shortest way: the same bytes and the same log as the ordinary way, or the ordinary way itself."""
 
 import asyncio
+import dataclasses
 import gzip
 import json
 import re
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from trimtab.access import LimitsConfig
 from trimtab.errors import StorageError
-from trimtab.serve import frame, hot, keys, log, routes
+from trimtab.serve import auth, frame, hot, keys, log, routes
 from trimtab.serve.auth import Gate
 from trimtab.serve.batcher import Batcher
 from trimtab.serve.engine import Engine
@@ -306,6 +308,34 @@ def test_what_changes_counts_from_the_next_request(engine, endpoint, spec):
         assert (status, headers["connection"]) == (200, "close")
 
     asyncio.run(run())
+
+
+def test_a_token_in_its_leeway_ends_nobody_elses_plan(engine, monkeypatch):
+    late, known = "late", auth.ANYBODY
+    callers = {late: dataclasses.replace(known, id=late, expires_at=1), "good": known}
+    engine.gate = SimpleNamespace(
+        state=None, check=lambda headers, scope, now: callers[headers["authorization"]]
+    )
+    epochs = []
+    look = engine.hot._look
+    monkeypatch.setattr(engine.hot, "_look", lambda: (look(), epochs.append(engine.hot.epoch)))
+    turn = [request(plain(), authorization=name) for name in ("good", late)]
+    found, taken = talk(engine, *[turn] * 5, clients=2)
+    assert {answers(data)[0][0] for both in found for data in both} == {200}
+    assert taken == 4
+    assert set(epochs) == {1}
+
+
+def test_bodies_that_break_the_reading_are_asked_the_ordinary_way(engine, monkeypatch, caplog):
+    def broken(self, bodies):
+        raise RuntimeError("secret")
+
+    sent = request(plain())
+    monkeypatch.setattr("trimtab.serve.fast.Fast.alone", broken)
+    (_, found), taken = talk(engine, [sent] * 2, [sent] * 2, clients=2)
+    assert [answers(data)[0][0] for data in found] == [200, 200]
+    assert taken == 0
+    assert "failed together" in caplog.text
 
 
 def test_a_plan_ends_with_its_time(engine, monkeypatch):
