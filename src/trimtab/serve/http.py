@@ -296,6 +296,8 @@ class Connection(asyncio.Protocol):
         if len(slots) == 1 and not slot.is_last and slots[0] is slot:
             slots.clear()
             self._transport.write(data)
+            if self._is_over:  # the client has sent all it had
+                self.close()
             return
         if not slots or slots[0].data is None or self._transport is None:
             return
@@ -308,6 +310,9 @@ class Connection(asyncio.Protocol):
                 self._end()
                 return
         self._transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
+        if self._is_over and not slots:
+            self.close()
+            return
         if self._is_paused and len(slots) < MAX_PIPELINED // 2:
             self._go_on()
 

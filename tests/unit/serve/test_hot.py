@@ -59,12 +59,14 @@ class Wire:
 
     def __init__(self):
         self.data = b""
+        self.is_closed = False
 
     def write(self, data):
+        assert not self.is_closed
         self.data += data
 
     def close(self):
-        pass
+        self.is_closed = True
 
 
 class Talk:
@@ -436,6 +438,23 @@ def test_a_client_that_is_gone_is_not_scored(engine):
 
     asyncio.run(run())
     assert sum(one.rows for one in log.read(engine.log.folder)[0]) == 3
+
+
+@pytest.mark.parametrize("body", [plain(), json.dumps({"rows": [ROW]}).encode()], ids=["", "rows"])
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_who_ends_his_sending_gets_all_his_answers_and_then_the_end(pieces, body, engine):
+    sent = request(body)
+
+    async def run():
+        talk = Talk(engine)
+        await talk.say(sent)
+        for _ in range(pieces):
+            talk.clients[0].data_received(sent)
+        assert talk.clients[0].eof_received()  # the transport stays open
+        (data,) = await talk.say()
+        return [status for status, _, _ in answers(data)], talk.wires[0].is_closed
+
+    assert asyncio.run(run()) == ([200] * pieces, True)
 
 
 def test_too_many_at_once_are_told_so(endpoint):
