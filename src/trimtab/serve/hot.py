@@ -85,6 +85,10 @@ class Way:
             self.read = partial(columnwise.alone, route.fast)
             self.write = written.tensors(name, route.label, signature)
 
+    def end(self) -> None:
+        """Let the model go: a head that does not come again keeps its plan, and with it this."""
+        del self.route, self.read, self.write
+
 
 class Plan:
     """What every request of one head gets while `epoch` is that of `Hot`."""
@@ -243,6 +247,8 @@ class Hot:
         ):
             return
         self._seen = (host.router.table, state, host.announced, host.draining)
+        for way in self._ways.values():
+            way.end()
         self._ways = {}
         self.epoch += 1
 

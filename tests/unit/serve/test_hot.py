@@ -2,9 +2,11 @@
 
 import asyncio
 import dataclasses
+import gc
 import gzip
 import json
 import re
+import weakref
 from types import SimpleNamespace
 
 import msgspec
@@ -338,6 +340,26 @@ def test_bodies_that_break_the_reading_are_asked_the_ordinary_way(engine, monkey
     assert [answers(data)[0][0] for data in found] == [200, 200]
     assert taken == 0
     assert "failed together" in caplog.text
+
+
+def test_heads_that_do_not_come_again_keep_no_old_model(engine, endpoint, spec):
+    old, new = request(plain(), user_agent="old"), request(plain(), user_agent="new")
+
+    async def run():
+        talk = Talk(engine, 2)
+        for _ in range(2):
+            await talk.say(old, new)
+        first = weakref.ref(engine.router.table.routes[0].model)
+        for version in (2, 3):  # the router itself keeps the one before
+            made = spec(f"loans@v{version}", bias=float(version))
+            routes.write(endpoint, RoutesFile(version=version, name="loans", routes=(made,)))
+            assert engine.router.reload()
+            await talk.say(b"", new)
+        assert len(talk.connections.heads._known) == 2
+        gc.collect()
+        return first()
+
+    assert asyncio.run(run()) is None
 
 
 def test_a_plan_ends_with_its_time(engine, monkeypatch):
