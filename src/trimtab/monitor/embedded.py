@@ -352,13 +352,13 @@ def _fast(
     slow: Callable[[Any, Any], None],
 ) -> tuple[Callable[..., None], Callable[[], None]]:
     """The shortest way of one row into the ring, and how to shut it; `room` is enough and limit."""
-    append, kinds, (enough, limit) = ring.append, _ONE, room
+    append, kinds, enough, limit = ring.append, _ONE, room[0] - 1, room[1]
 
     def log(rows: Any, predictions: Any = None) -> None:
         waiting = len(ring)
         if rows.__class__ is dict and predictions.__class__ in kinds and waiting < limit:
             append((rows.copy(), predictions, clock[0]))
-            if waiting + 1 >= enough and not alarm[0].is_set():
+            if waiting >= enough and not alarm[0].is_set():
                 alarm[0].set()
         else:
             slow(rows, predictions)
