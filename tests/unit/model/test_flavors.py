@@ -191,8 +191,22 @@ def test_pickles_of_ordinary_estimators_are_read(pickled, loans, kind, arguments
         (b"cbuiltins\neval\n(S'1'\ntR.", RefusedError, "builtins.eval"),
         (b"\x80\x04\x8c\x07sklearn\x8c\x09os.system\x93.", RefusedError, "sklearn.os.system"),
         (b"cnumpy.testing\nrundocs\n.", RefusedError, "numpy.testing.rundocs"),
+        (b"csklearn.metrics._scorer\n_check_response_method\n.", RefusedError, "_check_response"),
+        (b"csklearn.datasets._covtype\nTemporaryDirectory\n.", RefusedError, "TemporaryDirectory"),
+        (b"cnumpy\nmemmap\n(S'there'\ntR.", RefusedError, "numpy.memmap"),
     ],
-    ids=["empty", "torn", "a number", "a call", "eval", "through a module", "a function"],
+    ids=[
+        "empty",
+        "torn",
+        "a number",
+        "a call",
+        "eval",
+        "through a module",
+        "a function",
+        "a way to any attribute",
+        "another house's type",
+        "a file",
+    ],
 )
 def test_pickles_that_are_no_models_are_refused(pickled, loans, thing, error, said):
     with pytest.raises(error, match=said):

@@ -83,11 +83,31 @@ def forged(module, name):
         ("os", "system"),
         ("numpy.testing._private.utils", "runstring"),
         ("sklearn.datasets", "load_svmlight_file"),
+        ("sklearn.feature_extraction._dict_vectorizer", "itemgetter"),
+        ("sklearn.metrics._scorer", "_check_response_method"),
+        ("sklearn.metrics._classification", "warnings"),
+        ("sklearn.callback._progressbar", "Thread"),
+        ("numpy", "memmap"),
+        ("numpy.f2py.__main__", "main"),
+        ("scipy.io", "netcdf_file"),
     ],
 )
 def test_a_forged_file_cannot_name_a_function_to_call(module, name):
     with pytest.raises(RefusedError, match=name):
         native.loads(forged(module, name))
+
+
+def test_types_and_metrics_of_estimators_are_trusted():
+    for name in (
+        "numpy.ndarray",
+        "numpy.random.mtrand.RandomState",
+        "scipy.sparse._csr.csr_matrix",
+        "sklearn.tree._tree.Tree",
+        "sklearn.metrics._dist_metrics.EuclideanDistance64",
+        "sklearn.metrics._classification.f1_score",
+        "sklearn.metrics.pairwise.rbf_kernel",
+    ):
+        assert native.is_trusted(name), name
 
 
 def test_bytes_that_are_no_file_of_skops_are_refused():
