@@ -51,6 +51,9 @@ class _Digesting:
     def has(self, digest: str) -> bool:
         return digest in self._nodes
 
+    def again(self, digest: str) -> bool:
+        return self.has(digest)
+
     def size(self, digest: str) -> int:
         return len(self._nodes[digest])
 

@@ -66,7 +66,7 @@ def of_dataset(digest: str) -> Outputs:
 
 def are_here(ws: Workspace, step: CachedStep) -> bool:
     """Whether the store still has what a remembered step made."""
-    return all(ws.blobs.has(digest) for digest in step.outputs)
+    return all(ws.blobs.again(digest) for digest in step.outputs)
 
 
 def split(value: Any) -> tuple[list[Any], bool]:

@@ -115,7 +115,7 @@ def _fixed(parts: Iterable[str]) -> list[str]:
 
 def _put(ws: Workspace, path: Path) -> str:
     digest = hashing.file_digest(path)
-    return digest if ws.blobs.has(digest) else ws.blobs.put_file(path)
+    return digest if ws.blobs.again(digest) else ws.blobs.put_file(path)
 
 
 def _too_large(sizes: dict[str, int], size: int) -> PipelineError:

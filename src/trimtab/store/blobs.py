@@ -55,6 +55,10 @@ class Blobs(Protocol):
         """Whether the blob is here."""
         ...
 
+    def again(self, digest: str) -> bool:
+        """Whether the blob is here; it counts as stored now, so that no collection takes it meanwhile."""
+        ...
+
     def size(self, digest: str) -> int:
         """A blob's length in bytes."""
         ...
@@ -124,6 +128,10 @@ class LocalBlobs:
     def has(self, digest: str) -> bool:
         """Whether the blob is here."""
         return hashing.is_digest(digest) and os.path.isfile(self._where(digest))
+
+    def again(self, digest: str) -> bool:
+        """Whether the blob is here; it is dated anew."""
+        return hashing.is_digest(digest) and _again(self._where(digest))
 
     def size(self, digest: str) -> int:
         """A blob's length in bytes."""

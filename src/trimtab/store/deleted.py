@@ -128,6 +128,7 @@ def guarded(ws: Workspace, runs: Collection[str]) -> list[Kept]:
     """Runs that made a model which is in use, and how it is used."""
     wanted, found = set(runs), []
     uses = _uses(ws)
+    homes = _locations(ws, wanted)
     table, registered = tables.versions, tables.registered_versions
     models = tables.logged_models
     query = sa.select(table).where(table.c.project == ws.project, table.c.kind == "model")
@@ -142,11 +143,22 @@ def guarded(ws: Workspace, runs: Collection[str]) -> list[Kept]:
         makers = {id_: body.get("run", "") for id_, body in db.execute(logged)}
         query = sa.select(registered).where(registered.c.project == ws.project)
         for row in db.execute(query):
-            run = row.body.get("run") or makers.get(row.body.get("model", ""), "")
-            if run in wanted:
+            maker = row.body.get("run") or makers.get(row.body.get("model", ""), "")
+            where = str(row.body.get("location") or row.body.get("source") or "").split("/")
+            above = ("/".join(where[:length]) for length in range(1, len(where) + 1))
+            for run in {maker, *(homes.get(one, "") for one in above)} & wanted:
                 reason = f"version {row.number} of the registered model {row.name!r} is of it"
                 found.append(Kept(run=run, reason=reason))
     return found
+
+
+def _locations(ws: Workspace, runs: set[str]) -> dict[str, str]:
+    """Where the files of tracked runs lie -> the run: a version may name no run, only its files."""
+    own = tables.tracked_runs
+    query = sa.select(own.c.run, own.c.body).where(own.c.project == ws.project)
+    with ws.reading() as db:
+        found = {str(body.get("location", "")): run for run, body in db.execute(query)}
+    return {location: run for location, run in found.items() if location and run in runs}
 
 
 def _uses(ws: Workspace) -> dict[str, str]:

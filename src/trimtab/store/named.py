@@ -7,6 +7,8 @@ module has not heard of. Rows that are about to go are left out by the caller.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
@@ -25,7 +27,9 @@ _DIGEST: Final = re.compile(rb"blake3:[0-9a-f]{64}")
 _NUMBERS: Final = frozenset({"metric_batches", "metric_chunks", "metric_marks", "leases"})
 _FOLDERS: Final = frozenset({"blobs", "tmp", "cache", "models", "logs"})
 _NO_NAMES: Final = frozenset({".parquet", ".predictions", ".log"})
-_LARGEST: Final = 64 << 20
+_CHUNK: Final = 1 << 20
+_LENGTH: Final = 71
+"""Characters of a digest."""
 _TEXT: Final = 1 << 20
 """Blobs of at most so many bytes are searched for digests too: a record may be one."""
 
@@ -88,20 +92,21 @@ def digests_of_files(root: Path, without: Collection[Path] = ()) -> set[str]:
     for path in _files(root):
         if path in without:
             continue
-        try:
-            with path.open("rb") as stream:
-                data = stream.read(_LARGEST)
-        except OSError:
-            continue
-        found.update(digest.decode() for digest in _DIGEST.findall(data))
+        tail = b""
+        with contextlib.suppress(OSError), path.open("rb") as stream:
+            while data := stream.read(_CHUNK):
+                found.update(digest.decode() for digest in _DIGEST.findall(tail + data))
+                tail = (tail + data)[1 - _LENGTH :]
     return found
 
 
 def _files(root: Path) -> Iterator[Path]:
     for item in root.iterdir():
         if item.is_dir() and item.name not in _FOLDERS:
-            inner = (path for path in item.rglob("*") if path.is_file())
-            yield from (path for path in inner if path.suffix not in _NO_NAMES)
+            # a folder that goes meanwhile is passed over, which `rglob` does not do
+            for folder, _, names in os.walk(item):
+                inner = (Path(folder, name) for name in names)
+                yield from (one for one in inner if one.suffix not in _NO_NAMES and one.is_file())
         elif item.is_file() and not item.name.startswith("store.db"):
             yield item
 

@@ -38,6 +38,7 @@ class BlobsConformance:
         assert blobs.read(digest) == data
         assert blobs.size(digest) == size
         assert blobs.has(digest)
+        assert blobs.again(digest)
         blobs.verify(digest)
 
     @pytest.mark.parametrize("size", _SIZES)
@@ -69,6 +70,7 @@ class BlobsConformance:
         for _ in range(2):
             blobs.remove(gone)
         assert not blobs.has(gone)
+        assert not blobs.again(gone)
         assert list(blobs.digests()) == [kept]
         with pytest.raises(NotFoundError):
             blobs.read(gone)

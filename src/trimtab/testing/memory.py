@@ -56,6 +56,10 @@ class MemoryBlobs:
         """Whether the blob is here."""
         return digest in self._data
 
+    def again(self, digest: str) -> bool:
+        """Whether the blob is here."""
+        return self.has(digest)
+
     def size(self, digest: str) -> int:
         """A blob's length in bytes."""
         return len(self.read(digest))

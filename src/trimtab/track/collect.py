@@ -102,9 +102,14 @@ def collect(ws: Workspace, before: int, *, tell: Tell | None = None) -> Collecti
 def _remove(
     ws: Workspace, plan: list[tuple[Run, int]], places: dict[str, list[Path]]
 ) -> dict[str, int]:
-    """Take the rows and files of runs away; returns which, without those restored meanwhile."""
+    """Take the rows and files of runs away; returns which, without those restored or used meanwhile."""
     with ws.transaction() as tx:
-        gone = {run.id: at for run, at in plan if deleted.find_one(ws, run.id) == at}
+        stays = doomed.needed(ws, {run.id for run, _ in plan})
+        gone = {
+            run.id: at
+            for run, at in plan
+            if run.id not in stays and deleted.find_one(ws, run.id) == at
+        }
         noted = _noted(ws)
         noted.runs |= gone
         noted.digests |= {digest: gone[run] for run, digest in doomed.digests(ws, gone, ())}
@@ -127,6 +132,7 @@ def _remove(
 def _remove_rest(ws: Workspace, before: int, models: set[str]) -> list[str]:
     """Take away deleted experiments that have no run left, and deleted models with their files."""
     with ws.transaction() as tx:
+        models = models & doomed.models(ws, before)  # one may be registered since
         noted = _noted(ws)
         noted.digests |= {digest: before for _, digest in doomed.digests(ws, (), models)}
         for row in doomed.model_rows(tx, ws, models):
@@ -151,14 +157,17 @@ def _sweep(ws: Workspace, runs: list[str]) -> tuple[int, int]:
     found = _garbage(ws, marks, leaves, noted.digests)
     with ws.transaction() as tx:
         # nobody can name a blob meanwhile; what was named since stays
-        garbage = found & _garbage(ws, marks, leaves, noted.digests) if found else set()
-        size = sum(_size(ws, digest) for digest in garbage)
-        for digest in sorted(garbage):
-            ws.blobs.remove(digest)
+        garbage = _garbage(ws, marks, leaves, noted.digests) if found else {}
+        number, size = 0, 0
+        for digest, at in sorted(garbage.items()):
+            # one that was stored again since it was looked at is about to be named
+            if digest in found and at == _stored_at(ws, digest):
+                number, size = number + 1, size + _size(ws, digest)
+                ws.blobs.remove(digest)
         _delete(tx, ws, tables.states, name=NOTES)
-        if runs or garbage:
-            ledger.append(ws, "collect", {"runs": runs, "blobs": len(garbage), "bytes": size})
-    return len(garbage), size
+        if runs or number:
+            ledger.append(ws, "collect", {"runs": runs, "blobs": number, "bytes": size})
+    return number, size
 
 
 def _settle(ws: Workspace, marks: Marks, leaves: doomed.Leaves, noted: Noted) -> None:
@@ -181,19 +190,19 @@ def _settle(ws: Workspace, marks: Marks, leaves: doomed.Leaves, noted: Noted) ->
 
 def _garbage(
     ws: Workspace, marks: Marks, leaves: doomed.Leaves, digests: dict[str, int]
-) -> set[str]:
+) -> dict[str, int]:
     """Blobs that nothing names: those that collected runs named, and old ones that nobody ever did.
 
-    A blob that was stored again since the deletion of its run is left for a day.
+    Each has the moment at which it was stored last. A blob that was stored again since the deletion of
+    its run is left for a day, with all that it names.
     """
     named = marks.all(leaves)
     until = {one: at for digest, at in digests.items() for one in marks.below([digest])}
     old = ids.now() - GRACE
-    return {
-        digest
-        for digest in ws.blobs.digests()
-        if digest not in named and _stored_at(ws, digest) <= max(old, until.get(digest, 0))
-    }
+    unnamed = {one: _stored_at(ws, one) for one in ws.blobs.digests() if one not in named}
+    found = {one: at for one, at in unnamed.items() if at <= max(old, until.get(one, 0))}
+    stays = marks.below(unnamed.keys() - found.keys())
+    return {one: at for one, at in found.items() if one not in stays}
 
 
 def _stored_at(ws: Workspace, digest: str) -> int:

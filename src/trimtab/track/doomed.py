@@ -32,10 +32,7 @@ def runs(ws: Workspace, before: int) -> tuple[list[tuple[Run, int]], list[Kept]]
     """
     gone = {run: at for run, at in deleted.find(ws).items() if at <= before}
     found = {run.id: run for run in deleted.load(ws, gone)}
-    reasons = {one.run: one for one in deleted.guarded(ws, gone)}
-    for id_, reason in _named_runs(ws).items():
-        if id_ in found:
-            reasons.setdefault(id_, Kept(run=id_, reason=reason))
+    reasons = needed(ws, found)
     for id_, run in found.items():
         if run.status == "running" and run.pid and process.is_alive(run):
             reasons.setdefault(id_, Kept(run=id_, reason="it is running"))
@@ -48,6 +45,15 @@ def runs(ws: Workspace, before: int) -> tuple[list[tuple[Run, int]], list[Kept]]
         [(found[id_], gone[id_]) for id_ in reversed(order) if id_ in found and id_ not in reasons],
         [reasons[id_] for id_ in found if id_ in reasons],
     )
+
+
+def needed(ws: Workspace, runs: Collection[str]) -> dict[str, Kept]:
+    """Those of the runs that made what is in use, or that somebody will be told about."""
+    reasons = {one.run: one for one in deleted.guarded(ws, runs)}
+    for id_, reason in _named_runs(ws).items():
+        if id_ in runs:
+            reasons.setdefault(id_, Kept(run=id_, reason=reason))
+    return reasons
 
 
 def _named_runs(ws: Workspace) -> dict[str, str]:

@@ -231,11 +231,11 @@ def died(pid: int) -> dict[str, Any]:
 
 def copy(source: Blobs, target: Blobs, digest: str) -> None:
     """Bring a blob, or a tree with all that is in it, from one place to another."""
-    if source is target or target.has(digest):
+    if source is target:
         return
     try:
         if not trees.is_tree(source, digest):
-            made = target.put_file(source.path(digest))
+            made = digest if target.again(digest) else target.put_file(source.path(digest))
         else:
             for entry in trees.entries(source, digest):
                 copy(source, target, entry.digest)

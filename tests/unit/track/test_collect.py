@@ -9,12 +9,24 @@ import pytest
 
 from trimtab import ids
 from trimtab.errors import ConflictError, NotFoundError, RefusedError
-from trimtab.store import artifacts, check, deleted, ledger, metrics, runs, trees, versions
+from trimtab.store import (
+    artifacts,
+    check,
+    deleted,
+    ledger,
+    metrics,
+    named,
+    runs,
+    tracked,
+    trees,
+    versions,
+)
+from trimtab.store.blobs import LocalBlobs
 from trimtab.store.collected import Kept
 from trimtab.store.records import Artifact, Point
 from trimtab.store.series import compaction
 from trimtab.store.workspace import open_workspace
-from trimtab.track import collect
+from trimtab.track import collect, doomed, merge
 
 
 @pytest.fixture
@@ -148,6 +160,16 @@ def test_bytes_stored_again_since_are_left_for_a_day(ws):
     assert collect.collect(ws, ids.now()).blobs == 1
 
 
+def test_what_a_tree_holds_is_left_with_it(ws):
+    one = made(ws, "one", blobs=[b"leaf"])
+    tree = trees.put_files(ws.blobs, {"a": ws.blobs.put(b"leaf")})
+    runs.link(ws, one, "out", "tree", tree)
+    deleted.delete(ws, [one])
+    time.sleep(0.02)
+    assert ws.blobs.again(tree)  # by a step that has its outputs already
+    assert collect.collect(ws, ids.now()).blobs == 0
+
+
 def test_a_run_that_made_a_version_stays_and_says_why(ws):
     one = made(ws, "one", blobs=[b"model"])
     outer = runs.get(ws, one).id
@@ -197,3 +219,64 @@ def test_the_experiment_that_is_always_there_stays(ws):
     Board(ws).load()
     with pytest.raises(RefusedError):
         deleted.delete_experiment(ws, "Default")
+
+
+def test_bytes_stored_again_while_they_are_collected_stay(ws, monkeypatch):
+    one = made(ws, "one", blobs=[b"again", b"gone"])
+    deleted.delete(ws, [one])
+    listed = collect._garbage
+
+    def listing(*given):
+        found = listed(*given)
+        ws.blobs.put(b"again")  # by somebody who waits for this transaction to name it
+        return found
+
+    monkeypatch.setattr(collect, "_garbage", listing)
+    assert collect.collect(ws, ids.now()).blobs == 1
+    assert [ws.blobs.read(digest) for digest in ws.blobs.digests()] == [b"again"]
+
+
+def test_a_run_that_is_used_meanwhile_stays(ws, monkeypatch):
+    one = made(ws, "one", blobs=[b"kept"])
+    deleted.delete(ws, [one])
+    planned = doomed.runs
+
+    def planning(*given):
+        plan = planned(*given)
+        versions.add(ws, "model", "m", ws.blobs.put(b"kept"), run=one)
+        return plan
+
+    monkeypatch.setattr(doomed, "runs", planning)
+    assert collect.collect(ws, ids.now()).runs == []
+    assert runs.get(ws, one).name == "one"
+
+
+def test_a_version_that_names_only_files_guards_their_run(ws):
+    one, two = made(ws, "one"), made(ws, "two")
+    for number, run in enumerate([one, two], start=1):
+        location = f"mlflow-artifacts:/0/{run}/artifacts"
+        row = {"run": run, "experiment": 0, "stage": "active", "body": {"location": location}}
+        tracked.save(ws, "tracked_runs", [row])
+        body = {"source": f"{location}/model", "location": f"{location}/model"}
+        if run == one:
+            tracked.save(ws, "registered_versions", [{"name": "m", "number": number, "body": body}])
+    (kept,) = deleted.guarded(ws, [one, two])
+    assert kept == Kept(run=one, reason="version 1 of the registered model 'm' is of it")
+
+
+def test_names_in_a_long_file_are_found_wherever_they_lie(ws):
+    digest = ws.blobs.put(b"far")
+    (ws.root / "work").mkdir()
+    for begin in (0, (1 << 20) - 30, 3 << 20):
+        (ws.root / "work" / "notes.json").write_bytes(b"x" * begin + digest.encode() + b"x")
+        assert digest in named.digests_of_files(ws.root)
+
+
+def test_what_a_spool_names_is_dated_anew_in_the_store(ws, tmp_path):
+    other = LocalBlobs(tmp_path / "other")
+    leaf = other.put(b"leaf")
+    node = trees.put_files(other, {"a": leaf})
+    for digest in (ws.blobs.put(b"leaf"), trees.put_files(ws.blobs, {"a": leaf})):
+        os.utime(ws.blobs.path(digest), (1, 1))
+    merge.copy(other, ws.blobs, node)
+    assert all(ws.blobs.path(digest).stat().st_mtime > 1 for digest in (leaf, node))

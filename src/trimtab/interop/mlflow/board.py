@@ -77,31 +77,36 @@ class Board:
         with self.ws.transaction(), self.lock:
             if self.is_current():
                 return
-            self._forget()
-            self._noted = outside.noted(self.ws)
-            for row in tracked.load(self.ws, "experiments"):
-                self.add_experiment(rows.to_experiment(row))
-            for row in tracked.runs(self.ws):
-                run = rows.to_tracked(row)
-                self._place(run)
-                if not run.is_summed:
-                    run.metrics, run.is_summed = _latest(self.ws, run.id), True
-                    self.touch(run)  # written with the next change, so that it is counted once
-            for row in tracked.load(self.ws, "logged_models"):
-                model = rows.to_logged(row)
-                self.models[model.id] = model
-            for row in tracked.load(self.ws, "registered_models"):
-                self.registered[row["name"]] = rows.to_registered(row)
-                self.versions[row["name"]] = {}
-            for row in tracked.load(self.ws, "registered_versions"):
-                self.versions[row["name"]][row["number"]] = rows.to_version(row)
-            if 0 not in self.experiments:
-                now = ids.now() // 1000
-                self.add_experiment(Experiment(0, "Default", f"{ROOT}0", now, now))
-                self.touch(self.experiments[0])
-                with self.ws.transaction():
-                    self.write()
-            self.is_loaded = True
+            # aside, and put in place at once: what asks the disk looks here without the lock
+            fresh = Board(self.ws)
+            fresh.lock = self.lock
+            fresh._read()
+            vars(self).update(vars(fresh))
+
+    def _read(self) -> None:
+        self._noted = outside.noted(self.ws)
+        for row in tracked.load(self.ws, "experiments"):
+            self.add_experiment(rows.to_experiment(row))
+        for row in tracked.runs(self.ws):
+            run = rows.to_tracked(row)
+            self._place(run)
+            if not run.is_summed:
+                run.metrics, run.is_summed = _latest(self.ws, run.id), True
+                self.touch(run)  # written with the next change, so that it is counted once
+        for row in tracked.load(self.ws, "logged_models"):
+            model = rows.to_logged(row)
+            self.models[model.id] = model
+        for row in tracked.load(self.ws, "registered_models"):
+            self.registered[row["name"]] = rows.to_registered(row)
+            self.versions[row["name"]] = {}
+        for row in tracked.load(self.ws, "registered_versions"):
+            self.versions[row["name"]][row["number"]] = rows.to_version(row)
+        if 0 not in self.experiments:
+            now = ids.now() // 1000
+            self.add_experiment(Experiment(0, "Default", f"{ROOT}0", now, now))
+            self.touch(self.experiments[0])
+            self.write()
+        self.is_loaded = True
 
     def add_experiment(self, one: Experiment) -> None:
         """Take an experiment in."""
