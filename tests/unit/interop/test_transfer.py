@@ -19,11 +19,11 @@ from trimtab.errors import DataError, NotFoundError, StorageError, UsageError
 from trimtab.interop.mlflow import files
 from trimtab.interop.mlflow.board import Board
 from trimtab.interop.mlflow.state import LoggedModel, Registered, RegisteredVersion, TrackedRun
-from trimtab.interop.transfer import bytes_in, chosen
+from trimtab.interop.transfer import bytes_in, chosen, database, remote
 from trimtab.interop.transfer.giving import export_to_mlflow
 from trimtab.interop.transfer.mlruns import fields
 from trimtab.interop.transfer.source import missing, open_source, series_of
-from trimtab.interop.transfer.taking import Taking, take
+from trimtab.interop.transfer.taking import Taking, named, take
 from trimtab.interop.transfer.tally import Tally
 from trimtab.store import check, deleted, metrics, runs, tracked
 from trimtab.store.records import Point
@@ -377,6 +377,8 @@ class Wrong(http.server.BaseHTTPRequestHandler):
             "html": b"<html>hello</html>", "500": b"{}", "list": b"[]", "cut": b'{"experiments": [',
             "odd": b'{"experiments": [{"experiment_id": "x"}]}', "403": b'{"message": "no"}',
             "loop": b'{"experiments": [], "next_page_token": "again"}',
+            "huge": b'{"experiments": [{"experiment_id": 1e999, "name": "x"}]}',
+            "deep": b'{"a": ' + b"[" * 100_000,
         }[kind]  # fmt: skip
         self.send_response({"500": 500, "403": 403}.get(kind, 200))
         self.send_header("Content-Length", str(len(body) + (10 if kind == "cut" else 0)))
@@ -400,6 +402,8 @@ class Wrong(http.server.BaseHTTPRequestHandler):
         ("odd", DataError, "cannot be read"),
         ("403", PermissionError, "refuses"),
         ("loop", DataError, "again and again"),
+        ("huge", DataError, "cannot be read|no JSON"),
+        ("deep", DataError, "cannot be read|no JSON"),
     ],
 )
 def test_servers_that_answer_wrongly(other, monkeypatch, how, kind, said):
@@ -415,6 +419,70 @@ def test_servers_that_answer_wrongly(other, monkeypatch, how, kind, said):
             server.shutdown()
             thread.join()
     assert runs.find(other) == []
+
+
+def test_a_series_of_one_page_again_and_again_ends():
+    class Again:
+        url = "there"
+
+        def get(self, *_, **__):
+            return {"metrics": [{"timestamp": 1, "value": 1}], "next_page_token": "x"}
+
+    with pytest.raises(DataError, match="again and again"):
+        list(remote.points(Again(), "run", "loss"))
+
+
+def test_names_that_lead_out_neither_come_in_nor_leave(ws, other, tmp_path):
+    odd = {"../../../out": "1", "/out": "2", "fine/inside": "3"}
+    wanted = fill(ws, 1)
+    for kind, key in (("experiments", "id"), ("registered_models", "name"),
+                      ("registered_versions", "name")):  # fmt: skip
+        row = next(row for row in tracked.load(ws, kind) if row[key] in (0, "lin"))
+        row.pop("project")
+        tracked.save(ws, kind, [{**row, "body": {**row["body"], "tags": odd}}])
+    found = leave(ws, wanted, f"mlruns:{tmp_path}/a/b/c/mlruns")
+    listed = {(one.what, one.name.rpartition("/")[2]) for one in found.skipped}
+    whats = ("version tag", "model tag of the registry", "experiment tag")
+    assert listed == {(what, "out") for what in whats}
+    assert not list(tmp_path.rglob("out"))
+    tally = Tally()
+    assert named(tally, "m", odd, "version tag") == {"fine/inside": "3"}
+    assert tally.skipped_count == 2
+
+
+def test_what_is_dated_outside_of_all_time_is_listed(other, folder):
+    for path in folder.rglob("meta.yaml"):
+        changed = path.read_text().replace(
+            '"creation_timestamp": 8', f'"creation_timestamp": {10**30}'
+        )
+        path.write_text(
+            changed.replace('"creation_timestamp": 5', f'"creation_timestamp": {10**30}')
+        )
+    found = taken(other, folder)
+    assert (found.runs, found.models, found.registered) == (3, 0, 0)
+    assert {one.what for one in found.skipped} >= {"logged model", "registered model"}
+    assert seen(other)[0]
+
+
+def test_a_run_without_a_place_has_no_files(other, tmp_path):
+    source = database.Database.__new__(database.Database)
+    source._home, source._artifacts = tmp_path, None
+    run = tracked_run(1)
+    for location in ("", ".", "/", "file:", "file:///", "mlflow-artifacts:/", "s3://bucket"):
+        run.location = location
+        assert source._place(run) is None, location
+
+
+def test_a_model_that_passed_elsewhere_comes_in_under_no_name_of_ours(ws, other, tmp_path):
+    wanted = fill(ws, 1)
+    leave(ws, wanted, f"mlruns:{tmp_path}/mlruns")
+    models = tmp_path / "mlruns" / "models"
+    (models / "lin").rename(models / "trimtab.lin")
+    for path in models.rglob("meta.yaml"):
+        path.write_text(path.read_text().replace('"lin"', '"trimtab.lin"'))
+    found = taken(other, tmp_path / "mlruns")
+    assert found.registered == 0
+    assert [one.name for one in found.skipped] == ["trimtab.lin"]
 
 
 def test_no_server_and_no_address(other, monkeypatch):

@@ -201,6 +201,8 @@ class Database:
         """The folder that all files are below, and that of the owner; None where they are elsewhere."""
         parts = urlsplit(owner.location)
         path = unquote(parts.path)
+        if not path.strip("/."):
+            return None  # nobody's own folder, but that of everything
         if parts.scheme == "mlflow-artifacts":
             roots = [self._artifacts] if self._artifacts else self._beside()
             return next(

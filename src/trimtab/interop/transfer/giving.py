@@ -56,7 +56,7 @@ def export_to_mlflow(ws: Workspace, wanted: list[str], to: str, tally: Tally) ->
         for model, inner in models:
             target.put_model(model, inner, steps.get(model.id, 0))
         known = {model.id for model, _ in models}
-        for registered, versions in leaving.registered(ws, set(named), known):
+        for registered, versions in leaving.registered(ws, set(named), known, tally):
             target.put_registered(registered, versions)
     finally:
         target.close()

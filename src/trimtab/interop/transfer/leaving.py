@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -32,6 +32,13 @@ from trimtab.store.records import Run
 from trimtab.store.series import reading
 from trimtab.store.series.points import Series
 from trimtab.store.workspace import Workspace
+
+_LONGEST: Final = {
+    "param": limits.PARAM,
+    "experiment tag": limits.EXPERIMENT_TAG,
+    "version tag": limits.REGISTRY_TAG,
+    "model tag of the registry": limits.REGISTRY_TAG,
+}
 
 
 @dataclass(frozen=True)
@@ -69,11 +76,13 @@ def leaving(ws: Workspace, run: Run, tally: Tally) -> Leaving:
     one = chosen.as_tracked(run, own)
     one = replace(
         one,
-        params=_named(tally, one, one.params, "param"),
-        tags=_named(tally, one, one.tags, "tag"),
+        params=_named(tally, one.id, one.params, "param"),
+        tags=_named(tally, one.id, one.tags, "tag"),
     )
     if own is not None:
         experiment = _experiment(ws, own.experiment)
+        own_tags = _named(tally, experiment.name, experiment.tags, "experiment tag")
+        experiment = replace(experiment, tags=own_tags)
     else:
         experiment = Experiment(-1, ws.project_name, "", run.started_at // 1000, 0)
     return Leaving(one, experiment, _files(ws, run, own, tally))
@@ -98,41 +107,44 @@ def models(
         if one.run not in wanted or one.stage != ACTIVE:
             continue
         kept = bytes_in.kept(ws, one.location)
-        one.params = _named(tally, one, one.params, "model param")
-        one.tags = _named(tally, one, one.tags, "model tag")
+        one.params = _named(tally, one.id, one.params, "model param")
+        one.tags = _named(tally, one.id, one.tags, "model tag")
         one.metrics = [point for point in one.metrics if limits.is_name(str(point["key"]))]
         found.append((one, {path: ws.blobs.path(file.digest) for path, file in kept.items()}))
     return found
 
 
 def registered(
-    ws: Workspace, wanted: set[str], models: set[str]
+    ws: Workspace, wanted: set[str], models: set[str], tally: Tally
 ) -> list[tuple[Registered, list[RegisteredVersion]]]:
     """The registered models with those of their versions that the runs or models made."""
     versions: dict[str, list[RegisteredVersion]] = {}
     for row in tracked.load(ws, "registered_versions"):
         one = rows.to_version(row)
         if one.run in wanted or one.model in models:
+            label = f"{one.name} version {one.number}"
+            one.tags = _named(tally, label, one.tags, "version tag")
             versions.setdefault(one.name, []).append(one)
-    return [
-        (rows.to_registered(row), versions[row["name"]])
-        for row in tracked.load(ws, "registered_models")
-        if row["name"] in versions
-    ]
+    found = []
+    for row in tracked.load(ws, "registered_models"):
+        if row["name"] in versions:
+            model = rows.to_registered(row)
+            model.tags = _named(tally, model.name, model.tags, "model tag of the registry")
+            found.append((model, versions[model.name]))
+    return found
 
 
-def _named(
-    tally: Tally, run: TrackedRun | LoggedModel, values: dict[str, str], what: str
-) -> dict[str, str]:
+def _named(tally: Tally, owner: str, values: dict[str, str], what: str) -> dict[str, str]:
+    """What of these has names that MLflow takes: its folder makes paths of them."""
     found = {}
     for key, value in values.items():
-        most = limits.PARAM if what == "param" else limits.TAG
+        most = _LONGEST.get(what, limits.TAG)
         if not limits.is_name(key):
-            tally.skip(what, f"{run.id}/{key[:100]}", "it is no name that MLflow takes")
+            tally.skip(what, f"{owner}/{key[:100]}", "it is no name that MLflow takes")
         else:
             if len(value) > most:
                 reason = f"MLflow takes {most:,} of its {len(value):,} characters"
-                tally.skip(what, f"{run.id}/{key}", reason)
+                tally.skip(what, f"{owner}/{key}", reason)
             found[key] = value[:most]
     return found
 

@@ -202,6 +202,7 @@ def run_of(one: dict[str, Any]) -> TrackedRun:
 def points(rest: Rest, run: str, key: str) -> Iterator[Series]:
     """The points of a series of a server, a page at a time."""
     fields: dict[str, Any] = {"run_id": run, "metric_key": key, "max_results": _POINTS}
+    seen = set()
     while True:
         found = rest.get("metrics/get-history", **fields)
         metrics = found.get("metrics", [])
@@ -210,6 +211,9 @@ def points(rest: Rest, run: str, key: str) -> Iterator[Series]:
         token = found.get("next_page_token")
         if not token:
             return
+        if token in seen:
+            raise DataError(f"{rest.url} answers one page of {key[:100]!r} again and again")
+        seen.add(token)
         fields["page_token"] = token
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import sqlalchemy as sa
 
@@ -31,8 +32,14 @@ from trimtab.store.series.points import Columns, Series, canonical, joined
 from trimtab.store.workspace import Workspace
 
 STATE: Final = "imported:"
+OUTSIDE: Final = "it is dated outside of all time"
 OVER: Final = ("FINISHED", "FAILED", "KILLED")
 _AT_ONCE: Final = 200_000
+_ODD: Final = (
+    LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError,
+    msgspec.MsgspecError,
+)  # fmt: skip
+"""What the fields of a source raise where they are of other kinds than they should be."""
 
 
 @dataclass
@@ -75,7 +82,7 @@ def take(taking: Taking, only: str = "") -> None:
         taking_models.registered(taking)
     except TrimtabError:
         raise
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except _ODD as error:
         raise DataError(
             f"{source.about} holds what cannot be read: {type(error).__name__}: {error}"
         ) from error
@@ -84,6 +91,9 @@ def take(taking: Taking, only: str = "") -> None:
 def _experiment(taking: Taking, there: Experiment) -> Experiment | None:
     """The experiment here that is that one, made where there is none."""
     ws = taking.ws
+    if not is_dated(there.created, there.updated):
+        taking.tally.skip("experiment", there.name, OUTSIDE)
+        return None
     with _writing(taking):
         known = [rows.to_experiment(row) for row in tracked.load(ws, "experiments")]
         if not known:
@@ -101,7 +111,8 @@ def _experiment(taking: Taking, there: Experiment) -> Experiment | None:
             taking.tally.skip("experiment", there.name, "it is deleted here")
             return None
         number = max(one.number for one in known) + 1
-        made = replace(there, number=number, location=f"{ROOT}{number}")
+        tags = named(taking.tally, there.name, there.tags, "experiment tag")
+        made = replace(there, number=number, location=f"{ROOT}{number}", tags=tags)
         if not taking.tally.dry_run:
             tracked.save(ws, "experiments", [rows.experiment(made)])
             outside.note(ws)
@@ -149,6 +160,11 @@ def _run(taking: Taking, there: Experiment, here: Experiment, run: TrackedRun, m
         tally.same += 1
     else:
         tally.grown += 1
+
+
+def is_dated(*moments: int) -> bool:
+    """Whether all of these can be stored as times."""
+    return all(abs(one) <= limits.GREATEST_MS for one in moments)
 
 
 def stored(ws: Workspace, run: str) -> TrackedRun | None:
@@ -208,7 +224,7 @@ def _merged(
         stage=stage,
         deleted=(own.deleted if own else gone) if stage == DELETED else 0,
         params=_params(tally, run, own.params if own else {}),
-        tags=(own.tags if own else {}) | _named(tally, run, run.tags, "tag"),
+        tags=(own.tags if own else {}) | named(tally, run.id, run.tags, "tag"),
         metrics={},
         inputs=_union(own.inputs if own else [], run.inputs),
         model_inputs=_union(own.model_inputs if own else [], run.model_inputs),
@@ -217,7 +233,7 @@ def _merged(
 
 
 def _params(tally: Tally, run: TrackedRun, own: dict[str, str]) -> dict[str, str]:
-    found = _named(tally, run, run.params, "param")
+    found = named(tally, run.id, run.params, "param")
     for key, value in found.items():
         if own.get(key, value) != value:
             reason = f"it is {own[key][:80]!r} here and {value[:80]!r} there"
@@ -225,13 +241,14 @@ def _params(tally: Tally, run: TrackedRun, own: dict[str, str]) -> dict[str, str
     return found | own
 
 
-def _named(tally: Tally, run: TrackedRun, values: dict[str, str], what: str) -> dict[str, str]:
+def named(tally: Tally, owner: str, values: dict[str, str], what: str) -> dict[str, str]:
+    """What of these has names that are stored here: a name may become a path when it leaves again."""
     found = {}
     for key, value in values.items():
         if limits.is_name(key):
             found[key] = value
         else:
-            tally.skip(what, f"{run.id}/{key[:100]}", "it is no name that is stored here")
+            tally.skip(what, f"{owner}/{key[:100]}", "it is no name that is stored here")
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from trimtab import ids
-from trimtab.interop.mlflow import files, limits, rows
+from trimtab.interop.mlflow import files, limits, ours, rows
 from trimtab.interop.mlflow.fault import Fault
 from trimtab.interop.mlflow.state import (
     DELETED,
@@ -18,7 +18,7 @@ from trimtab.interop.mlflow.state import (
     RegisteredVersion,
 )
 from trimtab.interop.transfer import bytes_in
-from trimtab.interop.transfer.taking import Taking, stored
+from trimtab.interop.transfer.taking import OUTSIDE, Taking, is_dated, named, stored
 from trimtab.store import artifacts, outside, runs, tables, tracked, trees
 from trimtab.store.records import Artifact
 
@@ -28,6 +28,9 @@ def logged(taking: Taking, there: Experiment, here: Experiment) -> None:
     for model in taking.source.models(there):
         if not _is_id(model.id):
             taking.tally.skip("logged model", model.id[:100], "its id is none")
+            continue
+        if not is_dated(model.created, model.updated):
+            taking.tally.skip("logged model", model.id, OUTSIDE)
             continue
         location = f"{here.location.rstrip('/')}/models/{model.id}/artifacts"
         taking.places[model.location] = taking.places[f"models:/{model.id}"] = location
@@ -45,8 +48,10 @@ def logged(taking: Taking, there: Experiment, here: Experiment) -> None:
             taking.tally.models += known is None
             continue
         one = replace(
-            model, experiment=here.number, location=location, digest=known.digest if known else ""
-        )
+            model, experiment=here.number, location=location, digest=known.digest if known else "",
+            params=named(taking.tally, model.id, model.params, "model param"),
+            tags=named(taking.tally, model.id, model.tags, "model tag"),
+        )  # fmt: skip
         if known and not made and replace(one, updated=known.updated) == known:
             continue
         with taking.ws.transaction():
@@ -60,8 +65,9 @@ def logged(taking: Taking, there: Experiment, here: Experiment) -> None:
 
 def registered(taking: Taking) -> None:
     """Take in the registered models."""
-    for found, versions in taking.source.registered():
+    for found, inner in taking.source.registered():
         model = _checked(taking, found)
+        versions = [one for one in inner if _is_version(taking, one)]
         if model is None:
             continue
         row = _row(taking, tables.registered_models, name=model.name)
@@ -92,6 +98,16 @@ def registered(taking: Taking) -> None:
             outside.note(taking.ws)
 
 
+def _is_version(taking: Taking, one: RegisteredVersion) -> bool:
+    """Whether number and times of a version can be stored; one that cannot be is listed."""
+    if 0 < one.number < 2**31 and is_dated(one.created, one.updated):
+        return True
+    taking.tally.skip(
+        "model version", f"{one.name} version {str(one.number)[:20]}", "its number or time is none"
+    )
+    return False
+
+
 def _is_id(text: str) -> bool:
     try:
         return bool(limits.run_id(text))
@@ -107,15 +123,19 @@ def _checked(taking: Taking, one: Registered) -> Registered | None:
     except Fault as fault:
         skip("registered model", one.name[:100], str(fault))
         return None
+    if not is_dated(one.created, one.updated):
+        skip("registered model", one.name, OUTSIDE)
+        return None
+    if one.name.startswith(ours.PREFIX):
+        skip("registered model", one.name, "such a name is of a model that passed trimtab's gate")
+        return None
     aliases = {}
     for alias, number in one.aliases.items():
         try:
             aliases[limits.alias(alias)] = number
         except Fault as fault:
             skip("alias", f"{one.name}@{alias[:100]}", str(fault))
-    tags = {key: value for key, value in one.tags.items() if limits.is_name(key)}
-    for key in one.tags.keys() - tags.keys():
-        skip("model tag", f"{one.name}/{key[:100]}", "it is no name that is stored here")
+    tags = named(taking.tally, one.name, one.tags, "model tag")
     return replace(one, aliases=aliases, tags=tags)
 
 
@@ -148,7 +168,8 @@ def _placed(taking: Taking, one: RegisteredVersion) -> RegisteredVersion:
     if not location and not one.tags.get("mlflow.prompt.is_prompt"):
         name = f"{one.name} version {one.number}"
         taking.tally.skip("files", name, f"they are at {(one.location or one.source)[:200]}")
-    return replace(one, source=source, location=location or source)
+    tags = named(taking.tally, f"{one.name} version {one.number}", one.tags, "version tag")
+    return replace(one, source=source, location=location or source, tags=tags)
 
 
 def _of_run(taking: Taking, one: RegisteredVersion) -> str:
