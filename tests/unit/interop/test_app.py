@@ -10,9 +10,11 @@ import httpx
 import pytest
 
 from trimtab.errors import StorageError
-from trimtab.interop.mlflow.app import Mlflow
+from trimtab.interop.mlflow import routes
+from trimtab.interop.mlflow.app import Mlflow, _look
 from trimtab.interop.mlflow.board import Board
-from trimtab.store import deleted, metrics, runs, tracked
+from trimtab.interop.mlflow.wire import Asked
+from trimtab.store import deleted, metrics, outside, runs, tracked
 from trimtab.store.workspace import open_workspace
 from trimtab.track import process
 from trimtab.track.compare import compare
@@ -152,6 +154,23 @@ def test_an_ended_run_that_is_logged_to_is_counted_anew(ws, post, run):
     board = Board(ws)
     board.load()
     assert board.runs[run].metrics == {"m": (2.0, 2, 2)}
+
+
+def test_a_board_that_is_read_again_lacks_nothing_meanwhile(ws, app, post, ask, run, monkeypatch):
+    post("runs/log-metric", run_id=run, key="m", value=1, timestamp=1, step=1)
+    with ws.transaction():
+        outside.note(ws)
+    asked, load = [], tracked.load
+
+    def slow(*given):
+        asked.append(_look(app.board, routes.find("GET", "metrics/get-history"), history))
+        return load(*given)
+
+    history = Asked({"run_id": [run], "metric_key": ["m"]}, is_query=True)
+    monkeypatch.setattr(tracked, "load", slow)
+    app.board.load()
+    assert asked
+    assert all(b'"value"' in one for one in asked)
 
 
 def test_where_the_commit_fails_nothing_has_happened(ws, app, post, run, monkeypatch):
