@@ -220,7 +220,11 @@ def _size(ws: Workspace, digest: str) -> int:
 
 
 def _noted(ws: Workspace) -> Noted:
-    return msgspec.convert(states.get(ws, NOTES) or {}, Noted)
+    """The notes; a run that was imported again since names what it has, as any other."""
+    found = msgspec.convert(states.get(ws, NOTES) or {}, Noted)
+    for run in deleted.load(ws, found.runs):
+        del found.runs[run.id]
+    return found
 
 
 def _delete(tx: sa.Connection, ws: Workspace, table: sa.Table, **keys: Any) -> None:

@@ -280,3 +280,19 @@ def test_what_a_spool_names_is_dated_anew_in_the_store(ws, tmp_path):
         os.utime(ws.blobs.path(digest), (1, 1))
     merge.copy(other, ws.blobs, node)
     assert all(ws.blobs.path(digest).stat().st_mtime > 1 for digest in (leaf, node))
+
+
+def test_a_run_that_comes_again_after_a_collection_died_keeps_what_it_has(ws, monkeypatch):
+    one = made(ws, "one", blobs=[b"mine"])
+    run, digest = runs.get(ws, one), ws.blobs.put(b"mine")
+    deleted.delete(ws, [one])
+    with monkeypatch.context() as patched:
+        patched.setattr(collect, "_sweep", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            collect.collect(ws, ids.now())
+    runs.record(ws, run)
+    runs.link(ws, one, "out", "file", digest)
+    os.utime(ws.blobs.path(digest), (1, 1))
+    assert collect.survey(ws, ids.now()).blobs == 0
+    assert collect.collect(ws, ids.now()).blobs == 0
+    assert ws.blobs.has(digest)
