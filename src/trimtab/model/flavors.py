@@ -168,12 +168,12 @@ _READERS: Final[dict[str, Callable[..., Flavored]]] = {
 
 def _estimator(path: Path, entry: dict[str, Any], allow_pickle: bool) -> tuple[Any, str]:
     """A stored estimator, and in which format; pickle only where it is allowed."""
-    how = entry.get("serialization_format") or "cloudpickle"  # older clients say nothing of it
+    how = mlmodel.text(entry.get("serialization_format")) or "cloudpickle"  # older ones say nothing
     if how == _SKOPS:
         _check_archive(path)
         return native.loads(path.read_bytes()), _SKOPS
     if how not in _PICKLES:
-        raise ModelError(f"the format {str(how)[:40]!r} of {path.name} is not read here")
+        raise ModelError(f"the format {how[:40]!r} of {path.name} is not read here")
     if not allow_pickle:
         raise RefusedError(
             f"{path.name} is a pickle, which is a program: it is not run here",
@@ -215,9 +215,8 @@ def _is_json(data: bytes) -> bool:
 
 
 def _is_booster(entry: dict[str, Any]) -> bool:
-    return str(entry.get("model_class", "")).endswith(".Booster") or str(
-        entry.get("data", "")
-    ).endswith(".lgb")
+    kind, data = mlmodel.text(entry.get("model_class")), mlmodel.text(entry.get("data"))
+    return kind.endswith(".Booster") or data.endswith(".lgb")
 
 
 def _library(name: str) -> Any:

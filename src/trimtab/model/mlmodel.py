@@ -65,13 +65,13 @@ def read(folder: Path) -> MlModel:
     return MlModel(
         flavors={str(name): one for name, one in flavors.items() if isinstance(one, dict)},
         columns=_columns(found.get("signature")),
-        client=_text(found.get("mlflow_version")),
+        client=text(found.get("mlflow_version")),
     )
 
 
 def inside(folder: Path, said: Any) -> Path:
     """The file that an entry names, in the folder; raises ModelError for any other."""
-    name = _text(said)
+    name = text(said)
     parts = Path(name).parts
     is_odd = not name or "\0" in name or "\\" in name or ".." in parts or Path(name).is_absolute()
     path = folder / name if not is_odd else folder
@@ -89,7 +89,7 @@ def _columns(signature: Any) -> tuple[Declared, ...]:
     if not isinstance(signature, dict) or not signature.get("inputs"):
         return ()
     try:
-        entries = msgspec.json.decode(_text(signature["inputs"]), type=list[dict[str, Any]])
+        entries = msgspec.json.decode(text(signature["inputs"]), type=list[dict[str, Any]])
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ModelError(f"the signature in {FILE} cannot be read: {error}", hint=_HINT) from error
     if len(entries) > MAX_COLUMNS:
@@ -104,7 +104,7 @@ def _columns(signature: Any) -> tuple[Declared, ...]:
 
 
 def _column(entry: dict[str, Any]) -> Declared:
-    name, kind = _text(entry.get("name")), _text(entry.get("type"))
+    name, kind = text(entry.get("name")), text(entry.get("type"))
     if not name:
         raise ModelError(f"the signature in {FILE} has a column without a name", hint=_HINT)
     if kind not in _KINDS:
@@ -115,5 +115,6 @@ def _column(entry: dict[str, Any]) -> Declared:
     return Declared(name, _KINDS[kind])
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A value as a text, "" for any other: what is nested may be endless as a text."""
     return value if isinstance(value, str) else ""

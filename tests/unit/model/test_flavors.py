@@ -354,3 +354,15 @@ def test_a_classifier_must_give_scores(skops, loans, tmp_path):
         answers(brought(skops(line), loans), tmp_path)
     signed = answers(brought(skops(line), loans, Roles(target="loss")), tmp_path)
     assert signed.task == "regression"
+
+
+def test_what_is_nested_without_end_is_no_text(logged, loans):
+    endless = "x"
+    for _ in range(30):
+        endless = [endless] * 10
+    assert not flavors._is_booster({"model_class": endless, "data": endless})
+    folder = logged("sklearn", {"pickled_model": "m"}, "m", b"")
+    described = mlmodel.read(folder)
+    described.flavors["sklearn"]["serialization_format"] = endless
+    with pytest.raises(RefusedError, match="a program"):
+        flavors.load(folder, described, "regression", 0)
