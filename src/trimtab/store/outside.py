@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from typing import Final
 
+import sqlalchemy as sa
+
 from trimtab.errors import StorageError
-from trimtab.store import database
+from trimtab.store import database, tables
 from trimtab.store.workspace import Workspace
 
 FILE: Final = "tracked.changes"
@@ -28,6 +30,16 @@ def note(ws: Workspace) -> None:
             os.close(handle)
     except OSError as error:
         raise StorageError(f"cannot write {ws.root / FILE}: {error.strerror}") from error
+
+
+def note_run(ws: Workspace, run: str) -> None:
+    """Say that a run is changed in the open transaction, where it is one that clients log."""
+    own = tables.tracked_runs
+    query = sa.select(own.c.run).where(own.c.project == ws.project, own.c.run == run)
+    with ws.reading() as db:
+        is_theirs = db.execute(query).first() is not None
+    if is_theirs:
+        note(ws)
 
 
 def noted(ws: Workspace) -> int:

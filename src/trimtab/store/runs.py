@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from trimtab import ids
 from trimtab.errors import ConflictError, NotFoundError
 from trimtab.store import deleted as deletion
-from trimtab.store import tables
+from trimtab.store import outside, tables
 from trimtab.store.database import from_row, insert_new, to_row, writing
 from trimtab.store.records import Link, Run, RunStatus
 from trimtab.store.statements import write
@@ -59,6 +59,8 @@ def update(ws: Workspace, run: str, **fields: Any) -> None:
             .where(tables.runs.c.id == run, tables.runs.c.project == ws.project)
             .values(**fields)
         )
+        if not fields.keys() <= {"heartbeat_at", "peak_bytes"}:
+            outside.note_run(ws, run)
 
 
 def finish(ws: Workspace, run: str, status: RunStatus, **fields: Any) -> None:

@@ -138,11 +138,15 @@ def _change() -> Any:
 
 
 def runs(ws: Workspace) -> Iterator[dict[str, Any]]:
-    """Every tracked run, joined with its ordinary row."""
+    """Every tracked run, joined with its ordinary row.
+
+    Where a process of this machine has taken a run up (`pid`), how it stands is in that row.
+    """
     own, table = tables.tracked_runs, tables.runs
     query = (
         sa.select(own.c.run, own.c.experiment, own.c.stage, own.c.body)
         .add_columns(table.c.name, table.c.params, table.c.tags)
+        .add_columns(table.c.pid, table.c.status, table.c.ended_at)
         .join(table, (table.c.id == own.c.run) & (table.c.project == own.c.project))
         .where(own.c.project == ws.project)
     )

@@ -83,10 +83,12 @@ class StoreHome:
 
     def end(self, run: str, end: Mapping[str, Any]) -> None:
         """End the run's row where it goes on."""
-        from trimtab.store import runs  # noqa: PLC0415 - see above
+        from trimtab.store import outside, runs  # noqa: PLC0415 - see above
 
         fields = {name: value for name, value in end.items() if name not in {"status", "lost"}}
-        runs.finish(self.ws, run, end["status"], **fields)
+        with self.ws.transaction():
+            runs.finish(self.ws, run, end["status"], **fields)
+            outside.note_run(self.ws, run)
 
     def tidy(self, run: str) -> None:
         """Put the run's points in order where they came in many batches."""

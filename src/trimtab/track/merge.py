@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from trimtab import ids
 from trimtab.errors import IntegrityError, NotFoundError
-from trimtab.store import artifacts, database, metrics, runs, states, tables, trees
+from trimtab.store import artifacts, database, metrics, outside, runs, states, tables, trees
 from trimtab.store.blobs import Blobs, LocalBlobs
 from trimtab.store.records import Artifact, Run
 from trimtab.store.series import compaction
@@ -217,7 +217,9 @@ def _died(ws: Workspace, begin: Begin) -> None:
         return
     found = runs.get(ws, begin.run["id"])
     if found.status == "running" and found.pid == begin.pid:
-        runs.finish(ws, found.id, "failed", error=died(begin.pid))
+        with ws.transaction():
+            runs.finish(ws, found.id, "failed", error=died(begin.pid))
+            outside.note_run(ws, found.id)
 
 
 def died(pid: int) -> dict[str, Any]:

@@ -43,13 +43,15 @@ def is_alive(run: Run) -> bool:
 def reap(ws: Workspace) -> list[Run]:
     """Mark runs whose process is gone as failed, with all that they had logged, and return them."""
     # The database and numpy: this module is also used where only spools are written.
-    from trimtab.store import runs  # noqa: PLC0415
+    from trimtab.store import outside, runs  # noqa: PLC0415
     from trimtab.track import merge  # noqa: PLC0415
 
     dead = [run for run in runs.find(ws, status="running", limit=10_000) if not is_alive(run)]
     merge.leftovers(ws, is_alive)
     for run in dead:
-        runs.finish(ws, run.id, "failed", error=merge.died(run.pid))
+        with ws.transaction():
+            runs.finish(ws, run.id, "failed", error=merge.died(run.pid))
+            outside.note_run(ws, run.id)
     return dead
 
 

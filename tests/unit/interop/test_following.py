@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from trimtab import ids
 from trimtab.interop.mlflow import following
 from trimtab.interop.mlflow.app import Mlflow
-from trimtab.store import deleted, metrics, runs, tables
+from trimtab.store import deleted, metrics, outside, runs, tables
 from trimtab.store.records import Point
 from trimtab.store.workspace import open_workspace
 
@@ -105,6 +105,27 @@ def test_a_client_s_run_that_the_sdk_takes_up_again(other, ask, found):
     assert found("params.b = '2'") == ["mine"]
     assert ask("runs/log-parameter", run_id=made, key="c", value="3").status_code == 200
     assert runs.get(other, made).params == {"a": "1", "b": "2", "c": "3"}
+
+
+def test_what_the_sdk_wrote_to_a_client_s_run_stays_though_nobody_looks(other, ask):
+    made = ask("runs/create", experiment_id="0", run_name="mine").json()["run"]["info"]["run_id"]
+    ask("runs/log-parameter", run_id=made, key="a", value="1")
+    ask("runs/update", run_id=made, status="FINISHED", end_time=7)
+    tags = runs.get(other, made).tags
+    runs.update(
+        other, made, pid=7, status="running", ended_at=0, params={"a": "1", "b": "2"},
+        tags={**tags, "ours": "x"},
+    )  # fmt: skip
+    assert ask("runs/set-tag", run_id=made, key="theirs", value="y").status_code == 200
+    found = runs.get(other, made)
+    assert (found.status, found.params) == ("running", {"a": "1", "b": "2"})
+    assert found.tags.items() >= {"ours": "x", "theirs": "y"}.items()
+    with other.transaction():
+        runs.finish(other, made, "done")
+        outside.note_run(other, made)
+    assert ask("runs/set-tag", run_id=made, key="late", value="z").status_code == 200
+    assert runs.get(other, made).status == "done"
+    assert runs.get(other, made).ended_at > 0
 
 
 def test_what_is_gone_is_gone(other, found):

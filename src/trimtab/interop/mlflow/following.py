@@ -21,7 +21,7 @@ from trimtab.interop.mlflow.board import ROOT, Board
 from trimtab.interop.mlflow.state import TrackedRun
 from trimtab.store import deleted, tables
 from trimtab.store.database import from_row
-from trimtab.store.records import Run, RunStatus
+from trimtab.store.records import Run
 
 SECONDS: Final = 1.0
 KINDS: Final = ("flow", "run")
@@ -30,13 +30,6 @@ Latest = dict[str, tuple[int, int, float]]
 """Step, time in microseconds and value of the last point of each series."""
 KIND: Final = "trimtab.kind"
 _NAME: Final = "mlflow.runName"
-_STATUS: Final[dict[RunStatus, str]] = {
-    "running": "RUNNING",
-    "done": "FINISHED",
-    "cached": "FINISHED",
-    "failed": "FAILED",
-    "cancelled": "KILLED",
-}
 
 
 class _Seen(NamedTuple):
@@ -125,7 +118,7 @@ class Following:
             )
             board.runs[row.id] = one
             board.by_experiment.setdefault(0, {})[row.id] = one
-        one.name, one.status = row.name, _STATUS[row.status]
+        one.name, one.status = row.name, rows.WORDS[row.status]
         one.end = row.ended_at // 1000 if row.ended_at else None
         one.params = {key: _text(value) for key, value in row.params.items()}
         one.tags = {key: _text(value) for key, value in row.tags.items()} | {_NAME: row.name}

@@ -23,6 +23,13 @@ STATUS: Final[dict[str, RunStatus]] = {
     "FAILED": "failed",
     "KILLED": "cancelled",
 }
+WORDS: Final[dict[RunStatus, str]] = {
+    "running": "RUNNING",
+    "done": "FINISHED",
+    "cached": "FINISHED",
+    "failed": "FAILED",
+    "cancelled": "KILLED",
+}
 PARENT: Final = "mlflow.parentRunId"
 _RUN: Final = (
     "user",
@@ -62,6 +69,9 @@ def to_tracked(row: dict[str, Any]) -> TrackedRun:
     """The inverse of `tracked`, with the fields of the ordinary row."""
     body = dict(row["body"])
     latest = body.pop("latest", None)
+    if row.get("pid") and STATUS[body["status"]] != row["status"]:
+        ended = row["ended_at"]
+        body |= {"status": WORDS[row["status"]], "end": ended // 1000 if ended else None}
     return TrackedRun(
         id=row["run"],
         experiment=row["experiment"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,18 +11,10 @@ from trimtab.interop.mlflow import rows
 from trimtab.interop.mlflow.state import TrackedRun
 from trimtab.store import deleted as deletion
 from trimtab.store import tables
-from trimtab.store.records import Run, RunStatus
+from trimtab.store.records import Run
 from trimtab.store.workspace import Workspace
 from trimtab.track.search import finding
 from trimtab.track.search.finding import Wanted
-
-STATUS: Final[dict[RunStatus, str]] = {
-    "running": "RUNNING",
-    "done": "FINISHED",
-    "cached": "FINISHED",
-    "failed": "FAILED",
-    "cancelled": "KILLED",
-}
 
 
 def where(ws: Workspace, text: str, *, deleted: bool = False) -> list[str]:
@@ -65,7 +57,7 @@ def as_tracked(run: Run, own: TrackedRun | None = None) -> TrackedRun:
         user="",
         start=run.started_at // 1000,
         location="",
-        status=STATUS[run.status],
+        status=rows.WORDS[run.status],
         end=ended,
         params=flat(run.params),
         tags=flat(run.tags) | ({rows.PARENT: run.parent} if run.parent else {}),
