@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import math
@@ -392,6 +393,18 @@ class Wrong(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@contextlib.contextmanager
+def serving():
+    with http.server.HTTPServer(("127.0.0.1", 0), Wrong) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @pytest.mark.parametrize(
     ("how", "kind", "said"),
     [
@@ -409,16 +422,17 @@ class Wrong(http.server.BaseHTTPRequestHandler):
 def test_servers_that_answer_wrongly(other, monkeypatch, how, kind, said):
     monkeypatch.setattr("trimtab.interop.transfer.rest._WAIT", 0.0)
     monkeypatch.setattr(Wrong, "how", how)
-    with http.server.HTTPServer(("127.0.0.1", 0), Wrong) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            with pytest.raises(kind, match=said):
-                taken(other, f"http://127.0.0.1:{server.server_port}")
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving() as url, pytest.raises(kind, match=said):
+        taken(other, url)
     assert runs.find(other) == []
+
+
+@pytest.mark.parametrize("how", ["odd", "deep", "list"])
+def test_servers_that_answer_wrongly_to_what_they_are_given(ws, monkeypatch, how):
+    monkeypatch.setattr(Wrong, "how", how)
+    wanted = fill(ws, 1)
+    with serving() as url, pytest.raises(DataError, match="cannot be read|no JSON|an object"):
+        leave(ws, wanted, url)
 
 
 def test_a_series_of_one_page_again_and_again_ends():

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from trimtab.errors import UsageError
+from trimtab.errors import DataError, TrimtabError, UsageError
 from trimtab.interop.mlflow.state import LoggedModel, Registered, RegisteredVersion
 from trimtab.interop.transfer import leaving
 from trimtab.interop.transfer.leaving import Leaving
+from trimtab.interop.transfer.source import ODD
 from trimtab.interop.transfer.tally import Tally
 from trimtab.store import runs
 from trimtab.store.workspace import Workspace
@@ -41,7 +42,7 @@ def export_to_mlflow(ws: Workspace, wanted: list[str], to: str, tally: Tally) ->
     """Give runs, by their ids or beginnings of them, to `mlruns:FOLDER` or `http://HOST:PORT`.
 
     Again it adds what is new, and it goes on where it broke off. Raises UsageError for another
-    target, StorageError where the target breaks off.
+    target, StorageError where the target breaks off, DataError where it answers what is no answer.
     """
     named = [runs.get(ws, one).id for one in dict.fromkeys(wanted)]
     target = _target(ws, to, tally)
@@ -58,6 +59,11 @@ def export_to_mlflow(ws: Workspace, wanted: list[str], to: str, tally: Tally) ->
         known = {model.id for model, _ in models}
         for registered, versions in leaving.registered(ws, set(named), known, tally):
             target.put_registered(registered, versions)
+    except TrimtabError:
+        raise
+    except ODD as error:
+        said = f"{type(error).__name__}: {str(error)[:200]}"
+        raise DataError(f"what {to} has cannot be read: {said}") from error
     finally:
         target.close()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
@@ -23,6 +23,12 @@ from trimtab.interop.mlflow.state import (
     TrackedRun,
 )
 from trimtab.store.series.points import Series
+
+ODD: Final = (
+    LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError,
+    msgspec.MsgspecError,
+)  # fmt: skip
+"""What is raised where fields that another tool gives are of other kinds than they should be."""
 
 
 class Skipped(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import sqlalchemy as sa
 
@@ -23,7 +22,7 @@ from trimtab.interop.mlflow.board import ROOT
 from trimtab.interop.mlflow.fault import Fault
 from trimtab.interop.mlflow.state import ACTIVE, DELETED, Experiment, TrackedRun
 from trimtab.interop.transfer import bytes_in
-from trimtab.interop.transfer.source import Source, missing
+from trimtab.interop.transfer.source import ODD, Source, missing
 from trimtab.interop.transfer.tally import Tally
 from trimtab.store import metrics, outside, runs, states, tables, tracked
 from trimtab.store.records import Run
@@ -35,11 +34,6 @@ STATE: Final = "imported:"
 OUTSIDE: Final = "it is dated outside of all time"
 OVER: Final = ("FINISHED", "FAILED", "KILLED")
 _AT_ONCE: Final = 200_000
-_ODD: Final = (
-    LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError,
-    msgspec.MsgspecError,
-)  # fmt: skip
-"""What the fields of a source raise where they are of other kinds than they should be."""
 
 
 @dataclass
@@ -82,7 +76,7 @@ def take(taking: Taking, only: str = "") -> None:
         taking_models.registered(taking)
     except TrimtabError:
         raise
-    except _ODD as error:
+    except ODD as error:
         raise DataError(
             f"{source.about} holds what cannot be read: {type(error).__name__}: {error}"
         ) from error
