@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from trimtab import ids
-from trimtab.interop.mlflow import following
+from trimtab.errors import StorageError
+from trimtab.interop.mlflow import following, ours
 from trimtab.interop.mlflow.app import Mlflow
 from trimtab.store import deleted, metrics, outside, runs, tables
 from trimtab.store.records import Point
@@ -126,6 +127,21 @@ def test_what_the_sdk_wrote_to_a_client_s_run_stays_though_nobody_looks(other, a
     assert ask("runs/set-tag", run_id=made, key="late", value="z").status_code == 200
     assert runs.get(other, made).status == "done"
     assert runs.get(other, made).ended_at > 0
+
+
+def test_a_disk_that_takes_no_files_of_models_hides_no_runs(other, found, monkeypatch):
+    def full(*_):
+        raise StorageError("the disk is full")
+
+    run = runs.start(other, "run", "fit")
+    with monkeypatch.context() as patched:
+        patched.setattr(ours, "publish", full)
+        assert found() == ["fit"]
+    tried = []
+    monkeypatch.setattr(ours, "publish", tried.append)
+    runs.finish(other, run.id, "done")
+    assert found() == ["fit"]
+    assert tried
 
 
 def test_what_is_gone_is_gone(other, found):

@@ -7,6 +7,7 @@ those seen last, once a second at most.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
+from trimtab.errors import TrimtabError
 from trimtab.interop.mlflow import ours, rows
 from trimtab.interop.mlflow.board import ROOT, Board
 from trimtab.interop.mlflow.state import TrackedRun
@@ -23,6 +25,7 @@ from trimtab.store import deleted, tables
 from trimtab.store.database import from_row
 from trimtab.store.records import Run
 
+_said = logging.getLogger("trimtab.interop")
 SECONDS: Final = 1.0
 KINDS: Final = ("flow", "run")
 _AT_ONCE: Final = 500
@@ -72,7 +75,11 @@ class Following:
             is_new = self._of is not placed
             passed, seen = ours.mark(board.ws), {} if is_new else self._seen
             if passed != self._passed:
-                ours.publish(board.ws)
+                try:
+                    ours.publish(board.ws)
+                except TrimtabError as error:  # a full disk: what is there can be read all the same
+                    _said.warning("files of models that passed are not shown: %s", error.message)
+                    passed = None  # tried again with the next change
             found = _rows(board)
             changed = [run for run, row in found.items() if seen.get(run) != row]
             shared = [run for run in changed if run in placed and not placed[run].is_followed]

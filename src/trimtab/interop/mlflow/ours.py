@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from trimtab import ids
-from trimtab.errors import NotFoundError
+from trimtab.errors import IntegrityError, NotFoundError
 from trimtab.interop.mlflow.board import ROOT, Board
 from trimtab.interop.mlflow.fault import Fault
 from trimtab.interop.mlflow.state import Registered, RegisteredVersion
@@ -79,7 +79,7 @@ def _publish(ws: Workspace, one: Version, folder: str) -> None:
     now = ids.now()
     try:
         entries = trees.walk(ws.blobs, one.digest)
-    except NotFoundError:  # collected since
+    except (NotFoundError, IntegrityError):  # collected since, or damaged: the doctor says so
         return
     files = {name: (entry.digest, entry.size) for name, entry in entries.items()}
     if _GRAPH in files:
