@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
-from trimtab.store import statements, tables
+from trimtab.store import statements, states, tables
 from trimtab.store.database import insert, writing
 from trimtab.store.workspace import Workspace
 
@@ -24,6 +24,7 @@ Kind = Literal[
     "registered_versions",
     "stored_files",
 ]
+_LAST: Final = "experiments.last"
 TABLES: Final[dict[Kind, sa.Table]] = {
     "experiments": tables.experiments,
     "tracked_runs": tables.tracked_runs,
@@ -71,6 +72,20 @@ def files(ws: Workspace, folder: str) -> list[dict[str, Any]]:
     )
     with ws.reading() as db:
         return [dict(row) for row in db.execute(query.order_by(table.c.path)).mappings()]
+
+
+def last_experiment(ws: Workspace) -> int:
+    """The highest number that an experiment ever had: none is given again, a client may remember it."""
+    table = tables.experiments
+    query = sa.select(sa.func.max(table.c.id)).where(table.c.project == ws.project)
+    with ws.reading() as db:
+        found = db.execute(query).scalar() or 0
+    return max(int(found), int((states.get(ws, _LAST) or {}).get("number", 0)))
+
+
+def keep_last_experiment(ws: Workspace) -> None:
+    """Remember the highest number, before experiments are taken away."""
+    states.put(ws, _LAST, {"number": last_experiment(ws)})
 
 
 def has_version(ws: Workspace, name: str, number: int) -> bool:

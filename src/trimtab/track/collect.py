@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from trimtab import ids
 from trimtab.errors import ConflictError, NotFoundError
-from trimtab.store import deleted, ledger, outside, states, tables
+from trimtab.store import deleted, ledger, outside, states, tables, tracked
 from trimtab.store.collected import Collection, Doomed
 from trimtab.store.named import Marks
 from trimtab.store.records import Run
@@ -140,6 +140,8 @@ def _remove_rest(ws: Workspace, before: int, models: set[str]) -> list[str]:
                 _delete(tx, ws, tables.stored_files, path=file.path)
             _delete(tx, ws, tables.logged_models, id=row.id)
         empty = doomed.empty_experiments(ws, before, ())
+        if empty:
+            tracked.keep_last_experiment(ws)
         for number, _ in empty:
             _delete(tx, ws, tables.experiments, id=number)
         if models:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from trimtab import ids
 from trimtab.errors import StorageError
 from trimtab.interop.mlflow import routes
 from trimtab.interop.mlflow.app import Mlflow, _look
@@ -16,7 +17,7 @@ from trimtab.interop.mlflow.board import Board
 from trimtab.interop.mlflow.wire import Asked
 from trimtab.store import deleted, metrics, outside, runs, tracked
 from trimtab.store.workspace import open_workspace
-from trimtab.track import process
+from trimtab.track import collect, process
 from trimtab.track.compare import compare
 
 API = "/api/2.0/mlflow/"
@@ -171,6 +172,14 @@ def test_a_board_that_is_read_again_lacks_nothing_meanwhile(ws, app, post, ask, 
     app.board.load()
     assert asked
     assert all(b'"value"' in one for one in asked)
+
+
+def test_the_number_of_an_experiment_that_was_collected_is_not_given_again(ws, post):
+    first = post("experiments/create", name="one")["experiment_id"]
+    post("experiments/delete", experiment_id=first)
+    assert collect.collect(ws, ids.now()).experiments == ["one"]
+    assert post("experiments/create", name="two")["experiment_id"] == "2"
+    assert post("experiments/create", name="three")["experiment_id"] == "3"
 
 
 def test_where_the_commit_fails_nothing_has_happened(ws, app, post, run, monkeypatch):

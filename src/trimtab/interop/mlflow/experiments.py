@@ -11,6 +11,7 @@ from trimtab.interop.mlflow.board import ROOT, Board
 from trimtab.interop.mlflow.fault import Fault, exists, invalid, missing, unknown
 from trimtab.interop.mlflow.state import ACTIVE, DELETED, Experiment
 from trimtab.interop.mlflow.wire import Asked
+from trimtab.store import tracked
 
 VIEWS = {"ACTIVE_ONLY": (ACTIVE,), "DELETED_ONLY": (DELETED,), "ALL": (ACTIVE, DELETED)}
 
@@ -26,7 +27,8 @@ def create(board: Board, asked: Asked) -> dict[str, Any]:
         _check_location(location)
     if name in board.names:
         raise exists(f"Experiment(name={name}) already exists.")
-    number, now = max(board.experiments) + 1, ids.now() // 1000
+    number = max(*board.experiments, tracked.last_experiment(board.ws)) + 1
+    now = ids.now() // 1000
     one = Experiment(number, name, location or f"{ROOT}{number}", now, now, tags=tags)
     board.add_experiment(one)
     board.touch(one)

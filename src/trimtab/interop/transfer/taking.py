@@ -104,7 +104,7 @@ def _experiment(taking: Taking, there: Experiment) -> Experiment | None:
         if there.stage == ACTIVE and of_age:
             taking.tally.skip("experiment", there.name, "it is deleted here")
             return None
-        number = max(one.number for one in known) + 1
+        number = max(tracked.last_experiment(ws), *(one.number for one in known)) + 1
         tags = named(taking.tally, there.name, there.tags, "experiment tag")
         made = replace(there, number=number, location=f"{ROOT}{number}", tags=tags)
         if not taking.tally.dry_run:
