@@ -31,8 +31,8 @@ _FUNCTIONS: Final = frozenset(
 )
 # Parts of the houses that no fitted estimator is of: what they have reads, writes, listens or builds.
 _ASIDE: Final = frozenset(
-    {"__main__", "_testing", "callback", "conftest", "dask", "datasets", "distutils", "f2py", "io"}
-    | {"lib", "memmap", "spark", "testing", "tests", "tracker"}
+    {"__main__", "_testing", "callback", "collective", "conftest", "dask", "datasets", "distutils"}
+    | {"f2py", "federated", "io", "lib", "memmap", "odr", "spark", "testing", "tests", "tracker"}
 )
 _METRICS: Final = "sklearn.metrics."
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
@@ -102,7 +102,7 @@ def is_trusted(name: str) -> bool:
     if isinstance(found, np.ufunc):
         return True
     # Where it was made counts, not where it is imported: a house has names such as Popen in its modules.
-    home = f"{getattr(found, '__module__', '')}."
+    home = f"{getattr(found, '__module__', '')}.{getattr(found, '__name__', '')}"
     if isinstance(found, type):
         return home.startswith(HOUSES) and _ASIDE.isdisjoint(home.split("."))
     is_public = not attribute.startswith("_") and callable(found)
