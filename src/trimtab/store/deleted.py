@@ -7,7 +7,7 @@ A run that a client of MLflow logged has a stage, which its client reads too; an
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -144,21 +144,31 @@ def guarded(ws: Workspace, runs: Collection[str]) -> list[Kept]:
         query = sa.select(registered).where(registered.c.project == ws.project)
         for row in db.execute(query):
             maker = row.body.get("run") or makers.get(row.body.get("model", ""), "")
-            where = str(row.body.get("location") or row.body.get("source") or "").split("/")
-            above = ("/".join(where[:length]) for length in range(1, len(where) + 1))
-            for run in {maker, *(homes.get(one, "") for one in above)} & wanted:
+            for run in {maker, *_sources(row.body, homes)} & wanted:
                 reason = f"version {row.number} of the registered model {row.name!r} is of it"
                 found.append(Kept(run=run, reason=reason))
     return found
 
 
+def _sources(body: dict[str, Any], homes: dict[str, str]) -> Iterator[str]:
+    """The runs that the files of a registered version are of, by where they lie."""
+    for text in (str(body.get("location") or ""), str(body.get("source") or "")):
+        parts = text.split("/")
+        if parts[0] == "runs:" and len(parts) > 1:
+            yield parts[1]
+        yield from (homes.get("/".join(parts[:end]), "") for end in range(1, len(parts) + 1))
+
+
 def _locations(ws: Workspace, runs: set[str]) -> dict[str, str]:
     """Where the files of tracked runs lie -> the run: a version may name no run, only its files."""
-    own = tables.tracked_runs
+    own, wanted, found = tables.tracked_runs, sorted(runs), dict[str, str]()
     query = sa.select(own.c.run, own.c.body).where(own.c.project == ws.project)
     with ws.reading() as db:
-        found = {str(body.get("location", "")): run for run, body in db.execute(query)}
-    return {location: run for location, run in found.items() if location and run in runs}
+        for begin in range(0, len(wanted), _AT_ONCE):
+            mine = query.where(own.c.run.in_(wanted[begin : begin + _AT_ONCE]))
+            found |= {str(body.get("location", "")): run for run, body in db.execute(mine)}
+    found.pop("", None)
+    return found
 
 
 def _uses(ws: Workspace) -> dict[str, str]:

@@ -262,6 +262,9 @@ def test_a_version_that_names_only_files_guards_their_run(ws):
             tracked.save(ws, "registered_versions", [{"name": "m", "number": number, "body": body}])
     (kept,) = deleted.guarded(ws, [one, two])
     assert kept == Kept(run=one, reason="version 1 of the registered model 'm' is of it")
+    named = {"name": "m", "number": 2, "body": {"source": f"runs:/{two}/model"}}
+    tracked.save(ws, "registered_versions", [named])
+    assert {kept.run for kept in deleted.guarded(ws, [one, two])} == {one, two}
 
 
 def test_names_in_a_long_file_are_found_wherever_they_lie(ws):
