@@ -45,7 +45,9 @@ def main(arguments: list[str]) -> int:
         traceback.print_exc()
         said = f"{type(error).__name__}: {str(error)[:300]}"
         outcome = Outcome(code="model", message=f"{model.name} cannot be brought in: {said}")
-    answer.write_bytes(msgspec.json.encode(outcome))
+    part = answer.with_suffix(".part")
+    part.write_bytes(msgspec.json.encode(outcome))
+    part.rename(answer)
     return 0
 
 

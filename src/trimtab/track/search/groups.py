@@ -58,6 +58,8 @@ def group(
     found = _grouped(table, rows, keys, numbers)
     for place, is_down in reversed(ordered):
         found = _sorted(found, place, len(keys), is_down)
+    if len(found) > limit:
+        notes = [*notes, f"{len(found) - limit:,} more groups are not shown"]
     return Groups(
         by=[field_written(one) for one in keys],
         show=[str(one) for one in numbers],

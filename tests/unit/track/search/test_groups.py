@@ -85,3 +85,12 @@ def test_groups_that_are_none_are_refused(ws, by, show, order_by, what):
 
 def test_nothing_makes_no_groups(own):
     assert groups.group(own, Wanted(), by="kind").groups == []
+
+
+def test_groups_beyond_the_limit_are_told(own):
+    for depth in range(5):
+        runs.start(own, "run", "fit", params={"depth": depth})
+    found = groups.group(own, Wanted(), by="params.depth", limit=2)
+    assert len(found.groups) == 2
+    assert found.notes == ["3 more groups are not shown"]
+    assert groups.group(own, Wanted(), by="params.depth", limit=5).notes == []
