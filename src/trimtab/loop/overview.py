@@ -34,7 +34,8 @@ def overview(project: Project) -> Overview:
     )
     open_rollouts = operations.rollouts(ws, state="open")
     incidents = operations.incidents(ws)
-    flows = runs.find(ws, kind="flow", limit=_RECENT)
+    flows = runs.find(ws, kind="flow", deleted=False, limit=_RECENT)
+    logged = runs.find(ws, kind="run", deleted=False, limit=_RECENT)
     actions = operations.actions(ws)[:_RECENT]
     champion = next((one for one in models if one.digest == aliases.get("champion")), None)
     is_open = [one for one in incidents if one.state == "open"]
@@ -62,7 +63,7 @@ def overview(project: Project) -> Overview:
         rollouts=operations.rollouts(ws)[:_RECENT],
         incidents=incidents[:_RECENT],
         actions=actions,
-        runs=flows,
+        runs=sorted((*flows, *logged), key=lambda run: run.id, reverse=True)[:_RECENT],
         ending=ending,
     )
 

@@ -5,6 +5,7 @@ Everything that was chosen stands in the address, so that a page can be kept and
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import tempfile
@@ -28,7 +29,8 @@ from trimtab.server.scatter import Bars, Scatter, bars, scatter
 from trimtab.server.shown import Shown
 from trimtab.store.records import Run
 from trimtab.track.reports import Groups, Importance
-from trimtab.track.search import exporting, groups, index
+from trimtab.track.search import exporting, groups, index, order
+from trimtab.track.search import finding as searching
 from trimtab.track.search.fault import QueryError
 from trimtab.track.search.finding import Wanted
 from trimtab.track.search.parse import parse
@@ -119,14 +121,14 @@ def page(project: Project, query: Mapping[str, str]) -> Page:
     request = _request(asked, query.get("after", ""))
     found = _found(project, request, wrong)
     table = index.table(project.ws)
-    keys = _keys(table)
+    keys, named = _keys(table), _named(asked)
     grouped = _grouped(project, asked, wrong) if asked["by"] else None
     told = _explained(project, asked, wrong) if asked["explain"] else None
     return Page(
         asked=asked,
         wrong=wrong,
         heads=_heads(asked, columns),
-        rows=[_row(run, found.metrics.get(run.id, {}), columns) for run in found.runs],
+        rows=[_row(run, found.metrics.get(run.id, {}), columns, named) for run in found.runs],
         matched=found.matched,
         notes=found.notes,
         next=_address(asked, after=found.next) if found.next else "",
@@ -242,10 +244,21 @@ def _head(asked: dict[str, str], title: str, name: str, is_number: bool) -> Head
     return Head(title=title, href=href, sorts=sorts, is_number=is_number)
 
 
-def _row(run: Run, metrics: dict[str, float], columns: list[Shown]) -> Row:
+def _row(run: Run, metrics: dict[str, float], columns: list[Shown], named: list[str]) -> Row:
     if columns:
         return Row(run=run, cells=[one.text(run, metrics) for one in columns])
-    return Row(run=run, metrics=sorted(metrics.items())[:_KEY_METRICS])
+    first = dict.fromkeys([*(key for key in named if key in metrics), *sorted(metrics)])
+    return Row(run=run, metrics=[(key, metrics[key]) for key in first][:_KEY_METRICS])
+
+
+def _named(asked: dict[str, str]) -> list[str]:
+    """The metrics that runs are ordered and filtered by, which are shown before all others."""
+    fields: list[Field] = []
+    with contextlib.suppress(QueryError):  # what cannot be read is told where it was asked
+        fields += [one.field for one in order.read(asked["order"])]
+        node = parse(asked["where"])
+        fields += searching.asked(node) if node else []
+    return [one.key for one in fields if one.entity == "metric"]
 
 
 def _links(asked: dict[str, str]) -> dict[str, str]:

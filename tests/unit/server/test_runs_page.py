@@ -203,3 +203,16 @@ def test_two_runs_are_shown_side_by_side(many):
     assert client.get(f"/runs/{a}/diff/nothing").status_code == 404
     run = Read(client.get(f"/runs/{a}").text)
     assert not [one for one in run.links if "/diff/" in one]
+
+
+def test_what_runs_are_ordered_and_filtered_by_is_shown_first(many, empty):
+    run = runs.start(empty.ws, "run", "wide")
+    points = [Point(key=key, step=0, time=0, value=float(at)) for at, key in enumerate("abcdefg")]
+    metrics.append(empty.ws, run.id, points)
+    page = many(ask(where="metrics.f > 0", order="metrics.g desc"))
+    assert page.text.index("g 6") < page.text.index("f 5") < page.text.index("a 0")
+    assert "b 1" not in page.text
+
+
+def test_the_loop_lists_what_was_logged_too(many):
+    assert "fit 119" in many.client.get("/").text
