@@ -156,6 +156,19 @@ def test_canary_and_champion_of_one_model_are_one_window_and_shadow_none(site):
     }
 
 
+def test_labels_of_a_canary_that_arrive_after_its_promotion_still_count(site):
+    place = site()
+    for day, role in enumerate(("canary", "canary", "champion")):
+        place.live(day, meaning=-1.0, role=role)
+        assert "requirement" not in kinds(place.look(day + 1))
+    place.label(0)
+    place.label(1)
+    seen = place.look(4)
+    assert {"concept drift", "requirement"} <= set(kinds(seen))
+    failed = next(one for one in seen.alarms if one.kind == "requirement")
+    assert failed.since < BEGIN + 2 * DAY  # what it answered before its promotion
+
+
 def test_too_few_rows_are_not_judged_and_said(site):
     place = site()
     place.live(0, 30, shift=1.0)
