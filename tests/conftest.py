@@ -22,7 +22,7 @@ ALL = os.environ.get("TRIMTAB_TEST_ALL") == "1"
 
 # No deadlines: a busy machine is not a failure.
 _calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("default", _calm, max_examples=60)
+settings.register_profile("default", _calm, max_examples=40)
 settings.register_profile("quick", _calm, max_examples=15)
 settings.register_profile("fuzz", _calm, max_examples=300, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
