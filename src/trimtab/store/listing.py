@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from sys import intern
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -12,13 +11,10 @@ from trimtab.store import database, tables
 from trimtab.store import deleted as deletion
 from trimtab.store.database import from_row
 from trimtab.store.records import Link, Run
-from trimtab.store.series import batch, chunk
-from trimtab.store.series.points import Columns, canonical
+from trimtab.store.series import newest as series
 from trimtab.store.workspace import Workspace
 
-_AT_ONCE: Final = 500  # ids in one statement; SQLite takes 32,766
 Latest = dict[str, float]
-_End = tuple[int, int, float]
 
 
 class Row(NamedTuple):
@@ -128,14 +124,8 @@ def latest(
     db: sa.Connection, ws: Workspace, runs: Sequence[str] | None = None
 ) -> dict[str, Latest]:
     """The last value of each series of some runs, or of all."""
-    ends: dict[str, dict[str, _End]] = {}
-    for some in _parts(runs):
-        # batches first: what is compacted meanwhile is read twice, the other way round not at all
-        for run, body in db.execute(_batches(ws, some)):
-            _take(ends.setdefault(run, {}), batch.decode(body))
-        for run, key, summary in db.execute(_summaries(ws, some)):
-            _put(ends.setdefault(run, {}), key, _end(summary))
-    return {run: {key: mine[key][2] for key in sorted(mine)} for run, mine in ends.items()}
+    found = series.ends(db, ws, runs)
+    return {run: {key: end[2] for key, end in mine.items()} for run, mine in found.items()}
 
 
 def inputs(db: sa.Connection, ws: Workspace) -> Iterator[Link]:
@@ -171,9 +161,10 @@ def whole(ws: Workspace, runs: Sequence[str]) -> list[Run]:
     table = tables.runs
     found: dict[str, Run] = {}
     with database.reading(ws.engine) as db:
-        for some in _parts(runs):
+        for begin in range(0, len(runs), series.AT_ONCE):
+            some = runs[begin : begin + series.AT_ONCE]
             # by the key alone: with the project beside it SQLite walks through all of that instead
-            for row in db.execute(sa.select(table).where(table.c.id.in_(some or []))):
+            for row in db.execute(sa.select(table).where(table.c.id.in_(some))):
                 if row.project == ws.project:
                     found[row.id] = from_row(Run, row)
     return [found[one] for one in runs if one in found]
@@ -190,62 +181,3 @@ def _tuples(db: sa.Connection, query: Any) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
     finally:
         cursor.close()
-
-
-def _parts(runs: Sequence[str] | None) -> Iterable[Sequence[str] | None]:
-    if runs is None:
-        return [None]
-    return [runs[at : at + _AT_ONCE] for at in range(0, len(runs), _AT_ONCE)]
-
-
-def _batches(ws: Workspace, runs: Sequence[str] | None) -> Any:
-    table = tables.metric_batches
-    query = sa.select(table.c.run, table.c.body).where(table.c.project == ws.project)
-    if runs is not None:
-        query = query.where(table.c.run.in_(runs))
-    return query.order_by(table.c.run, table.c.seq)
-
-
-def _summaries(ws: Workspace, runs: Sequence[str] | None) -> Any:
-    """Of each series the summary of its last chunk."""
-    table = tables.metric_chunks
-    mine = (table.c.project == ws.project) & (table.c.level == 0)
-    if runs is not None:
-        mine &= table.c.run.in_(runs)
-    newest = sa.select(table.c.run, table.c.key, sa.func.max(table.c.place).label("place"))
-    last = newest.where(mine).group_by(table.c.run, table.c.key).subquery()
-    same = (table.c.run == last.c.run) & (table.c.key == last.c.key)
-    query = sa.select(table.c.run, table.c.key, table.c.summary)
-    return query.join(last, same & (table.c.place == last.c.place)).where(mine)
-
-
-def _end(summary: bytes) -> _End:
-    one = chunk.total(summary)
-    return int(one["last_step"][0]), int(one["last_time"][0]), float(one["last"][0])
-
-
-def _take(ends: dict[str, _End], columns: Columns) -> None:
-    """Let the last points of a batch be those of their series, where they are later."""
-    points = columns.points
-    if len(set(columns.key.tolist())) < len(columns):
-        for key, part in columns.series().items():
-            one = canonical(part)[-1:]
-            _put(ends, key, (int(one.step[0]), int(one.time[0]), float(one.value[0])))
-        return
-    for number, *end in zip(
-        columns.key.tolist(), points.step.tolist(), points.time.tolist(), points.value.tolist(),
-        strict=True,
-    ):  # fmt: skip
-        _put(ends, columns.keys[number], (end[0], end[1], end[2]))
-
-
-def _put(ends: dict[str, _End], key: str, end: _End) -> None:
-    known = ends.get(key)
-    if known is None or _order(end) > _order(known):
-        ends[intern(key)] = end
-
-
-def _order(end: _End) -> tuple[int, int, bool, float]:
-    step, time, value = end
-    is_number = value == value  # noqa: PLR0124 - NaN comes before all numbers
-    return step, time, is_number, value if is_number else 0.0

@@ -171,16 +171,16 @@ def _records(board: Board, changed: list[str]) -> Iterator[tuple[Run, Latest]]:
     if not changed:
         return
     # Arrays are loaded where there is a series to read, not by a server that nobody logs to.
-    from trimtab.store.series.newest import newest  # noqa: PLC0415
+    from trimtab.store.series import newest  # noqa: PLC0415
 
     table = tables.runs
     for begin in range(0, len(changed), _AT_ONCE):
         some = changed[begin : begin + _AT_ONCE]
-        last = newest(board.ws, some)
         with board.ws.reading() as db:
+            last = newest.ends(db, board.ws, some)
             for row in db.execute(sa.select(table).where(table.c.id.in_(some))):
                 one = from_row(Run, row)
-                yield one, last[one.id]
+                yield one, last.get(one.id, {})
 
 
 def _text(value: Any) -> str:

@@ -1,77 +1,94 @@
-"""The last point of every series of many runs at once: what a list of runs shows."""
+"""The last point of every series of some runs or of all, read at once: what a list of runs shows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from sys import intern
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from trimtab.store import database, tables
+from trimtab.store import tables
 from trimtab.store.series import batch, chunk
-from trimtab.store.series.points import Series, canonical, joined
+from trimtab.store.series.points import Columns, canonical
 from trimtab.store.workspace import Workspace
 
-AT_ONCE: Final = 500
-Latest = dict[str, tuple[int, int, float]]
-"""Step, time and value of the last point of each series."""
+AT_ONCE: Final = 500  # ids in one statement; SQLite takes 32,766
+End = tuple[int, int, float]
+"""Step, time in microseconds and value of the last point of a series."""
 
 
-def newest(ws: Workspace, runs: Sequence[str]) -> dict[str, Latest]:
-    """What `reading.latest` says of each run, in two queries for every `AT_ONCE` of them."""
-    found: dict[str, Latest] = {run: {} for run in runs}
-    for begin in range(0, len(runs), AT_ONCE):
-        some = list(runs[begin : begin + AT_ONCE])
-        with database.snapshot(ws.engine) as db:
-            for run, key, summary in db.execute(_chunks(ws, some)):
-                one = chunk.total(summary)[0]
-                found[run][key] = (int(one["last_step"]), int(one["last_time"]), float(one["last"]))
-            parts: dict[tuple[str, str], list[Series]] = {}
-            for run, body in db.execute(_batches(ws, some)):
-                for key, part in batch.decode(body).series().items():
-                    parts.setdefault((run, key), []).append(part)
-        for (run, key), arrived in parts.items():
-            known = found[run].get(key)
-            last = _last(arrived)
-            found[run][key] = last if known is None else _later(known, last)
-    return found
+def ends(
+    db: sa.Connection, ws: Workspace, runs: Sequence[str] | None = None
+) -> dict[str, dict[str, End]]:
+    """Run -> key -> its last point in the canonical order, keys sorted; runs without one are left out."""
+    found: dict[str, dict[str, End]] = {}
+    for some in _parts(runs):
+        # batches first: what is compacted meanwhile is read twice, the other way round not at all
+        for run, body in db.execute(_batches(ws, some)):
+            _take(found.setdefault(run, {}), batch.decode(body))
+        for run, key, summary in db.execute(_summaries(ws, some)):
+            _put(found.setdefault(run, {}), key, _end(summary))
+    return {run: dict(sorted(mine.items())) for run, mine in found.items()}
 
 
-def _last(parts: list[Series]) -> tuple[int, int, float]:
-    whole = parts[0] if len(parts) == 1 else joined(parts)
-    one = whole if len(whole) == 1 else canonical(whole)[-1:]
-    return int(one.step[0]), int(one.time[0]), float(one.value[0])
+def _parts(runs: Sequence[str] | None) -> Iterable[Sequence[str] | None]:
+    if runs is None:
+        return [None]
+    return [runs[at : at + AT_ONCE] for at in range(0, len(runs), AT_ONCE)]
 
 
-def _later(one: tuple[int, int, float], other: tuple[int, int, float]) -> tuple[int, int, float]:
-    """The later of two points in the canonical order, in which NaN comes before all values."""
-    return max(one, other, key=_place)
+def _batches(ws: Workspace, runs: Sequence[str] | None) -> Any:
+    table = tables.metric_batches
+    query = sa.select(table.c.run, table.c.body).where(table.c.project == ws.project)
+    if runs is not None:
+        query = query.where(table.c.run.in_(runs))
+    return query.order_by(table.c.run, table.c.seq)
 
 
-def _place(point: tuple[int, int, float]) -> tuple[int, int, bool, float, float]:
-    step, time, value = point
+def _summaries(ws: Workspace, runs: Sequence[str] | None) -> Any:
+    """Of each series the summary of its last chunk."""
+    table = tables.metric_chunks
+    mine = (table.c.project == ws.project) & (table.c.level == 0)
+    if runs is not None:
+        mine &= table.c.run.in_(runs)
+    newest = sa.select(table.c.run, table.c.key, sa.func.max(table.c.place).label("place"))
+    last = newest.where(mine).group_by(table.c.run, table.c.key).subquery()
+    same = (table.c.run == last.c.run) & (table.c.key == last.c.key)
+    query = sa.select(table.c.run, table.c.key, table.c.summary)
+    return query.join(last, same & (table.c.place == last.c.place)).where(mine)
+
+
+def _end(summary: bytes) -> End:
+    one = chunk.total(summary)
+    return int(one["last_step"][0]), int(one["last_time"][0]), float(one["last"][0])
+
+
+def _take(known: dict[str, End], columns: Columns) -> None:
+    """Let the last points of a batch be those of their series, where they are later."""
+    points = columns.points
+    if len(set(columns.key.tolist())) < len(columns):
+        for key, part in columns.series().items():
+            one = canonical(part)[-1:]
+            _put(known, key, (int(one.step[0]), int(one.time[0]), float(one.value[0])))
+        return
+    for number, *end in zip(
+        columns.key.tolist(), points.step.tolist(), points.time.tolist(), points.value.tolist(),
+        strict=True,
+    ):  # fmt: skip
+        _put(known, columns.keys[number], (end[0], end[1], end[2]))
+
+
+def _put(known: dict[str, End], key: str, end: End) -> None:
+    now = known.get(key)
+    if now is None or _order(end) > _order(now):
+        known[intern(key)] = end
+
+
+def _order(end: End) -> tuple[int, int, bool, float, float]:
+    """The canonical order, in which NaN comes before all numbers and -0 before 0."""
+    step, time, value = end
     if math.isnan(value):
         return step, time, False, 0.0, 0.0
     return step, time, True, value, math.copysign(1.0, value)
-
-
-def _chunks(ws: Workspace, runs: list[str]) -> Any:
-    table = tables.metric_chunks
-    mine = (table.c.project == ws.project) & table.c.run.in_(runs) & (table.c.level == 0)
-    place = sa.func.max(table.c.place).label("place")
-    last = sa.select(table.c.run, table.c.key, place).where(mine).group_by(table.c.run, table.c.key)
-    found = last.subquery()
-    matches = (table.c.run == found.c.run) & (table.c.key == found.c.key)
-    return (
-        sa.select(table.c.run, table.c.key, table.c.summary)
-        .join(found, matches & (table.c.place == found.c.place))
-        .where(mine)
-    )
-
-
-def _batches(ws: Workspace, runs: list[str]) -> Any:
-    table = tables.metric_batches
-    query = sa.select(table.c.run, table.c.body)
-    mine = (table.c.project == ws.project) & table.c.run.in_(runs)
-    return query.where(mine).order_by(table.c.run, table.c.seq)

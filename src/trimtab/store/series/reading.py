@@ -9,7 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from trimtab.store import database, tables
-from trimtab.store.series import batch, chunk
+from trimtab.store.series import batch, chunk, newest
 from trimtab.store.series.nodes import NODE, Nodes
 from trimtab.store.series.points import NOTHING, Columns, Series, canonical, joined
 from trimtab.store.workspace import Workspace
@@ -31,23 +31,8 @@ def read(ws: Workspace, run: str, key: str | None = None) -> dict[str, Series]:
 
 def latest(ws: Workspace, run: str) -> dict[str, tuple[int, int, float]]:
     """Step, time and value of the last point of each series; keys are sorted."""
-    table = tables.metric_chunks
-    mine = (table.c.project == ws.project) & (table.c.run == run) & (table.c.level == 0)
-    newest = sa.select(table.c.key, sa.func.max(table.c.place).label("place")).where(mine)
-    last = newest.group_by(table.c.key).subquery()
-    query = sa.select(table.c.key, table.c.summary).join(
-        last, (table.c.key == last.c.key) & (table.c.place == last.c.place)
-    )
     with database.snapshot(ws.engine) as db:
-        found = {name: _end(data) for name, data in db.execute(query.where(mine))}
-        arrived = _arrived(db, ws, run, None)
-    for name, part in arrived.items():
-        known = [found[name]] if name in found else []
-        found[name] = canonical(joined([*known, part]))[-1:]
-    return {
-        name: (int(one.step[0]), int(one.time[0]), float(one.value[0]))
-        for name, one in sorted(found.items())
-    }
+        return newest.ends(db, ws, [run]).get(run, {})
 
 
 def keys(ws: Workspace, run: str) -> list[str]:
@@ -186,12 +171,3 @@ def _arrived(db: sa.Connection, ws: Workspace, run: str, key: str | None) -> dic
 def tail(db: sa.Connection, ws: Workspace, run: str, key: str) -> Series:
     """The points of a series that are not compacted, in order."""
     return canonical(_arrived(db, ws, run, key).get(key, NOTHING))
-
-
-def _end(summary: bytes) -> Series:
-    one = chunk.total(summary)
-    return Series(
-        one["last_step"].astype(np.int64),
-        one["last_time"].astype(np.int64),
-        one["last"].astype(np.float64),
-    )

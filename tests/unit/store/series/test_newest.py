@@ -35,7 +35,13 @@ def test_many_runs_at_once(ws, batches, monkeypatch):
             metrics.append(ws, made[place], found)
         if compacted:
             compaction.compact(ws, made[place])
-    asked = newest.newest(ws, made)
+    with ws.reading() as db:
+        asked, every, none = (newest.ends(db, ws, some) for some in (made, None, []))
+    assert set(asked) == set(every).intersection(made)
+    assert repr([asked[run] for run in asked]) == repr([every[run] for run in asked])
+    assert none == {}
     for run in made:
-        assert repr(dict(sorted(asked[run].items()))) == repr(reading.latest(ws, run))
-    assert newest.newest(ws, []) == {}
+        # every point of the run, in order, so that the last of each key is left
+        last = {one.key: (one.step, one.time, one.value) for one in metrics.read(ws, run)}
+        assert repr(asked.get(run, {})) == repr(dict(sorted(last.items())))
+        assert repr(reading.latest(ws, run)) == repr(asked.get(run, {}))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from trimtab import ids
 from trimtab.errors import UsageError
-from trimtab.store import listing, metrics, runs, tracked, versions
+from trimtab.store import metrics, runs, tracked, versions
 from trimtab.store.records import Point
-from trimtab.store.series import compaction
+from trimtab.store.series import compaction, newest
 from trimtab.store.workspace import open_workspace
 from trimtab.track.search import evaluate, finding, index, moments, order
 from trimtab.track.search import table as tables
@@ -434,7 +434,7 @@ def test_what_is_compacted_while_the_series_are_read_is_not_lost(own, monkeypatc
         return query
 
     for name in ("_batches", "_summaries"):
-        monkeypatch.setattr(listing, name, later(getattr(listing, name)))
+        monkeypatch.setattr(newest, name, later(getattr(newest, name)))
     assert finding.find(own, Wanted(where="metrics.auc = 8")).matched == 1
 
 
