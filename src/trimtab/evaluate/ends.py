@@ -47,17 +47,7 @@ def end_factor(n: int, level: float) -> float:
 
 @lru_cache(maxsize=4096)
 def _factor(n: int, level: float) -> float:
-    limit = -math.log1p(-level)
-    low, high = 0.0, 1.0
-    while _log_normal_mixture(high, n, level) < limit:
-        low, high = high, 2 * high
-    for _ in range(60):
-        middle = (low + high) / 2
-        if _log_normal_mixture(middle, n, level) < limit:
-            low = middle
-        else:
-            high = middle
-    return high
+    return sequential.where_decided(lambda z: _log_normal_mixture(z, n, level), level)
 
 
 def _log_normal_mixture(z: float, n: int, level: float) -> float:
@@ -70,8 +60,7 @@ def _log_normal_mixture(z: float, n: int, level: float) -> float:
         square = z * z * seen / (seen + 1)
         above = math.log1p(math.erf(math.sqrt(square / 2)))
         parts.append(math.log(weight) - math.log1p(seen) / 2 + square / 2 + above)
-    most = max(parts)
-    return most + math.log(sum(math.exp(one - most) for one in parts))
+    return sequential.log_total(parts)
 
 
 def share_ends(successes: float, n: int, level: float) -> tuple[float, float]:

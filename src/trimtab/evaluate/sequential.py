@@ -10,7 +10,7 @@ often as it likes and stop when it likes. Two kinds: finite-sample ones (`share_
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -27,6 +27,7 @@ which the other part's prior weighs as much as the data; it is tightest at about
 # Strength of the prior at a known share, which makes `quantile_ranks` tightest near 500 values.
 _PRIOR: Final = 64.0
 _STEPS: Final = 50
+_HALVINGS: Final = 60
 
 
 class Interval(NamedTuple):
@@ -112,17 +113,28 @@ def asymptotic_factor(n: int, level: float) -> float:
 
 @lru_cache(maxsize=4096)
 def _factor(n: int, level: float) -> float:
+    return where_decided(lambda z: _log_normal_mixture(z, n, level), level)
+
+
+def where_decided(log_mixture: Callable[[float], float], level: float) -> float:
+    """The least z at which a mixture that grows with z reaches 1 / (1 - level), by bisection."""
     limit = -math.log1p(-level)
     low, high = 0.0, 4.0
-    while _log_normal_mixture(high, n, level) < limit:
+    while log_mixture(high) < limit:
         low, high = high, 2 * high
-    for _ in range(_STEPS):
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        if _log_normal_mixture(middle, n, level) < limit:
+        if log_mixture(middle) < limit:
             low = middle
         else:
             high = middle
     return high
+
+
+def log_total(parts: Sequence[float]) -> float:
+    """The log of a sum of numbers that are given by their logs."""
+    most = max(parts)
+    return most + math.log(sum(math.exp(one - most) for one in parts))
 
 
 def _log_normal_mixture(z: float, n: int, level: float) -> float:
@@ -136,8 +148,7 @@ def _log_normal_mixture(z: float, n: int, level: float) -> float:
     seen = n / late
     square = z * z * seen / (seen + 1)
     moment = math.log1p(-weight) - 1.5 * math.log1p(seen) + square / 2 + math.log1p(square)
-    most = max(normal, moment)
-    return most + math.log(math.exp(normal - most) + math.exp(moment - most))
+    return log_total((normal, moment))
 
 
 def asymptotic_mean(values: Floats, level: float) -> Interval:

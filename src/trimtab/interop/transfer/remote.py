@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -157,17 +157,26 @@ class Remote:
     def _pages(
         self, path: str, name: str, fields: dict[str, Any], *, get: bool = False
     ) -> Iterator[dict[str, Any]]:
-        asked, seen = dict(fields), set()
-        while True:
-            found = self.rest.get(path, **asked) if get else self.rest.post(path, **asked)
-            yield from found.get(name, ())
-            token = found.get("next_page_token")
-            if not token:
-                return
-            if token in seen:
-                raise DataError(f"{self.about} answers one page of {path} again and again")
-            seen.add(token)
-            asked["page_token"] = token
+        ask = self.rest.get if get else self.rest.post
+        for page in pages(self.about, path, ask, fields):
+            yield from page.get(name, ())
+
+
+def pages(
+    about: str, path: str, ask: Callable[..., dict[str, Any]], fields: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """The answers to a question, page after page; raises DataError where they do not end."""
+    asked, seen = dict(fields), set()
+    while True:
+        found = ask(path, **asked)
+        yield found
+        token = found.get("next_page_token")
+        if not token:
+            return
+        if token in seen:
+            raise DataError(f"{about} answers one page of {path} again and again")
+        seen.add(token)
+        asked["page_token"] = token
 
 
 def run_of(one: dict[str, Any]) -> TrackedRun:
@@ -201,20 +210,10 @@ def run_of(one: dict[str, Any]) -> TrackedRun:
 
 def points(rest: Rest, run: str, key: str) -> Iterator[Series]:
     """The points of a series of a server, a page at a time."""
-    fields: dict[str, Any] = {"run_id": run, "metric_key": key, "max_results": _POINTS}
-    seen = set()
-    while True:
-        found = rest.get("metrics/get-history", **fields)
-        metrics = found.get("metrics", [])
-        if metrics:
+    fields = {"run_id": run, "metric_key": key, "max_results": _POINTS}
+    for page in pages(rest.url, "metrics/get-history", rest.get, fields):
+        if metrics := page.get("metrics", []):
             yield points_of(metrics)
-        token = found.get("next_page_token")
-        if not token:
-            return
-        if token in seen:
-            raise DataError(f"{rest.url} answers one page of {key[:100]!r} again and again")
-        seen.add(token)
-        fields["page_token"] = token
 
 
 def points_of(points: list[dict[str, Any]]) -> Series:
