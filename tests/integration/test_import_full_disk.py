@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from trimtab.errors import StorageError
-from trimtab.interop.transfer.source import open_source
-from trimtab.interop.transfer.taking import Taking, take
+from trimtab.interop.transfer.intake import Taking
+from trimtab.interop.transfer.taking import open_source, take
 from trimtab.interop.transfer.tally import Tally
 from trimtab.store import check, metrics, runs
 from trimtab.store.workspace import Workspace, open_workspace

@@ -24,8 +24,8 @@ CREW = """
 import os, sys
 from pathlib import Path
 import sqlalchemy as sa
-from trimtab.interop.transfer.source import open_source
-from trimtab.interop.transfer.taking import Taking, take
+from trimtab.interop.transfer.intake import Taking
+from trimtab.interop.transfer.taking import open_source, take
 from trimtab.interop.transfer.tally import Tally
 from trimtab.store import blobs, database
 from trimtab.store.workspace import open_workspace

@@ -50,10 +50,8 @@ def import_(
     every point, files, inputs, logged and registered models. Called again it takes in what is new;
     cut short, it goes on. What cannot be carried is listed.
     """
-    from trimtab.interop.transfer.source import (
-        open_source,
-    )  # the database is loaded only when needed
-    from trimtab.interop.transfer.taking import Taking, take
+    from trimtab.interop.transfer.intake import Taking  # the database is loaded only when needed
+    from trimtab.interop.transfer.taking import open_source, take
     from trimtab.interop.transfer.tally import Tally
 
     ws = session.project().ws

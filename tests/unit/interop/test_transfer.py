@@ -22,9 +22,10 @@ from trimtab.interop.mlflow.board import Board
 from trimtab.interop.mlflow.state import LoggedModel, Registered, RegisteredVersion, TrackedRun
 from trimtab.interop.transfer import bytes_in, chosen, database, remote
 from trimtab.interop.transfer.giving import export_to_mlflow
+from trimtab.interop.transfer.intake import Taking, named
 from trimtab.interop.transfer.mlruns import fields
-from trimtab.interop.transfer.source import missing, open_source, series_of
-from trimtab.interop.transfer.taking import Taking, named, take
+from trimtab.interop.transfer.source import missing, series_of
+from trimtab.interop.transfer.taking import open_source, take
 from trimtab.interop.transfer.tally import Tally
 from trimtab.store import check, deleted, metrics, runs, tracked
 from trimtab.store.records import Point

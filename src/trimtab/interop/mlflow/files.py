@@ -19,6 +19,8 @@ from trimtab.store import artifacts, tracked, trees
 from trimtab.store import runs as ordinary
 from trimtab.store.records import Artifact
 
+PROXIED: Final = "mlflow-artifacts:"
+"""How the location of what a server keeps begins."""
 _DEEPEST: Final = 64
 _LONGEST: Final = 255
 
@@ -42,13 +44,18 @@ def checked(path: str) -> str:
 
 def below(location: str, path: str = "") -> str:
     """The path of what is stored under a location; raises a fault for one that is not stored here."""
-    if not location.startswith("mlflow-artifacts:"):
+    if not location.startswith(PROXIED):
         raise Fault(f"The artifacts at '{location[:300]}' are not kept by this server.")
-    rest = location.removeprefix("mlflow-artifacts:")
-    if rest.startswith("//"):  # a host, which is this server
-        rest = rest[2:].partition("/")[2]
-    root = rest.strip("/")
+    root = proxied(location)
     return checked(f"{root}/{path}" if path else root)
+
+
+def proxied(location: str) -> str:
+    """The path in a server's own store that a location names."""
+    rest = location.removeprefix(PROXIED)
+    if rest.startswith("//"):  # a host, which is that server
+        rest = rest[2:].partition("/")[2]
+    return rest.strip("/")
 
 
 def list_run(board: Board, asked: Asked) -> dict[str, Any]:
@@ -161,7 +168,7 @@ def _owner(board: Board, path: str) -> tuple[TrackedRun, str] | None:
     """The run that a path lies below, and the path in it."""
     for part in path.split("/"):
         run = board.runs.get(part)
-        if run is not None and run.location.startswith("mlflow-artifacts:"):
+        if run is not None and run.location.startswith(PROXIED):
             root = f"{below(run.location)}/"
             if path.startswith(root):
                 return run, path.removeprefix(root)

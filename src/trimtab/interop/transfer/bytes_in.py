@@ -6,23 +6,18 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import NamedTuple
 
 from trimtab import ids
 from trimtab.errors import DataError, IntegrityError, NotFoundError, StorageError
 from trimtab.interop.mlflow import files
 from trimtab.interop.mlflow.fault import Fault
 from trimtab.interop.mlflow.state import TrackedRun
+from trimtab.interop.transfer.intake import Taking
+from trimtab.interop.transfer.source import Owner
 from trimtab.store import artifacts, runs, tracked
 from trimtab.store.records import Artifact
 from trimtab.store.workspace import Workspace
-
-if TYPE_CHECKING:  # it builds on this module
-    from trimtab.interop.transfer.source import Owner
-    from trimtab.interop.transfer.taking import Taking
-
-LARGEST: Final = 50 << 30
-"""Bytes that a file has at most, where nothing else is said."""
 
 
 class File(NamedTuple):

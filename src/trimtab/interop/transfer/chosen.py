@@ -45,6 +45,20 @@ def of_experiment(ws: Workspace, name: str) -> list[str]:
         return [run for run, stage in db.execute(query) if stage == "active"]
 
 
+def stored(ws: Workspace, run: str) -> TrackedRun | None:
+    """A tracked run by its id."""
+    own, table = tables.tracked_runs, tables.runs
+    query = (
+        sa.select(own.c.run, own.c.experiment, own.c.stage, own.c.body)
+        .add_columns(table.c.name, table.c.params, table.c.tags)
+        .join(table, (table.c.id == own.c.run) & (table.c.project == own.c.project))
+        .where(own.c.project == ws.project, own.c.run == run)
+    )
+    with ws.reading() as db:
+        row = db.execute(query).mappings().first()
+    return rows.to_tracked(dict(row)) if row else None
+
+
 def as_tracked(run: Run, own: TrackedRun | None = None) -> TrackedRun:
     """A run of any kind as MLflow's clients would see it, without its points."""
     if own is not None:

@@ -25,7 +25,6 @@ from trimtab.interop.mlflow.state import (
     TrackedRun,
 )
 from trimtab.interop.transfer import bytes_in, chosen
-from trimtab.interop.transfer.taking import stored
 from trimtab.interop.transfer.tally import Tally
 from trimtab.store import deleted, runs, tables, tracked, trees
 from trimtab.store.records import Run
@@ -72,7 +71,7 @@ def ordered(ws: Workspace, wanted: list[str]) -> list[Run]:
 
 def leaving(ws: Workspace, run: Run, tally: Tally) -> Leaving:
     """A run with its files; what MLflow has no name for is listed."""
-    own = stored(ws, run.id)
+    own = chosen.stored(ws, run.id)
     one = chosen.as_tracked(run, own)
     one = replace(
         one,
@@ -160,7 +159,7 @@ def _experiment(ws: Workspace, number: int) -> Experiment:
 
 
 def _files(ws: Workspace, run: Run, own: TrackedRun | None, tally: Tally) -> dict[str, Path]:
-    if own is not None and own.location.startswith("mlflow-artifacts:"):
+    if own is not None and own.location.startswith(files.PROXIED):
         kept = bytes_in.kept(ws, own.location)
         return {path: ws.blobs.path(file.digest) for path, file in kept.items()}
     return _placed(ws, run, tally)

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 from trimtab import hashing
 from trimtab.errors import DataError, NotFoundError, RefusedError
+from trimtab.interop.mlflow import files
 from trimtab.interop.mlflow.state import (
     ACTIVE,
     Experiment,
@@ -26,7 +27,6 @@ _PAGE: Final = 1_000
 _POINTS: Final = 25_000
 _DEEPEST: Final = 64
 _GREATEST: Final = sys.float_info.max
-_ARTIFACTS: Final = "mlflow-artifacts:"
 
 
 class Remote:
@@ -103,8 +103,8 @@ class Remote:
 
     def fetch(self, owner: Owner, path: str, into: Path) -> None:
         """Write the bytes of a file to a new one."""
-        if owner.location.startswith(_ARTIFACTS):
-            where = f"{FILES}/{quote(f'{_root(owner)}/{path}')}"
+        if owner.location.startswith(files.PROXIED):
+            where = f"{FILES}/{quote(f'{files.proxied(owner.location)}/{path}')}"
         elif isinstance(owner, TrackedRun):
             where = "/get-artifact?" + urlencode({"run_uuid": owner.id, "path": path})
         else:
@@ -140,8 +140,8 @@ class Remote:
                 yield path, int(one.get("file_size") or 0)
 
     def _listed(self, owner: Owner, folder: str) -> list[dict[str, Any]]:
-        if owner.location.startswith(_ARTIFACTS):
-            root = _root(owner)
+        if owner.location.startswith(files.PROXIED):
+            root = files.proxied(owner.location)
             found = self.rest.listed(f"{root}/{folder}" if folder else root)
             above = f"{folder}/" if folder else ""
             return [{**one, "path": f"{above}{one['path']}"} for one in found]
@@ -289,10 +289,3 @@ def _version(one: dict[str, Any]) -> RegisteredVersion:
         model=str(one.get("model_id") or model),
         tags=pairs(one.get("tags", ())),
     )
-
-
-def _root(owner: Owner) -> str:
-    rest = owner.location.removeprefix(_ARTIFACTS)
-    if rest.startswith("//"):
-        rest = rest[2:].partition("/")[2]
-    return rest.strip("/")

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import numpy as np
 
-from trimtab.errors import DataError, NotFoundError
+from trimtab.errors import DataError
 from trimtab.interop.mlflow.limits import GREATEST_MS
 from trimtab.interop.mlflow.state import (
     Experiment,
@@ -112,25 +112,3 @@ def missing(part: Series, have: Series | None) -> Series:
 def _rows(series: Series) -> Any:
     table = np.stack([series.step, series.time, series.bits], axis=1)
     return np.ascontiguousarray(table).view([("", np.int64)] * 3).ravel()
-
-
-def open_source(text: str, skip: Skip, *, artifacts: Path | None = None) -> Source:
-    """The source that an address or a path names; raises NotFoundError, DataError, StorageError."""
-    # each brings its own libraries
-    if text.startswith(("http://", "https://")):
-        from trimtab.interop.transfer.remote import Remote  # noqa: PLC0415
-
-        return Remote(text, skip)
-    path = Path(text.removeprefix("mlruns:")).expanduser()
-    if path.is_dir():
-        from trimtab.interop.transfer.folder import Folder  # noqa: PLC0415
-
-        return Folder(path, skip)
-    if path.is_file():
-        from trimtab.interop.transfer.database import Database  # noqa: PLC0415
-
-        return Database(path, skip, artifacts=artifacts)
-    raise NotFoundError(
-        f"there is no folder or file {path}",
-        hint="give the address of a server, http://HOST:PORT, a folder mlruns or a file mlflow.db",
-    )

@@ -18,7 +18,8 @@ from trimtab.interop.mlflow.state import (
     RegisteredVersion,
 )
 from trimtab.interop.transfer import bytes_in
-from trimtab.interop.transfer.taking import OUTSIDE, Taking, is_dated, named, stored
+from trimtab.interop.transfer.chosen import stored
+from trimtab.interop.transfer.intake import OUTSIDE, Taking, is_dated, named
 from trimtab.store import artifacts, outside, runs, tables, tracked, trees
 from trimtab.store.records import Artifact
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from trimtab.errors import DataError, NotFoundError, UsageError
+from trimtab.interop.mlflow import files as artifacts
 from trimtab.interop.mlflow import rows, wire
 from trimtab.interop.mlflow.state import LoggedModel, RegisteredVersion
 from trimtab.interop.transfer import leaving
@@ -26,7 +27,6 @@ TAG: Final = "trimtab.run"
 MODEL_TAG: Final = "trimtab.model"
 _POINTS: Final = 1_000
 _PAIRS: Final = 100
-_ARTIFACTS: Final = "mlflow-artifacts:"
 
 
 class Server:
@@ -197,12 +197,11 @@ class Server:
     def _files(self, owner: str, root: str, files: dict[str, Any]) -> None:
         if not files:
             return
-        if not root.startswith(_ARTIFACTS):
+        if not root.startswith(artifacts.PROXIED):
             reason = f"the server keeps files at {root[:100]}, which only its clients reach"
             self.tally.skip("files", owner, reason)
             return
-        rest = root.removeprefix(_ARTIFACTS)
-        base = (rest[2:].partition("/")[2] if rest.startswith("//") else rest).strip("/")
+        base = artifacts.proxied(root)
         known = self._known(base)
         for path, source in files.items():
             size = source.stat().st_size
