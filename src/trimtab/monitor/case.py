@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trimtab.monitor.budget import Margins
 from trimtab.monitor.effect import Effect
 from trimtab.monitor.findings import Kind, Test
-from trimtab.monitor.overdispersion import factor
+from trimtab.monitor.overdispersion import Chunks, factor
 from trimtab.profile.cells import Cells
 from trimtab.profile.distance import CONTINUOUS
 
@@ -60,7 +60,11 @@ class Case:
     def at(self, spread: Spread, entry: int) -> float:
         """A variance factor at the mean size of the windows in sum `entry`."""
         mean = float(self.rows[entry]) / (entry + 1)
-        return factor(spread.chunks, self.chunk_rows, mean, spread.clusters)
+        return factor(
+            spread.chunks, Chunks(self.chunks if self.chunk_rows else 0, self.chunk_rows), mean,
+            float(self.totals[entry]),
+            windows=entry + 1, clusters=spread.clusters,
+        )  # fmt: skip
 
     def base(self, entry: int, codes: Sequence[int]) -> int:
         """The reference's rows in some codes; a mixture of seasons is rounded, but never to 0."""

@@ -17,7 +17,7 @@ from trimtab.monitor import anderson, stack
 from trimtab.monitor.categories import chi_square, comparable, grouped, with_rest
 from trimtab.monitor.effect import total_variation
 from trimtab.monitor.findings import Measure
-from trimtab.monitor.overdispersion import factor
+from trimtab.monitor.overdispersion import Chunks, factor
 from trimtab.profile.cells import CategoryCells, NumberCells
 from trimtab.profile.distance import anderson_darling
 from trimtab.profile.profile import Profile
@@ -65,7 +65,7 @@ def compare(reference: Reference, counts: NDArray[Any], rows: float, base: Base)
     for place, cells in enumerate(reference.bins.features):
         if isinstance(cells, CategoryCells):
             span = spans[cells.name]
-            phi = _phi(reference, rows)[place]
+            phi = _phi(reference, rows, base.rows)[place]
             found[place] = _levels(
                 reference,
                 cells,
@@ -138,7 +138,7 @@ def _numbers(
     # an empty window says nothing about a shift; a feature without spread cannot have one
     flat = ~lines.width.any(axis=1)
     hi = np.where(flat, 0.0, shift.hi)
-    phi, chunks = _phi(reference, rows), _degrees(reference)
+    phi, chunks = _phi(reference, rows, base.rows), _degrees(reference)
     names = reference.bins.names
     columns = (js.value, js.lo, js.hi, ks.value, ks.lo, ks.hi, psi, usual)
     return [
@@ -204,14 +204,14 @@ def _levels(
     )
 
 
-def _phi(reference: Reference, rows: float) -> list[float]:
+def _phi(reference: Reference, rows: float, total: float) -> list[float]:
     """Every feature's variance factor at windows of `rows` rows."""
     chunks, bursts = reference.dispersion, reference.clusters
     own = bursts.shape.tolist() if bursts else [1.0] * len(reference.bins.features)
     if chunks is None:
         return own
     return [
-        factor(phi, chunks.rows, rows, cluster)
+        factor(phi, Chunks(chunks.chunks, chunks.rows), rows, total, clusters=cluster)
         for phi, cluster in zip(chunks.shape.tolist(), own, strict=True)
     ]
 

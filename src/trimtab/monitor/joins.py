@@ -12,7 +12,7 @@ from trimtab.monitor import dependence
 from trimtab.monitor.budget import Margins
 from trimtab.monitor.case import Signal, sure
 from trimtab.monitor.findings import Kind, called
-from trimtab.monitor.overdispersion import factor
+from trimtab.monitor.overdispersion import Chunks, factor
 from trimtab.monitor.windows import Suffixes
 from trimtab.profile.bins import Bins
 from trimtab.profile.pairs import KURTOSIS_ROWS, correlation, z_scores
@@ -141,7 +141,10 @@ def _best_scale(
         if known is None:
             phi, chunks = bursts, reference.clusters.chunks if reference.clusters else 0
         else:
-            phi = factor(known.pairs, known.rows, rows / (entry + 1), bursts)
+            phi = factor(
+                known.pairs, Chunks(known.chunks, known.rows), rows / (entry + 1),
+                float(reference.profile.rows), windows=entry + 1, clusters=bursts,
+            )  # fmt: skip
             chunks = known.chunks
         p = dependence.p_value(float(np.abs(z[entry]).max()), pairs, phi, chunks)
         if best is None or p < best.p:

@@ -7,20 +7,52 @@ phi times F(1, M); with no chunks rows count as independent.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from trimtab.monitor.tails import f_sf, normal_isf
 
 
-def factor(phi: float, chunk_rows: float, window_rows: float, clusters: float = 1.0) -> float:
-    """Phi at windows of `window_rows` when it was measured at chunks of `chunk_rows`.
+class Chunks(NamedTuple):
+    """How many chunks, in degrees of freedom, and the mean of their rows."""
+
+    number: int = 0
+    rows: float = 0.0
+
+    @property
+    def upper(self) -> float:
+        """By how much a factor from so many chunks may be too low, at 90 % (Wilson and Hilferty 1931)."""
+        part = 2 / (9 * self.number)
+        return float(max(1 - part - 1.2816 * math.sqrt(part), 0.1) ** -3)
+
+
+def factor(
+    phi: float,
+    known: Chunks,
+    window_rows: float,
+    reference_rows: float,
+    *,
+    windows: int = 1,
+    clusters: float = 1.0,
+) -> float:
+    """Phi of `windows` windows of `window_rows` rows each beside a reference of `reference_rows`,
+    when `known` chunks showed `phi`.
 
     `clusters` is what rows that come in bursts add at any size. A random effect per window adds a
-    variance that does not shrink with its rows, so the rest of phi grows in proportion to them. It
-    does not fall in smaller windows: unknown bursts would not either.
+    variance t that does not shrink with its rows: k windows of r rows and a reference of N rows in
+    chunks of m differ by t (1/k + m/N) where the rows themselves scatter by 1/(kr) + 1/N, and chunks
+    say t = (phi - 1)/m. Beyond their size the upper end of phi's 90 % interval is taken: chance
+    that few chunks show none would else be multiplied. It does not fall in smaller windows: unknown
+    bursts would not either.
     """
-    if chunk_rows <= 0:
+    if known.number == 0:
         return clusters
-    return clusters + max(phi - clusters, 0.0) * max(window_rows / chunk_rows, 1.0)
+    excess, ratio = max(phi - clusters, 0.0), window_rows / known.rows
+    if ratio <= 1:
+        return clusters + excess
+    beside = reference_rows + windows * known.rows
+    growth = ratio * beside / (reference_rows + windows * window_rows)
+    surely = max(phi * known.upper - clusters, 0.0)
+    return clusters + excess + surely * max(growth - 1, 0.0)
 
 
 def squared_normal_sf(x: float, phi: float, chunks: int) -> float:

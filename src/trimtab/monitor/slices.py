@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trimtab.monitor import anderson
 from trimtab.monitor.effect import total_variation
 from trimtab.monitor.findings import SliceMeasure
-from trimtab.monitor.overdispersion import factor
+from trimtab.monitor.overdispersion import Chunks, factor
 from trimtab.monitor.windows import LEAST_ROWS
 from trimtab.profile.distance import anderson_darling, anderson_law
 from trimtab.profile.profile import Profile
@@ -33,7 +33,7 @@ def measure_slices(
         rows, before = window.sum(axis=1), old.sum(axis=1)
         for code in np.flatnonzero((rows >= LEAST_ROWS) & (before >= LEAST_ROWS)).tolist():
             now, was = window[code][:-1], old[code][:-1]
-            phi, chunks = _variation(reference, place, float(rows[code]))
+            phi, chunks = _variation(reference, place, float(rows[code]), float(before[code]))
             a2 = float(anderson_darling(now, was)[0])
             effect = total_variation(now, was)
             found.append(
@@ -52,13 +52,15 @@ def measure_slices(
     return tuple(found)
 
 
-def _variation(reference: Reference, place: int, rows: float) -> tuple[float, int]:
-    """The score's variance factor at windows of `rows` rows, and its degrees of freedom."""
+def _variation(reference: Reference, place: int, rows: float, before: float) -> tuple[float, int]:
+    """The score's variance factor at windows of `rows` rows beside `before`, and its degrees of freedom."""
     chunks, bursts = reference.dispersion, reference.clusters
     own = float(bursts.shape[place]) if bursts else 1.0
     if chunks is None:
         return own, bursts.chunks if bursts else 0
-    return factor(float(chunks.shape[place]), chunks.rows, rows, own), chunks.chunks
+    known = Chunks(chunks.chunks, chunks.rows)
+    phi = factor(float(chunks.shape[place]), known, rows, before, clusters=own)
+    return phi, chunks.chunks
 
 
 def together(windows: Sequence[Profile]) -> tuple[NDArray[np.int64], ...]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trimtab.monitor import anderson
-from trimtab.monitor.overdispersion import corrected, factor
+from trimtab.monitor.overdispersion import Chunks, corrected, factor
 
 
 @pytest.mark.parametrize(("critical", "level"), [(2.492, 0.05), (3.857, 0.01), (6.000, 0.001)])
@@ -62,17 +62,35 @@ def test_correction_keeps_order_and_ends():
     assert 1e-8 < corrected(1e-8, 1.0, 20) < corrected(1e-4, 1.0, 20)
 
 
+SURE = Chunks(10**12, 100.0)
+"""So many chunks that what they show is known."""
+VAST = 1e15
+
+
 def test_excess_variance_grows_with_rows():
-    assert factor(1.0, 100, 1000) == 1.0
-    assert factor(3.0, 100, 100) == 3.0
-    assert factor(3.0, 100, 200) == 5.0
+    assert factor(1.0, SURE, 1000, VAST) == pytest.approx(1.0, abs=1e-4)
+    assert factor(3.0, SURE, 100, VAST) == 3.0
+    assert factor(3.0, SURE, 200, VAST) == pytest.approx(5.0, abs=1e-4)
 
 
 def test_variance_of_bursts_does_not_grow_with_rows_and_unknown_variance_does_not_fall():
-    assert factor(3.0, 100, 50) == 3.0
-    assert factor(3.0, 100, 200, clusters=2.0) == 4.0
-    assert factor(1.5, 100, 200, clusters=2.0) == 2.0
-    assert factor(1.0, 0.0, 200, clusters=2.0) == 2.0
+    assert factor(3.0, SURE, 50, VAST) == 3.0
+    assert factor(3.0, SURE, 200, VAST, clusters=2.0) == pytest.approx(4.0, abs=1e-4)
+    assert factor(1.5, SURE, 200, VAST, clusters=2.0) == pytest.approx(2.0, abs=1e-4)
+    assert factor(1.0, Chunks(), 200, VAST, clusters=2.0) == 2.0
+
+
+def test_excess_variance_grows_no_further_than_the_reference_has_rows():
+    """The difference from 1,600 rows is as sure as they are, however large the window."""
+    assert factor(1.5, SURE, 1e9, 1_600) == pytest.approx(1 + 0.5 * 17, rel=1e-3)
+    many = factor(1.5, SURE, 1_000, 1_600, windows=32)
+    assert factor(1.5, SURE, 1_000, VAST, windows=32) > many > 1.5
+
+
+def test_variation_that_few_chunks_do_not_show_is_not_taken_for_none():
+    assert factor(1.0, Chunks(12, 100.0), 100, 1e5) == 1.0
+    few = factor(1.0, Chunks(12, 100.0), 1_000, 1e5)
+    assert few > factor(1.0, Chunks(100, 100.0), 1_000, 1e5) > 1.5
 
 
 def test_f_correction_has_the_right_size():

@@ -236,3 +236,18 @@ def test_entities_that_cannot_be_told_apart_are_rows_of_their_own():
     assert fit_reference(columns, entities=np.zeros(2_000)).clusters is None
     some = Past(columns, np.arange(2_000) // 100, np.zeros(2_000))
     assert fit_reference(columns, past=some).clusters is not None
+
+
+def test_a_table_far_larger_than_the_reference_is_still_held_against_it():
+    """Days of 130 rows that wobble by 0.05 sd must not excuse 0.4 sd in 100,000 rows."""
+    random = np.random.default_rng(10)
+    level = random.normal(0, 0.05, 60).repeat(130)
+    reference = fit_reference({"x": random.normal(level)}, np.arange(60).repeat(130))
+    assert reference.dispersion is not None
+    assert reference.dispersion.shape[0] > 1.2
+    large = {"x": random.normal(0.4, 1, 100_000)}
+    (finding,) = judge(reference, [count(reference.bins, large)], budget=STRICT).findings
+    assert finding.kind == "data drift"
+    assert finding.severity == "alarm"
+    same = {"x": random.normal(size=100_000)}
+    assert judge(reference, [count(reference.bins, same)], budget=STRICT).findings == ()
