@@ -27,7 +27,7 @@ from trimtab.loop.reports import Report
 from trimtab.monitor import files, judge, traffic
 from trimtab.monitor.budget import Budget
 from trimtab.monitor.files import Spans, Table
-from trimtab.monitor.findings import Finding, Findings, Measure
+from trimtab.monitor.findings import Finding, Findings, Measure, called
 from trimtab.monitor.watched import Watched, watched
 from trimtab.profile import profile as profiles
 from trimtab.profile import reference as references
@@ -128,13 +128,21 @@ def _watched(project: Project | None, file: Path, asked: Watching, table: Table)
     base = _base(project, asked)
     spans = _spans(project, asked, table)
     columns, absent = _columns(base, asked, table, spans.rows)
-    looked, newest = _look(project, asked, base, columns, absent, spans)
+    missing = _missing(base, asked, table)
+    unjudged = [name for name in absent if name not in missing]
+    looked, newest = _look(project, asked, base, columns, unjudged, spans)
     found = _union(looked)
     quality, proof, more = _quality(project, asked, base, table, spans.rows, file)
     recorded = _record(project, base, file, looked, proof) if asked.record else 0
     notes = [*spans.notes, *more]
-    if absent:
-        notes.append(f"not in {file.name}, and so not judged: {', '.join(absent)}")
+    left = [called(name) for name in absent if name not in missing]
+    if left:
+        notes.append(f"not in {file.name}, and so not judged: {', '.join(left)}")
+    if missing:
+        notes.append(
+            f"{file.name} has no column {', '.join(missing)}, which {base.label} needs: it counts as "
+            "missing in every row (--leave-out where that is meant)"
+        )
     undecided = looked[-1].reason and not found
     known = {*columns, asked.time, asked.truth, asked.score, asked.decision}
     return Watch(
@@ -243,6 +251,14 @@ def _columns(
             hint=f"that has {', '.join(bins.needed)[:300]}",
         )
     return found, absent
+
+
+def _missing(base: Base, asked: Watching, table: Table) -> list[str]:
+    """The model's inputs that the file has no column for: its rows could not be scored."""
+    if base.model is None:
+        return []
+    inputs = (column.name for column in base.model.signature.inputs)
+    return [name for name in inputs if name not in table and name not in asked.leave_out]
 
 
 def _spans(project: Project | None, asked: Watching, table: Table) -> Spans:

@@ -75,9 +75,10 @@ def judge(
         signals += own
     apart, since = came_apart(reference, found, still, level, margins, bases)
     onsets |= {(signal.feature, signal.test): since for signal in apart}
+    judged = sum(case.cells.name not in altered for case in cases)
     measures = compare(reference, found.counts[0], float(found.rows[0]), bases[0])
     return Findings(
-        findings=name_inputs([*signals, *apart], onsets, len(cases), margins),
+        findings=name_inputs([*signals, *apart], onsets, judged, margins),
         measures=tuple(measures),
         slices=measure_slices(reference, together(windows[found.first[0] :]), bases[0]),
         drifted=_drifted(cases, measures, altered),

@@ -98,6 +98,20 @@ def test_a_monitor_has_a_name_of_its_own(project):
     assert release.stop(project, "shop")[0].state == "embedded", "nothing here to stop"
 
 
+def test_a_file_without_an_input_of_the_model_is_broken(made, project):
+    import polars as pl
+
+    drawn = made.draw("binary", np.random.default_rng(3), 200)
+    path = project.folder / "without.csv"
+    pl.DataFrame({"kind": drawn.columns["kind"].tolist()}).write_csv(path)
+    found = watch(path, Watching(against="goods@v1"), start=project.folder)
+    assert [(one.kind, one.form) for one in found.findings] == [("broken input", "null burst")]
+    assert "in 1 of 2 features: x 100 % missing" in found.findings[0].text
+    assert any("without.csv has no column x, which goods@v1 needs" in one for one in found.notes)
+    meant = Watching(against="goods@v1", leave_out=("x",))
+    assert watch(path, meant, start=project.folder).status == "nothing"
+
+
 def test_a_file_is_held_against_the_model_with_its_quality(made, project):
     import polars as pl
 
