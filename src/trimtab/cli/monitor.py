@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # numerical libraries are loaded only when they are needed
     from trimtab.loop.answered import Quality
     from trimtab.monitor.findings import Finding, Measure
     from trimtab.server.answers import Monitored
+    from trimtab.store.records import Window
 
 
 @verb(
@@ -193,20 +194,34 @@ def _render_seen(found: Monitored) -> None:
     if not found.watched:
         paper.say("nothing is watched yet: no window of traffic has closed")
         return
+    newest = [
+        (one, next((w for w in reversed(one.windows) if w.judged_at), one.windows[-1]))
+        for one in found.watched
+        if one.windows
+    ]
     paper.table(
-        ["watched", "against", "windows", "newest", "rows", "seen"],
+        ["watched", "against", "windows", "newest judged", "rows", "inputs"],
         [
             (
                 one.name,
                 one.against,
                 str(len(one.windows)),
-                words.moment(one.windows[-1].start),
-                f"{one.windows[-1].rows:,}",
-                ", ".join(str(finding["kind"]) for finding in one.windows[-1].findings)
-                or str(one.windows[-1].features.get("reason") or "ok"),
+                words.moment(window.start) if window.judged_at else "–",
+                f"{window.rows:,}",
+                _inputs(window),
             )
-            for one in found.watched
-            if one.windows
+            for one, window in newest
         ],
         right=["windows", "rows"],
     )
+    for one, _ in newest:
+        if one.known:
+            paper.say(f"{one.name}: {one.known}")
+
+
+def _inputs(window: Window) -> str:
+    """What a window's judgement said of its inputs; nothing of the model's quality follows."""
+    if not window.judged_at:
+        return "no window has closed yet"
+    seen = ", ".join(str(finding["kind"]) for finding in window.findings)
+    return seen or str(window.features.get("reason") or "as in training")

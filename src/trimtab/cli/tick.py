@@ -31,4 +31,5 @@ def _render(done: Pass) -> None:
     for line in done.waiting:
         paper.say(f"waits  {line}")
     if done.settled and not done.acted:
-        paper.say("on course: nothing to do")
+        sound = not done.waiting and not done.blind
+        paper.say("on course: nothing to do" if sound else "nothing to do now")

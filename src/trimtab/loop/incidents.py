@@ -386,8 +386,9 @@ _RUNBOOK: dict[str, str] = {
     "to be trusted. Retraining is not the answer.",
     "skew": "Values that training never saw. Check the source's encoding, or collect labels for them.",
     "broken join": "Columns no longer belong together although each looks well. Check the join upstream.",
-    CONCEPT: "The same inputs now lead to other outcomes. Retraining on labelled rows since the "
-    "change is proposed once there are enough of them.",
+    CONCEPT: "The same inputs now lead to other outcomes. Labelled rows since the change teach a new "
+    "model: proposed once there are enough of them where [retrain] on names drift; else a person "
+    "decides.",
     "traffic change": "Far more or fewer rows come than usual. Ask the client: an outage, a retry loop, "
     "or a change of what is sent?",
     "latency change": "Answers take longer than usual. Look at the endpoint's machine and at what is "

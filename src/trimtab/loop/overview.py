@@ -173,17 +173,11 @@ def _monitor(project: Project, endpoints: Sequence[Endpoint], is_open: Sequence[
     if not judged:
         return Node(name="monitor", state="idle", title="no window has closed yet")
     detail = f"{len(judged)} windows judged"
-    if any(_unknown(project, one) for one in endpoints):
+    if any(knowledge.blind(project.ws, one.name) for one in endpoints):
         return Node(
             name="monitor", state="unknown", title="cannot know", detail=detail, link="/monitor"
         )
     return Node(name="monitor", state="good", title="calm", detail=detail, link="/monitor")
-
-
-def _unknown(project: Project, endpoint: Endpoint) -> bool:
-    """Whether nothing tells if an endpoint's model is right."""
-    known = knowledge.of(project.ws, endpoint.name)
-    return known is not None and known.state == "cannot know" and bool(known.sentence)
 
 
 def _rest(project: Project) -> str:
@@ -218,13 +212,10 @@ def _sentence(
             f": {one.reason}." if one.reason else "."
         )
     said += "".join(f" Open: {one.title}" for one in is_open)
-    if not is_open and ready:
-        blind = any(_unknown(project, one) for one in ready)
-        said += (
-            " Whether it is right cannot be known: labels are missing."
-            if blind
-            else (" Nothing is off course.")
-        )
+    if any(knowledge.blind(project.ws, one.name) for one in ready):
+        said += " Whether it is right cannot be known: labels are missing."
+    elif ready and not is_open:
+        said += " Nothing is off course."
     jobs = [one for one in actions if one.kind == "retrain" and one.state in ("planned", "running")]
     if jobs:
         said += " A retrain is at work."

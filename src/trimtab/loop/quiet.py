@@ -80,7 +80,7 @@ def keep(project: Project, before: Marks, done: Pass) -> None:
     processes = tuple((one.pid, one.pid_started) for one in endpoints if one.state == "ready")
     after = marks(ws, labels)
     if after == before:
-        found = Pass(observed=[], acted=[], waiting=done.waiting, settled=True)
+        found = Pass(observed=[], acted=[], waiting=done.waiting, settled=True, blind=done.blind)
         places[ws.project] = Quiet(after, labels, processes, made, until, found)
 
 

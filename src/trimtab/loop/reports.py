@@ -86,12 +86,16 @@ class Deployed(Report, frozen=True, kw_only=True):
 
 
 class Pass(Report, frozen=True, kw_only=True):
-    """One pass of the controller: what it saw and what it did."""
+    """One pass of the controller: what it saw and what it did.
+
+    `blind` says that nothing tells whether an endpoint's model is right.
+    """
 
     observed: list[str]
     acted: list[Action]
     waiting: list[str]
     settled: bool
+    blind: bool = False
 
 
 class Node(Report, frozen=True, kw_only=True):

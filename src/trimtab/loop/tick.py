@@ -39,7 +39,7 @@ from trimtab.loop import (
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Pass
-from trimtab.monitor import observe, spool
+from trimtab.monitor import knowledge, observe, spool
 from trimtab.store import leases, operations, versions
 from trimtab.store.records import Action, Endpoint, Rollout, Version
 from trimtab.store.workspace import Workspace
@@ -115,8 +115,13 @@ def _pass(project: Project, now: int | None) -> Pass:
             idle = bool(rests) or ending is not None
             _endpoint(project, endpoint, notes, now, rests=idle)
     notes.observed += notify.deliver(project)
-    settled = not notes.acted and not jobs
-    return Pass(observed=notes.observed, acted=notes.acted, waiting=notes.waiting, settled=settled)
+    return Pass(
+        observed=notes.observed,
+        acted=notes.acted,
+        waiting=notes.waiting,
+        settled=not notes.acted and not jobs,
+        blind=any(knowledge.blind(project.ws, one.name) for one in local.every(project.ws)),
+    )
 
 
 def _endpoint(

@@ -54,7 +54,11 @@ def look(
     """What is known of an endpoint's quality now; opens and closes label requests."""
     usable = [one for one in closed if one.rows >= config.monitor.min_rows]
     sentences, alarms = _requests(ws, endpoint, model, usable, index)
-    found = _know(ws, config, endpoint, model, usable, index, moment)
+    found = (
+        _know(ws, config, endpoint, model, usable, index, moment)
+        if usable or not closed
+        else _few(config, model, closed, index)
+    )
     knowledge.keep(ws, endpoint, found)
     if found.sentence:
         sentences.append(f"{endpoint}: {found.sentence}")
@@ -106,6 +110,23 @@ def _know(
         window=newest.start,
         request=request.id if request else "",
         sentence=_cannot(config, model, newest, expected, request, reason),
+    )
+
+
+def _few(config: Config, model: Watched, closed: Sequence[Window], index: Catalogue) -> Knowledge:
+    """What is known where every window is too small to tell anything alone."""
+    digest, rows = model.version.digest, sum(one.rows for one in closed)
+    marks = joined.marks(index, digest, closed[0].start)
+    came = sum(marks.get(one.start, (0, 0))[1] for one in closed)
+    if came >= completion.COMPLETE * rows:
+        return Knowledge(state="known", model=digest, window=closed[-1].start)
+    return Knowledge(
+        state="cannot know",
+        model=digest,
+        window=closed[-1].start,
+        sentence=f"cannot know whether {model.version.label} is still right: {came:,} of "
+        f"{rows:,} rows have labels, and no window has the {config.monitor.min_rows} rows that "
+        "say anything; a longer [monitor] window has more",
     )
 
 

@@ -31,6 +31,12 @@ def of(ws: Workspace, endpoint: str) -> Knowledge | None:
     return None if body is None else msgspec.convert(body, Knowledge)
 
 
+def blind(ws: Workspace, endpoint: str) -> bool:
+    """Whether nothing tells if an endpoint's model is right."""
+    known = of(ws, endpoint)
+    return known is not None and known.state == "cannot know" and bool(known.sentence)
+
+
 def keep(ws: Workspace, endpoint: str, found: Knowledge) -> None:
     """Remember what a look knew."""
     body = msgspec.to_builtins(found)

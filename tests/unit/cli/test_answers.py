@@ -76,6 +76,23 @@ def test_a_tick_says_what_it_saw(call, project):
     assert "on course: nothing to do" in call("tick").out
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({}, "on course: nothing to do"),
+        ({"blind": True}, "nothing to do now"),
+        ({"waiting": ["concept drift is open; a person decides"]}, "nothing to do now"),
+    ],
+    ids=["calm", "blind", "waiting"],
+)
+def test_a_pass_that_cannot_know_or_waits_is_not_called_on_course(capsys, how, said):
+    from trimtab.cli.tick import _render
+    from trimtab.loop.reports import Pass
+
+    _render(Pass(**{"observed": [], "acted": [], "waiting": [], "settled": True, **how}))
+    assert capsys.readouterr().out.splitlines()[-1] == said
+
+
 def test_nothing_runs_and_nothing_is_there_yet(call, project):
     assert call("down").out == "nothing was running\n"
     assert "no runs yet" in call("runs", "ls").out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -78,6 +79,19 @@ def test_without_a_file_it_shows_what_was_seen(call, loans):
     assert "loans@v1" in ended.out
     assert "600" in ended.out
     assert call("monitor", "--json").body["watched"][0]["name"] == "loans"
+
+
+def test_a_window_that_is_not_judged_yet_is_not_called_well(call, loans):
+    windows = operations.windows(loans.ws, endpoint="loans")
+    newest = max(windows, key=lambda one: one.start)
+    fresh = {"start": newest.end, "end": newest.end + 1, "rows": 77, "judged_at": 0, "findings": []}
+    operations.save_window(loans.ws, msgspec.structs.replace(newest, **fresh))
+    row = next(line for line in call("monitor").out.splitlines() if line.startswith("loans "))
+    assert " 77 " not in row
+    alone = msgspec.structs.replace(newest, endpoint="new", **fresh)
+    operations.save_window(loans.ws, alone)
+    row = next(line for line in call("monitor").out.splitlines() if line.startswith("new "))
+    assert row.rstrip().endswith("no window has closed yet")
 
 
 def test_an_incident_is_taken_in_hand_shown_and_closed(call, loans):

@@ -7,7 +7,7 @@ from trimtab.loop.project import open_project
 from trimtab.monitor import knowledge
 from trimtab.monitor.knowledge import Knowledge
 from trimtab.store import operations
-from trimtab.store.records import Endpoint, Verdict, Version, Window
+from trimtab.store.records import Endpoint, Incident, Verdict, Version, Window
 
 FILE = '[project]\nname = "houses"\n[data.houses]\nsource = "houses.csv"\ntarget = "price"\n'
 
@@ -40,6 +40,10 @@ def test_calm_inputs_without_labels_are_not_called_well(project, state, title, s
     sentence = overview._sentence(project, champion, [endpoint], [], [], [])
     assert said in sentence
     assert ("Nothing is off course" in sentence) == (state != "cannot know")
+    incident = Incident(id="i", kind="data drift", key="k", endpoint="houses", title="x moved")
+    sentence = overview._sentence(project, champion, [endpoint], [], [incident], [])
+    assert "Nothing is off course" not in sentence
+    assert ("cannot be known" in sentence) == (state == "cannot know")
 
 
 def verdict(status, windows, model="m", requirement="r"):

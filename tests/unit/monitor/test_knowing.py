@@ -311,3 +311,17 @@ def test_absurd_values_of_inputs_and_labels_break_no_estimate(site):
     (window,) = operations.windows(place.ws, endpoint="goods")
     assert np.isfinite(window.features["labels"]["metrics"]["rmse"]["value"])
     assert knowledge.of(place.ws, "goods").state == "known"
+
+
+def test_windows_too_small_to_tell_anything_are_not_called_right(site):
+    """Twenty rows a day: no window has 50 rows, so only labels of most of them say that all is well."""
+    place = site()
+    for day in range(3):
+        place.live(day, 20)
+    said = " ".join(place.look(3).sentences)
+    assert "cannot know whether goods@v1 is still right: 0 of 60 rows have labels" in said
+    assert knowledge.blind(place.ws, "goods")
+    for day in range(3):
+        place.label(day)
+    place.look(3)
+    assert not knowledge.blind(place.ws, "goods")
