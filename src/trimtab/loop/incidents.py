@@ -383,7 +383,7 @@ _RUNBOOK: dict[str, str] = {
     "data drift": "Inputs moved. Look at the features named here: did the population change, or a "
     "source? While quality holds nothing needs doing; else labels and a retrain settle it.",
     "broken input": "An upstream column broke. Mend the source; predictions on these rows are not "
-    "to be trusted. Retraining is not the answer.",
+    "to be trusted, and what was refused has none. Retraining is not the answer.",
     "skew": "Values that training never saw. Check the source's encoding, or collect labels for them.",
     "broken join": "Columns no longer belong together although each looks well. Check the join upstream.",
     CONCEPT: "The same inputs now lead to other outcomes. Labelled rows since the change teach a new "

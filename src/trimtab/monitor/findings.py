@@ -28,6 +28,7 @@ Form = Literal[
     "range",
     "stuck value",
     "stale source",
+    "refused",
 ]
 Severity = Literal["notice", "alarm"]
 Test = Literal[
@@ -45,6 +46,7 @@ Test = Literal[
     "volume",
     "latency",
     "stale",
+    "refused",
 ]
 
 

@@ -179,7 +179,7 @@ def _count_in(
             _count(ws, endpoint, model, role, some, span, altered)
         progress.add(ws, endpoint, frames, joined.columns(config))
         arms.add(ws, endpoint, frames, config.serve.sticky)
-        pulse.arrive(ws, endpoint, frames)
+        pulse.arrive(ws, config, endpoint, frames)
         states.put(ws, f"newest:{endpoint}", max(newest, states.get(ws, f"newest:{endpoint}") or 0))
         states.put(ws, passed(endpoint), cursor)
 

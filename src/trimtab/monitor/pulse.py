@@ -5,14 +5,14 @@ Traffic is of the endpoint, whichever models share it; latency of the champion a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from trimtab import ids
 from trimtab.config import Config, duration
-from trimtab.monitor import asking, volume
+from trimtab.monitor import asking, refusals, volume
 from trimtab.monitor.budget import Budget
 from trimtab.monitor.findings import FeatureFinding, Finding
 from trimtab.serve.frame import Frame
@@ -46,9 +46,10 @@ def look(
     """What the newest closed windows show of traffic and latency; `closed` are the champion's."""
     span, alpha = duration(config.monitor.window), volume.level(budget)
     found = []
+    refused = refusals.look(ws, config, endpoint, moment, alpha)
     starts, counts = _volumes(ws, config, endpoint, moment, span)
     change = volume.change(counts, alpha, period=_period(span))
-    if change is not None:
+    if change is not None and (refused is None or change.ratio > 1):  # what is refused was asked
         one = volume.finding("traffic change", change, counts[-1], "")
         found.append(_dated(one, starts))
     known = [one for one in closed if one.features.get(asking.LATENCY)]
@@ -58,13 +59,16 @@ def look(
         usual = change._replace(usual=change.usual / 1000)
         one = volume.finding("latency change", usual, spent[-1], " ms")
         found.append(_dated(one, [window.start for window in known]))
-    standing = _clock(ws, config, endpoint, span)
+    standing = [*_clock(ws, config, endpoint, span), *([refused] if refused else [])]
     said = asking.sentence(closed[-1].features.get(asking.UNSEEN, {})) if closed else ""
     return Pulse([*found, *standing], [f"{endpoint}: {said}"] if said else [])
 
 
-def arrive(ws: Workspace, endpoint: str, frames: Iterable[Frame]) -> None:
-    """Note when the newest event time moved on last; call it where the log's cursor moves."""
+def arrive(ws: Workspace, config: Config, endpoint: str, frames: Sequence[Frame]) -> None:
+    """Note when the newest event time moved on last, and what was refused; call it where the log's
+    cursor moves.
+    """
+    refusals.arrive(ws, config, endpoint, frames)
     frames = [one for one in frames if one.ids]
     if not frames:
         return

@@ -1,0 +1,120 @@
+"""Requests refused for what they hold leave no row to profile; they are an input that broke all the same."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from trimtab import ids
+from trimtab.monitor import refusals
+from trimtab.serve.frame import Frame
+
+DAY = 86_400_000_000
+BEGIN = 20_000 * DAY
+ALPHA = 1e-5
+
+
+def frame(moment: int, status: int = 200, *, role: str = "champion", error: str = "") -> Frame:
+    names = (ids.new_id(),) if status == 200 else ()
+    return Frame(
+        ids=names, request=ids.new_id(), received_at=moment, endpoint="goods", role=role,
+        model="m", label="goods@v1", contract="predict", status=status, error=error,
+    )  # fmt: skip
+
+
+def day(number: int, answered: int, refused: int = 0, **how) -> list[Frame]:
+    frames = [frame(BEGIN + number * DAY + i) for i in range(answered)]
+    said = {"status": 422, "error": "input in x", **how}
+    return frames + [frame(BEGIN + number * DAY + i, **said) for i in range(refused)]
+
+
+@pytest.fixture
+def place(site):
+    found = site()
+    serve = msgspec.structs.replace(found.config.serve, event_time="server")
+    found.config = msgspec.structs.replace(found.config, serve=serve)
+    return found
+
+
+def look(place, lived: float):
+    moment = BEGIN + round(lived * DAY)
+    return refusals.look(place.ws, place.config, "goods", moment, ALPHA)
+
+
+def arrive(place, *parts: list[Frame]) -> None:
+    for part in parts:
+        refusals.arrive(place.ws, place.config, "goods", part)
+
+
+def test_a_burst_of_refusals_is_a_broken_input_by_its_column_and_its_first_day(place):
+    arrive(place, day(0, 99, 1), day(1, 100), day(2, 50, 50), day(3, 40, 60, error="input in kind"))
+    found = look(place, 4)
+    assert (found.kind, found.form, found.severity) == ("broken input", "refused", "alarm")
+    assert [one.feature for one in found.features] == ["kind", "x"]
+    assert found.since == BEGIN + 2 * DAY
+    assert found.share == pytest.approx(0.55)
+    assert "110 of 200 requests" in found.text
+    assert "kind in 60, x in 50; 1 of 200 were before" in found.text
+    arrive(place, day(4, 100))
+    assert look(place, 5) is None, "a day that is as before ends it"
+
+
+def test_clients_who_always_send_some_that_are_refused_alarm_nobody(place):
+    arrive(place, *(day(number, 92, 8 + number % 3) for number in range(6)))
+    assert [look(place, lived) for lived in (1, 3, 6)] == [None] * 3
+
+
+def test_what_refuses_everything_is_named_before_its_window_closes_and_a_few_requests_are_not(
+    place,
+):
+    arrive(place, day(0, 100), day(1, 100), day(2, 0, 10))
+    assert look(place, 2.1) is None
+    arrive(place, day(2, 0, 60))
+    assert look(place, 2.2).share == 1.0
+
+
+def test_a_new_endpoint_that_refuses_everything_is_told_of_from_50_requests_on(place):
+    arrive(place, day(0, 0, 40))
+    assert look(place, 1) is None
+    arrive(place, day(0, 0, 20))
+    assert "60 of 60 requests" in look(place, 1).text
+
+
+def test_batches_are_few_requests(place):
+    """Five requests of a hundred rows each are refused where sixty were not."""
+    arrive(place, day(0, 60), day(1, 0, 5))
+    assert look(place, 2).share == 1.0
+
+
+@pytest.mark.parametrize("how", [{"role": "shadow"}, {"status": 500, "error": "model"}])
+def test_shadows_and_failures_of_the_model_are_no_refusals(place, how):
+    arrive(place, day(0, 100), day(1, 50, 100, **how))
+    assert look(place, 2) is None
+
+
+def test_of_a_sampled_log_nothing_is_said(place):
+    serve = msgspec.structs.replace(place.config.serve, sample={"champion": 0.01})
+    place.config = msgspec.structs.replace(place.config, serve=serve)
+    arrive(place, day(0, 100), day(1, 50, 50))
+    assert look(place, 2) is None
+
+
+def test_a_column_of_nulls_that_is_refused_is_an_alarm_of_the_pass_and_no_loss_of_traffic(site):
+    place = site()
+    for number in range(12):
+        rows = place.rows(60)
+        for i in range(60):
+            one = type(rows)({k: v[i : i + 1] for k, v in rows.columns.items()},
+                             rows.score[i : i + 1], rows.decision[i : i + 1], [])  # fmt: skip
+            moment = BEGIN + number * DAY + i
+            if number < 11 or i < 2:
+                place.append(one, [ids.new_id()], [moment], role="champion")
+            else:
+                place.log.append([frame(moment, 422, error="input in x")])
+    place.live(12, 60)
+    for _ in range(2):  # a pass that is repeated counts nothing twice
+        seen = place.look(13, acted=False)
+    (alarm,) = [one for one in seen.alarms if one.kind == "broken input"]
+    assert alarm.detail["form"] == "refused"
+    assert "58 of 60 requests" in alarm.title
+    assert not [one for one in seen.alarms if one.kind == "traffic change"]
