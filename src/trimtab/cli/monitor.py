@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # numerical libraries are loaded only when they are needed
     from trimtab.monitor.findings import Finding, Measure
     from trimtab.server.answers import Monitored
     from trimtab.store.records import Window
+
+_MORE: Final = {"js": "JS", "ks": "KS", "psi": "PSI", "psi_usual": "usual PSI"}
+"""Further measures; the last says what PSI is on average at these sizes where nothing changed."""
 
 
 @verb(
@@ -96,7 +99,8 @@ def _render(found: Watch) -> None:
 
     newest = found.windows[-1]
     many = f" in {len(found.windows)} windows" if len(found.windows) > 1 else ""
-    paper.say(f"{found.subject} against {found.against}: {found.rows:,} rows{many}")
+    rows = "row" if found.rows == 1 else "rows"
+    paper.say(f"{found.subject} against {found.against}: {found.rows:,} {rows}{many}")
     for finding in found.findings:
         paper.say(f"{'!' if finding.severity == 'alarm' else '-'} {finding.text}")
     if found.status == "undecided":
@@ -119,6 +123,7 @@ def _render(found: Watch) -> None:
 
 def _measures(measures: list[Measure], findings: list[Finding], drifted: list[str]) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.monitor.findings import called  # and what is counted, only to count
     from trimtab.server import words
 
     named: dict[str, str] = {}
@@ -126,13 +131,13 @@ def _measures(measures: list[Measure], findings: list[Finding], drifted: list[st
         for feature in finding.features:
             for name in feature.feature.split(" and "):
                 named.setdefault(name, finding.kind)
-    more = [name for name in ("js", "ks", "psi") if any(getattr(m, name, 0.0) for m in measures)]
+    more = [name for name in _MORE if any(getattr(m, name, 0.0) for m in measures)]
     order = sorted(measures, key=lambda one: (one.feature not in named, one.p, -one.effect))
     paper.table(
-        ["feature", "test", "p", "effect", "interval", *(name.upper() for name in more), "verdict"],
+        ["feature", "test", "p", "effect", "interval", *(_MORE[name] for name in more), "verdict"],
         [
             (
-                one.feature,
+                called(one.feature),
                 one.statistic.replace("_", " "),
                 f"{one.p:.2g}",
                 f"{one.effect:.3g} {one.unit}",
@@ -145,7 +150,8 @@ def _measures(measures: list[Measure], findings: list[Finding], drifted: list[st
         right=["p", "effect"],
     )
     if drifted:
-        note(f"differ at a false discovery rate of 5 % (no alarms): {', '.join(drifted)}")
+        names = ", ".join(called(one) for one in drifted)
+        note(f"differ at a false discovery rate of 5 % (no alarms): {names}")
 
 
 def _windows(found: Watch) -> None:

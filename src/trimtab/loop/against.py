@@ -110,6 +110,11 @@ def watch(file: Path, asked: Watching, *, start: Path | None = None) -> Watch:
     Raises NotFoundError, UsageError and DataError; a project is opened (from `start`) only where
     `against` names a version or the result is to be recorded.
     """
+    if asked.truth and not (asked.score or asked.decision):
+        raise UsageError(
+            "--truth goes with --score or --decision",
+            hint="the column with what the model answered; without one only inputs are compared",
+        )
     table = files.read(file)
     for name in (asked.time, asked.truth, asked.score, asked.decision):
         if name and name not in table:
@@ -349,7 +354,7 @@ def _quality(
     file: Path,
 ) -> tuple[list[Quality], list[Evidence], list[str]]:
     if not asked.score and not asked.decision:
-        return [], [], ["--truth goes with --score or --decision"] if asked.truth else []
+        return [], [], []
     if base.model is None:
         return [], [], ["quality is measured against a model version, not against a table"]
     given = answered.Answered(_renamed(table, asked), rows, asked.truth)

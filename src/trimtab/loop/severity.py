@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from trimtab.errors import IntegrityError, NotFoundError
+from trimtab.monitor.findings import called
 from trimtab.monitor.observe import Alarm
 from trimtab.store import estimates, trees
 from trimtab.store.records import Version
@@ -84,7 +85,7 @@ def weigh(
     known = alarm.kind not in ("data drift", *BROKEN)
     lost = 1.0 if known else _UNKNOWN_LOSS if loss is None else loss
     score = strength * weight * lost
-    said = f"importance {weight:.2f} ({name})" if name else ""
+    said = f"importance {weight:.2f} ({called(name)})" if name else ""
     if alarm.kind in SERVICE:
         said = ""
     elif not importance.share and name:

@@ -55,7 +55,8 @@ def judge(
         return Findings(
             rows=rows,
             windows=len(windows),
-            reason=f"{rows} rows are too few to judge; {least_rows} are needed",
+            reason=f"{rows} {'row is' if rows == 1 else 'rows are'} too few to judge; {least_rows} are "
+            "needed",
         )
     level = budgeting.alpha(budget, len(reference.bins.features))
     bases = _bases(reference, found, windows, seasons)

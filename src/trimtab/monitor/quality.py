@@ -186,7 +186,9 @@ def _left_out(endpoint: str, version: Version, index: Catalogue) -> list[str]:
     count, prediction, value = joined.odd(index, version.digest)
     if not count:
         return []
-    said = f"{endpoint}: {count:,} labels cannot be truths of {version.label} and are left out"
+    what = "label cannot be a truth" if count == 1 else "labels cannot be truths"
+    left = "is" if count == 1 else "are"
+    said = f"{endpoint}: {count:,} {what} of {version.label} and {left} left out"
     return [f"{said}, for example {value!r} of prediction {prediction}"]
 
 

@@ -97,7 +97,7 @@ def _detail(
         shown.features.get("measures", []),
         key=lambda one: (str(one["feature"]) not in heat.OUTPUTS, float(one.get("p") or 0)),
     )
-    more = [one for one in ("js", "ks", "psi") if any(m.get(one) for m in measures)]
+    more = [one for one in ("js", "ks", "psi", "psi_usual") if any(m.get(one) for m in measures)]
     return Detail(
         name=thing.name,
         window=shown,

@@ -63,6 +63,7 @@ def test_too_few_rows_end_with_6(call, tables):
     (("calm.csv", "--against", "old.csv", "--time", "when"), 2, "no column 'when'"),
     (("calm.csv", "--against", "old.csv", "--time", "x", "--window", "soon"), 2, "not a duration"),
     (("--against", "old.csv"), 2, "go with a FILE"),
+    (("calm.csv", "--against", "old.csv", "--truth", "kind"), 2, "--truth goes with --score"),
     (("calm.csv", "--against", "old.csv", "--record"), 4, "no trimtab.toml"),
 ])  # fmt: skip
 def test_what_is_wrong_is_said_in_words(call, tables, arguments, code, said):
