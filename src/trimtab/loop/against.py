@@ -6,7 +6,6 @@ the page shows them, and the quality of the requirements' metrics as evidence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,29 +19,24 @@ from trimtab import hashing, ids
 from trimtab.config import Config, MonitorConfig, duration
 from trimtab.data import tables
 from trimtab.errors import DataError, NotFoundError, UsageError
-from trimtab.loop import answered
+from trimtab.loop import answered, looking
 from trimtab.loop.answered import Quality
+from trimtab.loop.looking import Looked
 from trimtab.loop.project import Project, open_project
 from trimtab.loop.reports import Report
-from trimtab.monitor import files, judge, traffic
-from trimtab.monitor.budget import Budget
+from trimtab.monitor import files, traffic
 from trimtab.monitor.files import Spans, Table
-from trimtab.monitor.findings import Finding, Findings, Measure, called
+from trimtab.monitor.findings import Finding, called
 from trimtab.monitor.watched import Watched, watched
-from trimtab.profile import profile as profiles
 from trimtab.profile import reference as references
 from trimtab.profile.cells import NumberCells
 from trimtab.profile.columns import Column, Kind
-from trimtab.profile.profile import Profile
 from trimtab.profile.reference import Reference
 from trimtab.store import evidence, operations, versions
 from trimtab.store.records import Evidence, Window
 from trimtab.store.workspace import Workspace
 
 MOST_WINDOWS: Final = 400
-_MONTH: Final = 30 * 86_400_000_000
-_LOOK_BACK: Final = 256
-"""Windows that a judgement reads: the last 32, and more where small ones join."""
 
 
 class Watching(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,17 +54,6 @@ class Watching(msgspec.Struct, frozen=True, kw_only=True):
     decision: str = ""
     leave_out: tuple[str, ...] = ()
     record: bool = False
-
-
-class Looked(Report, frozen=True, kw_only=True):
-    """One window of the file: [start, end) in microseconds (0 without times) and what it showed."""
-
-    start: int
-    end: int
-    rows: int
-    reason: str = ""
-    findings: list[Finding] = []
-    measures: list[Measure] = []
 
 
 class Watch(Report, frozen=True, kw_only=True):
@@ -135,8 +118,9 @@ def _watched(project: Project | None, file: Path, asked: Watching, table: Table)
     columns, absent = _columns(base, asked, table, spans.rows)
     missing = _missing(base, asked, table)
     unjudged = [name for name in absent if name not in missing]
-    looked, newest = _look(project, asked, base, columns, unjudged, spans)
-    found = _union(looked)
+    settings = project.config.monitor if project else MonitorConfig()
+    looked, newest = looking.look(base.reference, columns, unjudged, spans, settings)
+    found = looking.union(looked)
     quality, proof, more = _quality(project, asked, base, table, spans.rows, file)
     recorded = _record(project, base, file, looked, proof) if asked.record else 0
     notes = [*spans.notes, *more]
@@ -278,71 +262,6 @@ def _spans(project: Project | None, asked: Watching, table: Table) -> Spans:
         raise UsageError("a window has a length above 0")
     zone = project.config.project.timezone if project else "UTC"
     return files.cut(table, asked.time, span, zone, most=MOST_WINDOWS)
-
-
-def _look(
-    project: Project | None,
-    asked: Watching,
-    base: Base,
-    columns: dict[str, Column],
-    absent: Sequence[str],
-    spans: Spans,
-) -> tuple[list[Looked], Findings]:
-    settings = project.config.monitor if project else MonitorConfig()
-    budget = Budget(
-        pages_per_month=settings.false_pages_per_month,
-        windows_per_month=max(_MONTH / spans.span, 1.0) if spans.span else 30.0,
-        scales=6 if asked.time else 1,
-    )
-    ends = [*spans.places[1:], len(spans.rows)]
-    counted: list[Profile] = []
-    counter = profiles.Counter(base.reference.bins)
-    looked: list[Looked] = []
-    newest = Findings()
-    for number, (start, first, end) in enumerate(
-        zip(spans.starts, spans.places, ends, strict=True)
-    ):
-        part = {name: values[first:end] for name, values in columns.items()}
-        counted.append(counter.count(part))
-        begin = max(0, number + 1 - _LOOK_BACK)
-        newest = judge.judge(
-            base.reference,
-            counted[begin:],
-            budget=budget,
-            least_rows=settings.min_rows,
-            altered=absent,
-        )
-        looked.append(
-            Looked(
-                start=start,
-                end=start + spans.span,
-                rows=end - first,
-                reason=newest.reason,
-                findings=[_dated(one, spans, begin) for one in newest.findings],
-                measures=[one for one in newest.measures if one.feature not in absent],
-            )
-        )
-        if begin:
-            counted[begin - 1] = profiles.empty(base.reference.bins)  # read no more
-    return looked, newest
-
-
-def _dated(finding: Finding, spans: Spans, begin: int) -> Finding:
-    """`since` as a moment, or 0 where the file has no times."""
-    if finding.since is None:
-        return finding
-    said = f" since window {finding.since}:"
-    start = spans.starts[begin + finding.since]
-    when = f" since {ids.iso(start)}:" if spans.span else ":"
-    return msgspec.structs.replace(finding, since=start, text=finding.text.replace(said, when))
-
-
-def _union(looked: list[Looked]) -> list[Finding]:
-    found: dict[str, Finding] = {}
-    for one in looked:
-        for finding in one.findings:
-            found[finding.kind] = finding
-    return list(found.values())
 
 
 def _quality(

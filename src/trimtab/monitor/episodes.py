@@ -78,10 +78,14 @@ def shaped(
             form = "recurring"
             said = f", as from {ids.iso(same[-1].since)} to {ids.iso(same[-1].until)}"
     again = "" if shape.lasts else AGAIN
+    # where a step alone fits, the sums of windows that gave the alarm tell its beginning best
+    since = finding.since if shape.form == "sudden" else shape.since
     text = finding.text.replace("Data drift in ", f"Data drift ({form}{said}) in ", 1)
+    text = text.replace(f"since window {finding.since}:", f"since window {since}:", 1)
     return msgspec.structs.replace(
         finding,
         form=form,
+        since=since,
         share=max(finding.share or 0.0, found.share),
         text=text.removesuffix(".") + again + ".",
         detail={**finding.detail, "lasts": float(shape.lasts), "sign": float(found.sign)},

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from trimtab import ids
 from trimtab.errors import DataError, NotFoundError, UsageError
 from trimtab.loop.against import Watching, watch
 from trimtab.loop.project import open_project
@@ -79,6 +80,38 @@ def test_a_slow_change_is_seen_over_several_windows(place):
     ]
     found = look(place, pl.concat(frames), time="day", window="1d")
     assert [one.kind for one in found.findings] == ["data drift"]
+
+
+@pytest.mark.parametrize(
+    ("shifts", "form", "since"),
+    [
+        ([0] * 5 + [0.1 * k for k in range(1, 9)], "gradual", 5),
+        ([0, 0, 0, 0.6, 0.6, 0, 0, 0, 0, 0.6, 0.6, 0.6], "recurring", 9),
+    ],
+    ids=["gradual", "recurring"],
+)
+def test_windows_of_a_file_say_how_a_change_came_and_when_it_began(place, shifts, form, since):
+    days = [f"2026-03-{day + 1:02}" for day in range(len(shifts))]
+    frames = [
+        table(day, 800, shift, day=[f"{days[day]}T12:00:00Z"] * 800)
+        for day, shift in enumerate(shifts)
+    ]
+    (found,) = look(place, pl.concat(frames), "new.parquet", time="day", window="1d").findings
+    assert (found.kind, found.form) == ("data drift", form)
+    began = ids.parse_time(f"{days[since]}T00:00:00Z")
+    assert abs(found.since - began) <= DAY
+    assert f"since {ids.iso(found.since)}: x" in found.text
+
+
+def test_a_column_that_stands_still_in_a_file_is_a_stale_source(place):
+    frames = [
+        table(day, 600, day=[f"2026-03-{day + 1:02}T12:00:00Z"] * 600).with_columns(
+            x=pl.lit(0.37) if day > 3 else pl.col("x")
+        )
+        for day in range(6)
+    ]
+    found = look(place, pl.concat(frames), "new.parquet", time="day", window="1d").findings
+    assert [(one.kind, one.form) for one in found] == [("broken input", "stale source")]
 
 
 def test_time_that_goes_backwards_is_put_in_order_and_said(place):
