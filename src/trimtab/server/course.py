@@ -14,15 +14,17 @@ from trimtab.store.records import Window, WindowEstimate
 WIDTH: Final = 420
 HEIGHT: Final = 132
 _INSET: Final = 10
+_ENDS: Final = ("value", "lo", "hi")
 
 
 class Point(msgspec.Struct, frozen=True):
-    """A value at a window's place, with its interval."""
+    """A value at a window's place, with its interval; `of` says on which part of its rows."""
 
     at: int
     value: float
     lo: float
     hi: float
+    of: str = ""
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +52,8 @@ def draw(windows: Sequence[Window], estimates: Sequence[WindowEstimate]) -> list
     place = {one.start: at for at, one in enumerate(windows)}
     realised: dict[str, list[Point]] = {}
     for one in windows:
-        for metric, value in one.features.get("quality", {}).get("values", {}).items():
-            point = Point(place[one.start], value["value"], value["lo"], value["hi"])
+        for metric, (value, of) in _measured(one).items():
+            point = Point(place[one.start], value["value"], value["lo"], value["hi"], of)
             realised.setdefault(metric, []).append(point)
     guessed: dict[str, list[Point]] = {}
     for estimate in estimates:
@@ -60,6 +62,24 @@ def draw(windows: Sequence[Window], estimates: Sequence[WindowEstimate]) -> list
             guessed.setdefault(estimate.metric, []).append(point)
     names = sorted({*realised, *guessed})
     return [_course(name, realised.get(name, []), guessed.get(name, []), windows) for name in names]
+
+
+def _measured(window: Window) -> dict[str, tuple[dict[str, float], str]]:
+    """What a window's labels showed: all that came, else the few that have come, corrected for it.
+
+    Labels that are a selection on purpose show nothing of the other rows.
+    """
+    known = window.features.get("labels", {})
+    few = {} if known.get("biased") else known.get("metrics", {})
+    part = f" on {known['labels']:,} of {window.rows:,} rows" if few else ""
+    whole = window.features.get("quality", {}).get("values", {})
+    found = {metric: (one, part) for metric, one in few.items()}
+    found |= {metric: (one, "") for metric, one in whole.items()}
+    return {
+        metric: ({end: words.stored(one[end]) for end in _ENDS}, of)
+        for metric, (one, of) in found.items()
+        if all(one.get(end) is not None for end in _ENDS)
+    }
 
 
 def _course(
@@ -110,7 +130,7 @@ def _line(
             (
                 x(p.at),
                 y(p.value),
-                _said(p, windows[p.at], how),
+                _said(p, windows[p.at], how + p.of),
             )
             for part in parts
             for p in part

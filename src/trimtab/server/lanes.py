@@ -208,9 +208,9 @@ def _quality(
 ) -> Quality | None:
     metric = _metric(windows, requirements)
     known = [
-        (one, one.features["quality"]["values"][metric])
+        (one, {name: words.stored(end) for name, end in values[metric].items()})
         for one in windows
-        if metric in one.features.get("quality", {}).get("values", {})
+        if metric in (values := one.features.get("quality", {}).get("values", {}))
     ]
     known = [(one, value) for one, value in known if math.isfinite(value["value"])]
     if not known:

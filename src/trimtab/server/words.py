@@ -16,10 +16,20 @@ _TIMES: Final = ("since", "fetched_at", "mtime", "labelled_at")
 _SIZES: Final = ("B", "kB", "MB", "GB", "TB")
 
 
-def number(value: float | None) -> str:
-    """Four significant digits, thousands apart by a comma; a dash for nothing."""
+def stored(value: float | str) -> float:
+    """A number out of the store, where NaN and infinities are text (`hashing.canonical`)."""
+    return float(value)
+
+
+def number(value: float | str | None) -> str:
+    """Four significant digits, thousands apart by a comma; a dash for nothing.
+
+    What is not finite may be text, as it is stored.
+    """
     if value is None:
         return "–"
+    if isinstance(value, str):
+        value = stored(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -41,7 +51,7 @@ def origin(meta: Mapping[str, Any]) -> str:
     return f"MLflow's {found.get('model')} {found.get('version')}, {found.get('flavor')}"
 
 
-def interval(lo: float | None, hi: float | None) -> str:
+def interval(lo: float | str | None, hi: float | str | None) -> str:
     """`[lo, hi]`, or nothing where there is none."""
     return "" if lo is None or hi is None else f"[{number(lo)}, {number(hi)}]"
 

@@ -133,6 +133,17 @@ class TestCourse:
         assert all(np.isfinite(float(one)) and 0 <= float(one) <= course.WIDTH for one in numbers)
 
 
+def test_labels_of_a_part_are_drawn_and_said_and_a_selection_is_not():
+    """A concept that switched is seen by the fifty labels that were asked for, not by the estimate."""
+    few = {"accuracy": {"value": 0.25, "lo": 0.12, "hi": 0.38, "n": 50}, "f1": {"value": None}}
+    windows = [window(1, [], labels={"labels": 50, "biased": "", "metrics": few})]
+    (drawn,) = course.draw(windows, [])
+    assert drawn.metric == "accuracy"
+    assert drawn.realised.dots[0][2].endswith("measured on 50 of 600 rows")
+    selected = [window(1, [], labels={"labels": 50, "biased": "selected", "metrics": few})]
+    assert course.draw(selected, []) == []
+
+
 def test_the_page_shows_maps_quality_details_and_incidents(client, watched):
     text = client.get("/monitor").text
     assert text.count('class="cell s') > 30
@@ -143,6 +154,20 @@ def test_the_page_shows_maps_quality_details_and_incidents(client, watched):
     assert "&lt;years&gt;" in text
     assert "<years>" not in text
     assert "data drift &lt;b&gt;" in text
+
+
+def test_a_column_without_any_value_is_shown(client, watched):
+    """Nothing is known of its effect: the interval's end is infinite, and text where it is stored."""
+    ws = watched.ws
+    model = versions.find(ws, "model")[0].digest
+    odd = {"value": float("nan"), "lo": float("-inf"), "hi": float("inf"), "n": 3}
+    empty = measure("income", 0.0, hi=float("inf"))
+    one = window(20_010, [empty], quality={"values": {"roc_auc": odd}})
+    operations.save_window(ws, msgspec.structs.replace(one, model=model))
+    found = client.get("/monitor")
+    assert found.status_code == 200
+    assert "[0, ∞]" in found.text
+    assert client.get("/timeline").status_code == 200
 
 
 def test_a_cell_leads_to_its_window_and_feature(client, watched):
