@@ -13,11 +13,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.monitor import anderson, stack
-from trimtab.monitor.categories import chi_square, comparable, grouped, with_rest
+from trimtab.monitor import anderson, rates, stack
+from trimtab.monitor.categories import LEAST_EXPECTED, chi_square, comparable, grouped, with_rest
 from trimtab.monitor.effect import total_variation
 from trimtab.monitor.findings import Measure
-from trimtab.monitor.overdispersion import Chunks, factor
+from trimtab.monitor.overdispersion import Chunks, corrected, factor
 from trimtab.profile.cells import CategoryCells, NumberCells
 from trimtab.profile.distance import anderson_darling
 from trimtab.profile.profile import Profile
@@ -183,7 +183,16 @@ def _levels(
     codes = comparable(cells, counts, every)
     window, old = with_rest(cells, counts, codes), with_rest(cells, base, codes)
     test = chi_square(window, old, phi, _degrees(reference))
-    a, b = grouped(window, old)
+    p, (a, b) = test.p, grouped(window, old)
+    known = every[: len(cells.levels)]
+    if len(a) == 1 and known.size and known.min() >= LEAST_EXPECTED:
+        # No level has rows enough in both: what is left is whether rows are of those, all of which
+        # were bound to be listed.
+        a, b = _listed(cells, counts), _listed(cells, base)
+        n, total = int(a.sum()), round(float(b.sum()))
+        if n and total and a[1] + b[1]:
+            alone = rates.two_sided(int(a[1]), n, round(float(b[1])), total)
+            p = corrected(alone, phi, _degrees(reference))
     effect = total_variation(a, b)
     js = stack.jensen_shannon(a[None], b[None])
     psi, usual = stack.stability(a[None], b[None])
@@ -191,7 +200,7 @@ def _levels(
         feature=cells.name,
         statistic="chi_square",
         value=test.statistic,
-        p=test.p,
+        p=p,
         effect=effect.value,
         lo=effect.lo,
         hi=effect.hi,
@@ -202,6 +211,12 @@ def _levels(
         psi=float(psi[0]),
         psi_usual=float(usual[0]),
     )
+
+
+def _listed(cells: CategoryCells, counts: NDArray[Any]) -> NDArray[Any]:
+    """Rows of the levels that the reference lists, and of all others."""
+    known = len(cells.levels)
+    return np.array([counts[:known].sum(), counts[known : known + 2].sum()])
 
 
 def _phi(reference: Reference, rows: float, total: float) -> list[float]:

@@ -5,8 +5,11 @@ import pytest
 from scipy import stats
 
 from trimtab.monitor.categories import chi_square, comparable, grouped, with_rest
+from trimtab.monitor.judge import judge
 from trimtab.profile.coder import coder
 from trimtab.profile.fit import fit
+from trimtab.profile.profile import count
+from trimtab.profile.reference import fit_reference
 
 
 def test_without_light_cells_it_is_the_contingency_table():
@@ -86,3 +89,31 @@ def test_a_list_cut_short_by_chance_compares_nothing():
 def test_no_text_no_codes():
     cells, reference = levels_of([None, None])
     assert comparable(cells, reference, reference).size == 0
+
+
+@pytest.mark.parametrize("rows", [2_000, 100_000])
+def test_a_window_of_new_levels_alone_has_moved_whatever_its_size(rows):
+    """100,000 rows beside 1,600 leave no level with rows enough in both."""
+    names = np.repeat(np.array(["a", "b", "c", "d"], dtype=object), 400)
+    reference = fit_reference({"kind": names}, kinds={"kind": "category"})
+    window = count(reference.bins, {"kind": np.full(rows, "new", dtype=object)})
+    found = judge(reference, [window])
+    assert [one.kind for one in found.findings] == ["skew"]
+    (measure,) = found.measures
+    assert measure.effect == pytest.approx(1.0)
+    assert measure.p < 1e-9
+    same = count(reference.bins, {"kind": np.tile(names[::400], rows // 4)})
+    (measure,) = judge(reference, [same]).measures
+    assert (measure.effect, measure.p > 0.5) == (0.0, True)
+
+
+def test_levels_that_were_listed_by_chance_are_not_held_against_a_window():
+    """Names that turn up twice among many: in any other sample fewer rows are of those listed."""
+    random = np.random.default_rng(4)
+    old, new = (
+        np.array([f"n{i}" for i in random.integers(0, 3_000, 2_000)], dtype=object)
+        for _ in range(2)
+    )
+    reference = fit_reference({"name": old}, kinds={"name": "category"})
+    found = judge(reference, [count(reference.bins, {"name": new})])
+    assert (found.findings, found.drifted) == ((), ())
