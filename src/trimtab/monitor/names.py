@@ -83,7 +83,9 @@ def name_errors(
     came, `said` more on that, `slices` where it shows.
     """
     if alarm is None:
-        return Naming(None, "errors are as the model's own probabilities expect them")
+        return Naming(
+            None, "where labels have come, errors are as the model's own probabilities expect them"
+        )
     found = {finding.kind: finding for finding in inputs}
     rate = (alarm.seen - alarm.expected) / max(alarm.rows, 1)
     drift = found.get("data drift")
