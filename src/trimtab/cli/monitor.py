@@ -229,5 +229,8 @@ def _inputs(window: Window) -> str:
     """What a window's judgement said of its inputs; nothing of the model's quality follows."""
     if not window.judged_at:
         return "no window has closed yet"
-    seen = ", ".join(str(finding["kind"]) for finding in window.findings)
+    seen = ", ".join(
+        str(one["kind"]) + ("" if one.get("detail", {}).get("lasts", 1) else " that is over")
+        for one in window.findings
+    )
     return seen or str(window.features.get("reason") or "as in training")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from trimtab import ids
+from trimtab.monitor import episodes
 from trimtab.monitor.findings import Finding
 from trimtab.store.records import Version, Window
 
@@ -17,7 +18,10 @@ def window(endpoint: str, champion: Version, closed: Sequence[Window]) -> str:
         return f"{endpoint}: no window of {champion.label} has closed yet"
     last = closed[-1]
     what = (
-        ", ".join(one.kind for one in msgspec.convert(last.findings, list[Finding]))
+        ", ".join(
+            one.kind if episodes.lasts(one) else f"{one.kind} that is over"
+            for one in msgspec.convert(last.findings, list[Finding])
+        )
         or "inputs as in training"
     )
     if last.features.get("reason"):

@@ -224,3 +224,13 @@ def test_event_times_that_stand_still_while_rows_come_are_a_stale_source(site):
     assert "60 rows came" in alarm.title
     place.live(1, 60)
     assert "broken input" not in [one.kind for one in place.look(2).alarms]
+
+
+def test_what_is_over_is_said_to_be_over(site):
+    """The sums of windows remember a day that the newest window is not like any more."""
+    place, said = site(), {}
+    for day in range(4):
+        place.live(day, 400, shift=1.0 if day == 1 else 0.0)
+        said[day] = place.look(day + 1).sentences[0]
+    assert said[1].endswith(": data drift")
+    assert said[3].endswith(": data drift that is over")
