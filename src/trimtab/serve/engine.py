@@ -263,7 +263,8 @@ class Engine:
         self._count(one)
         contract, label = one.jobs[0].contract, one.jobs[0].route.label
         signature = one.jobs[0].route.model.signature
-        if contract is self.contracts.typed and signature.task != "multiclass":
+        plain = contract is self.contracts.typed and all(job.options is None for job in one.jobs)
+        if plain and signature.task != "multiclass":
             written = fast.replies(self.name, label, signature, one.outputs, one.jobs)
         else:
             written = [contract.write(answer) for answer in _answers(self.name, one)]

@@ -188,6 +188,19 @@ def test_bodies_may_be_compressed_both_ways(engine):
     assert engine.handle("POST", "/predict", headers, bomb).status == 413
 
 
+def test_the_reply_is_what_a_client_accepts_whoever_shares_the_run(engine):
+    one = engine.begin("POST", "/predict", {}, msgspec.json.encode({"row": ROW, "id": "a"}))
+    other = engine.begin(
+        "POST", "/predict", {"accept": "text/csv"}, msgspec.json.encode({"row": ROW, "id": "b"})
+    )
+    alone = engine.answer((one,))[0]
+    plain, table = engine.answer((one, other))
+    assert (plain.content_type, plain.body) == (alone.content_type, alone.body)
+    assert table.content_type == "text/csv"
+    score = msgspec.json.decode(plain.body)["predictions"][0]["score"]
+    assert table.body.decode() == f"id,decision,score\nb,yes,{score}\n"
+
+
 def test_a_request_id_that_cannot_be_logged_is_400(post):
     assert post({"row": ROW}, x_request_id="x" * 201)[0] == 400
 
