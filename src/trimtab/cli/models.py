@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from trimtab.cli.session import Session
@@ -63,6 +65,8 @@ def _render(shown: ModelShown) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
     from trimtab.server import words
 
+    parity = dict(shown.artifact.meta.get("parity") or {})
+    slices = parity.pop("slices", [])
     paper.facts(
         {
             "version": shown.version.label if shown.version else "none: the gate refused it",
@@ -70,9 +74,15 @@ def _render(shown: ModelShown) -> None:
             "digest": shown.digest,
             "run": shown.artifact.run,
             "size": words.size(shown.artifact.size),
-            **{name: words.cell(value) for name, value in shown.artifact.meta.items()},
+            **{
+                name: words.cell(value)
+                for name, value in shown.artifact.meta.items()
+                if name != "parity"
+            },
         }
     )
+    if parity:
+        _render_parity({"value": "all rows", **parity}, slices)
     if shown.attachments:
         paper.table(["attachment", "digest"], list(shown.attachments.items()))
     if shown.verdicts:
@@ -105,3 +115,35 @@ def _render(shown: ModelShown) -> None:
             ],
             right=["value", "rows"],
         )
+
+
+def _render_parity(whole: dict[str, Any], slices: list[dict[str, Any]]) -> None:
+    """How far the package's answers lie from the original's, over all rows and slice by slice."""
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    scale = whole.get("scale", 1.0)
+    paper.table(
+        [
+            "held against the original",
+            "rows",
+            "largest difference",
+            "> 0.0001",
+            "> 0.001",
+            "flipped",
+        ],
+        [
+            (
+                f"{one['column']} is {one['value']}" if "column" in one else one["value"],
+                f"{one['rows']:,}",
+                f"{one['max_difference']:.2g}",
+                f"{one['above']:.2%}",
+                f"{one['far']:.2%}",
+                words.number(one["flips"]),
+            )
+            for one in (whole, *slices)
+        ],
+        right=["rows", "largest difference", "> 0.0001", "> 0.001", "flipped"],
+    )
+    if scale != 1.0:
+        paper.say(f"differences are in units of {scale:.4g}, the spread of the answers in training")

@@ -76,5 +76,5 @@ def _parity(trained: Trained) -> str:
         return ""
     return (
         f"packaged as {parity.engine}: largest difference to the estimator "
-        f"{parity.max_abs_diff:.2g} on {parity.rows:,} golden rows, {parity.flipped} decisions flipped"
+        f"{parity.max_abs_diff:.2g} on {parity.rows:,} rows, {parity.flipped} decisions flipped"
     )

@@ -121,6 +121,23 @@ def start(
     raise AssertionError("a start either returns or raises")
 
 
+def unheard(ws: Workspace, name: str, serve: ServeConfig, port: int | None = None) -> list[str]:
+    """Settings that a running endpoint was started with and that are others now.
+
+    It takes them when it is started again.
+    """
+    found = find(ws, name)
+    if found is None or found.state != "ready" or found.target != TARGET:
+        return []
+    try:
+        had = endpoint_folder.read_settings(folder(ws, name))
+    except TrimtabError:  # an older trimtab's
+        return []
+    now = _settings(ws, name, serve, port or serve.port or found.port)
+    had = msgspec.structs.replace(had, port=found.port)
+    return [key for key in Settings.__struct_fields__ if getattr(had, key) != getattr(now, key)]
+
+
 def find(ws: Workspace, name: str) -> Endpoint | None:
     """An endpoint as it really is: its row, corrected by whether its process lives."""
     rows = [one for one in operations.endpoints(ws) if one.name == name]
@@ -182,22 +199,7 @@ def end(pid: int, since: float) -> None:
 
 def _launch(ws: Workspace, name: str, place: Path, serve: ServeConfig, port: int) -> Endpoint:
     place.mkdir(parents=True, exist_ok=True)
-    settings = Settings(
-        name=name,
-        project=ws.project_name,
-        host=serve.host,
-        port=port,
-        event_time=serve.event_time,
-        pii=serve.pii,
-        invalid=serve.invalid,
-        sample=serve.sample,
-        disk_full=serve.disk_full,
-        sticky=serve.sticky,
-        allow_python=serve.allow_python,
-        workers=serve.workers or os.cpu_count() or 1,
-        auth=tokens.resolve(serve.auth, ws.project_dir),
-        limits=serve.limits,
-    )
+    settings = _settings(ws, name, serve, port)
     check_bind(serve.host, place, settings.auth)
     write_settings(place, settings)
     (place / endpoint_folder.STATE).unlink(missing_ok=True)
@@ -235,6 +237,25 @@ def _launch(ws: Workspace, name: str, place: Path, serve: ServeConfig, port: int
     _save(ws, name, state="stopped", pid=0)
     raise TrimtabError(
         f"endpoint {name!r} was not ready after {_START_SECONDS:.0f} s", hint=_tail(place)
+    )
+
+
+def _settings(ws: Workspace, name: str, serve: ServeConfig, port: int) -> Settings:
+    return Settings(
+        name=name,
+        project=ws.project_name,
+        host=serve.host,
+        port=port,
+        event_time=serve.event_time,
+        pii=serve.pii,
+        invalid=serve.invalid,
+        sample=serve.sample,
+        disk_full=serve.disk_full,
+        sticky=serve.sticky,
+        allow_python=serve.allow_python,
+        workers=serve.workers or os.cpu_count() or 1,
+        auth=tokens.resolve(serve.auth, ws.project_dir),
+        limits=serve.limits,
     )
 
 

@@ -79,7 +79,8 @@ def deploy(
         )
         if direct:
             return _direct(project, name, version, served, who)
-        return _open(project, endpoint, version, served, terms, who)
+        found = _open(project, endpoint, version, served, terms, who)
+        return msgspec.structs.replace(found, message=_unheard(project, name, found.message, port))
 
 
 def _direct(project: Project, name: str, version: Version, served: Version, who: Hand) -> Deployed:
@@ -92,7 +93,8 @@ def _direct(project: Project, name: str, version: Version, served: Version, who:
             ws, "deploy", f"deploy:{ids.new_id()}", f"{version.label} answers, not {served.label}",
             who, endpoint=name, model=version.digest,
         )  # fmt: skip
-    return _deployed(project, name, version, f"{version.label} answers; {served.label} is kept")
+    said = f"{version.label} answers; {served.label} is kept"
+    return _deployed(project, name, version, _unheard(project, name, said))
 
 
 def _open(
@@ -251,7 +253,8 @@ def _start(project: Project, version: Version, name: str, port: int | None) -> D
         ledger.append(
             ws, "deploy", {"endpoint": name, "version": version.label, "model": version.digest}
         )
-    return _deployed(project, name, version, f"{version.label} answers at {local.url(endpoint)}")
+    said = f"{version.label} answers at {local.url(endpoint)}"
+    return _deployed(project, name, version, _unheard(project, name, said, port))
 
 
 def _try(project: Project, name: str, version: Version) -> None:
@@ -268,6 +271,17 @@ def _try(project: Project, name: str, version: Version) -> None:
         skew.check(project, name, version)
     finally:
         local.set_routes(ws, name, [*before.routes], [*before.shadow])
+
+
+def _unheard(project: Project, name: str, said: str, port: int | None = None) -> str:
+    """What is said of a deployment, and which settings the running endpoint does not have yet."""
+    keys = local.unheard(project.ws, name, project.config.serve, port)
+    if not keys:
+        return said
+    return (
+        f"{said}\n{name} goes on with other settings of [serve] than are there now "
+        f"({', '.join(keys)}): stop it with `trimtab down {name}` and deploy again"
+    )
 
 
 def _deployed(project: Project, name: str, version: Version, message: str) -> Deployed:

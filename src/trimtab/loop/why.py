@@ -135,8 +135,7 @@ def _candidate(project: Project, digest: str, *, rollouts: bool = True) -> Linea
         Lineage(title=f"gate: {one.text}: {one.status}", facts={"reason": one.reason})
         for one in _newest(project, digest, "gate")
     ]
-    made = [link.run for link in runs.users(ws, digest) if link.direction == "out"]
-    for run in dict.fromkeys(made):
+    for run in dict.fromkeys(x.run for x in runs.users(ws, digest) if x.direction == "out"):
         parent = runs.get(ws, run).parent
         because.append(_run(project, runs.get(ws, parent or run)))
     because += [
@@ -144,7 +143,8 @@ def _candidate(project: Project, digest: str, *, rollouts: bool = True) -> Linea
         for one in operations.rollouts(ws)
         if rollouts and one.candidate == digest
     ]
-    facts = {"digest": digest, "engine": meta.get("engine"), "parity": meta.get("parity")}
+    parity = {key: value for key, value in (meta.get("parity") or {}).items() if key != "slices"}
+    facts = {"digest": digest, "engine": meta.get("engine"), "parity": parity}
     return Lineage(title=f"candidate {digest}", facts=facts, because=because)
 
 

@@ -24,7 +24,7 @@ def check_digest(folder: Path, expected: str) -> None:
     if found != expected:
         raise IntegrityError(
             f"the model package at {folder} has digest {found}, not {expected}",
-            hint="its files were changed; check the model out of the store again",
+            hint="its files were changed: delete that folder and deploy again, or copy it anew",
         )
 
 

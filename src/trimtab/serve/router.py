@@ -124,8 +124,15 @@ class Router:
                 invalid=self._invalid,
                 allow_python=self._allow_python,
             )
-        except (TrimtabError, OSError) as error:
+        except TrimtabError as error:
+            self.error = "; ".join(filter(None, (error.message, error.hint)))
+            return False
+        except OSError as error:
             self.error = str(error) or type(error).__name__
+            return False
+        except Exception as error:  # a package may be wrong in ways that nobody thought of
+            _said.exception("the routes cannot be followed")
+            self.error = f"{type(error).__name__}: {error}"
             return False
         self.error = ""
         self.previous, self.table = self.table, table

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from trimtab.model import calibration
 from trimtab.model.calibration import Calibration, beside
+from trimtab.model.digest import folder_digest
 from trimtab.serve import router as module
 from trimtab.serve import routes
 from trimtab.serve.router import Router
@@ -127,6 +128,15 @@ def changed_package(endpoint, spec):
     write(endpoint, 2, made)
 
 
+def strange_package(endpoint, spec):
+    """Its digest is right, and its golden rows are what no code of ours writes."""
+    made = spec("loans@v2", bias=1.0)
+    path = endpoint / made.folder / "golden.json"
+    rows = msgspec.json.decode(path.read_bytes())
+    path.write_bytes(msgspec.json.encode({**rows, "scores": [[0.5], [0.5, 0.5], 1.0, "x"]}))
+    write(endpoint, 2, msgspec.structs.replace(made, model=folder_digest(path.parent)))
+
+
 def bad_shadow(endpoint, spec):
     wrong = spec("loans@v3", role="shadow", model="blake3:" + "0" * 64)
     write(endpoint, 2, spec("loans@v2", bias=2.0), shadow=[wrong])
@@ -139,7 +149,8 @@ def bad_shadow(endpoint, spec):
         (no_routes, "positive weight"),
         (no_weight, "positive weight"),
         (missing_package, "no model package"),
-        (changed_package, "has digest"),
+        (changed_package, "delete that folder"),
+        (strange_package, "ValueError"),
         (bad_shadow, "has digest"),
     ],
 )
