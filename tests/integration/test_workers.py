@@ -153,20 +153,31 @@ def test_rotations_reloads_and_rollbacks_under_load_lose_no_request(endpoint, pa
     assert files.read_state(endpoint).pid == 0
 
 
-def test_any_worker_tells_what_all_of_them_counted(endpoint) -> None:
-    with served(endpoint) as (_, _process):
+def test_any_worker_tells_what_all_of_them_counted_and_those_before_them(endpoint) -> None:
+    with served(endpoint) as (_, process):
         state = wait(endpoint, lambda state: state.ready)
-        for number in range(30):  # a connection each, so that several workers get some
-            client = http.client.HTTPConnection(state.host, state.port, timeout=10)
-            assert predict(client, f"r{number}")[0] == 200
-            client.close()
 
-        def counted() -> bool:
+        def predicted(numbers: range) -> None:
+            for number in numbers:  # a connection each, so that several workers get some
+                client = http.client.HTTPConnection(state.host, state.port, timeout=10)
+                assert predict(client, f"r{number}")[0] == 200
+                client.close()
+
+        def counted(count: int) -> bool:
             client = http.client.HTTPConnection(state.host, state.port, timeout=10)
             client.request("GET", "/metrics")
             lines = client.getresponse().read().decode().splitlines()
             client.close()
-            name = 'trimtab_requests_total{endpoint="loans",contract="predict",code="200"} 30'
+            name = (
+                f'trimtab_requests_total{{endpoint="loans",contract="predict",code="200"}} {count}'
+            )
             return name in lines
 
-        wait_for(counted)
+        predicted(range(30))
+        wait_for(lambda: counted(30))
+        for turn in (1, 2):
+            old = set(workers(endpoint))
+            process.send_signal(signal.SIGHUP)
+            wait_for(lambda o=old: len(workers(endpoint)) == 3 and not o & set(workers(endpoint)))
+            predicted(range(20 + 10 * turn, 30 + 10 * turn))
+            wait_for(lambda n=30 + 10 * turn: counted(n))

@@ -18,6 +18,7 @@ from trimtab.loop.project import Project, apply
 from trimtab.loop.reports import Deployed
 from trimtab.loop.shown import Terms
 from trimtab.model import registry
+from trimtab.serve import privacy
 from trimtab.serve.routes import RoutesFile
 from trimtab.store import ledger, operations, versions
 from trimtab.store.records import Endpoint, Version
@@ -80,7 +81,9 @@ def deploy(
         if direct:
             return _direct(project, name, version, served, who)
         found = _open(project, endpoint, version, served, terms, who)
-        return msgspec.structs.replace(found, message=_unheard(project, name, found.message, port))
+        return msgspec.structs.replace(
+            found, message=_told(project, name, version, found.message, port)
+        )
 
 
 def _direct(project: Project, name: str, version: Version, served: Version, who: Hand) -> Deployed:
@@ -94,7 +97,7 @@ def _direct(project: Project, name: str, version: Version, served: Version, who:
             who, endpoint=name, model=version.digest,
         )  # fmt: skip
     said = f"{version.label} answers; {served.label} is kept"
-    return _deployed(project, name, version, _unheard(project, name, said))
+    return _deployed(project, name, version, _told(project, name, version, said))
 
 
 def _open(
@@ -254,7 +257,7 @@ def _start(project: Project, version: Version, name: str, port: int | None) -> D
             ws, "deploy", {"endpoint": name, "version": version.label, "model": version.digest}
         )
     said = f"{version.label} answers at {local.url(endpoint)}"
-    return _deployed(project, name, version, _unheard(project, name, said, port))
+    return _deployed(project, name, version, _told(project, name, version, said, port))
 
 
 def _try(project: Project, name: str, version: Version) -> None:
@@ -273,15 +276,23 @@ def _try(project: Project, name: str, version: Version) -> None:
         local.set_routes(ws, name, [*before.routes], [*before.shadow])
 
 
-def _unheard(project: Project, name: str, said: str, port: int | None = None) -> str:
-    """What is said of a deployment, and which settings the running endpoint does not have yet."""
-    keys = local.unheard(project.ws, name, project.config.serve, port)
-    if not keys:
-        return said
-    return (
-        f"{said}\n{name} goes on with other settings of [serve] than are there now "
-        f"({', '.join(keys)}): stop it with `trimtab down {name}` and deploy again"
-    )
+def _told(project: Project, name: str, version: Version, said: str, port: int | None = None) -> str:
+    """What is said of a deployment, and which of the settings do nothing, or nothing yet."""
+    serve, signed = project.config.serve, registry.signature_of(project.ws, version.digest)
+    lines = [said]
+    keys = local.unheard(project.ws, name, serve, port)
+    if keys:
+        lines.append(
+            f"{name} goes on with other settings of [serve] than are there now "
+            f"({', '.join(keys)}): stop it with `trimtab down {name}` and deploy again"
+        )
+    for key, columns in (("pii", serve.pii), ("invalid", serve.invalid)):
+        lines += [
+            f"[serve] {key} names {wrong!r}, which {version.label} does not have: "
+            f"did you mean {near!r}?"
+            for wrong, near in privacy.misspelt(columns, signed).items()
+        ]
+    return "\n".join(lines)
 
 
 def _deployed(project: Project, name: str, version: Version, message: str) -> Deployed:

@@ -8,9 +8,10 @@ endpoint's folder; whoever has both it and the log can guess values, so keep the
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -153,6 +154,17 @@ class Sampling:
             return True
         place = blake2b(request.encode(), digest_size=8, person=_SAMPLE).digest()
         return int.from_bytes(place) < share * 2**64
+
+
+def misspelt(names: Iterable[str], signature: Signature) -> dict[str, str]:
+    """Names that are no column of a model but nearly so, with the column that each is like."""
+    known = [c.name for c in (*signature.inputs, *signature.context)]
+    found = {}
+    for name in names:
+        near = [] if name in known else difflib.get_close_matches(name, known, n=1)
+        if near:
+            found[name] = near[0]
+    return found
 
 
 def read_key(folder: Path) -> bytes:

@@ -61,6 +61,7 @@ class Supervisor:
             folder, settings.pii, invalid=settings.invalid, allow_python=settings.allow_python
         )
         self._slots: dict[int, tuple[int, float]] = {}  # slot -> pid, when it was started
+        self._counts: dict[int, int] = {}  # slot -> the number under which its worker counts
         self._leaving: dict[int, float] = {}  # pid -> when it was told to go
         self._rests: dict[int, float] = {}  # slot -> when it may be filled again
         self._turning: list[int] = []
@@ -113,10 +114,14 @@ class Supervisor:
         slot = self._turning[0]
         spare = self._settings.workers
         if spare not in self._slots:
+            # Old and new count for a while beside each other, so a slot has two numbers in turn.
+            now = self._counts.get(slot, slot)
+            self._counts[spare] = slot if now != slot else slot + spare
             self._fork(spare)
         elif self._is_ready(spare):
             # The spare takes the place of the old one, which leaves.
             self._turning.pop(0)
+            self._counts[slot] = self._counts[spare]
             old = self._slots[slot]
             self._slots[slot] = self._slots.pop(spare)
             self._leaving[old[0]] = time.monotonic()
@@ -140,12 +145,13 @@ class Supervisor:
         try:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             os.close(self._pipe[1])
-            engine = worker.build(self._folder, self._settings, self._router, slot)
+            number = self._counts.get(slot, slot)
+            engine = worker.build(self._folder, self._settings, self._router, number)
             worker.run(
                 engine,
                 self._listener,
                 self._note,
-                slot=slot,
+                slot=number,
                 folder=self._folder,
                 parent=self._pipe[0],
             )

@@ -161,3 +161,8 @@ def test_what_is_sampled_does_not_coincide_with_what_the_router_picks():
 def test_a_share_that_is_none_is_refused(share):
     with pytest.raises(UsageError, match="share of 'canary'"):
         Sampling.compile({"canary": share})
+
+
+def test_a_name_that_is_nearly_a_column_is_told_and_a_strange_one_left_to_other_models():
+    names = ["emial", "email", "ssn", "*"]
+    assert privacy.misspelt(names, SIGNED) == {"emial": "email"}
