@@ -95,7 +95,10 @@ def _ask(session: Session, name: str, file: Path, limit: int, key: str) -> dict[
     project = session.project()
     endpoint = local.find(project.ws, name)
     if endpoint is None:
-        raise NotFoundError(f"there is no endpoint {name!r}", hint="see `trimtab endpoints ls`")
+        hint = "see `trimtab endpoints ls`"
+        if "@" in name:
+            hint = f"without an endpoint, name an output: trimtab predict {name} {file} OUTPUT"
+        raise NotFoundError(f"there is no endpoint {name!r}", hint=hint)
     ending = retirement.in_force(project.ws, name)
     if ending is not None and retirement.is_over(project.ws, name):
         raise ConflictError(

@@ -125,7 +125,7 @@ def test_a_query_of_sqlite(tmp_path, job):
         database.execute("CREATE TABLE t (id, income, debt, owner, purpose, region)")
         database.executemany(
             "INSERT INTO t VALUES (?, ?, ?, ?, ?, ?)",
-            frame.drop("note").with_columns(pl.lit(None).alias("owner")).rows(),
+            frame.drop("note").rows(),
         )
     database.close()
     source = f"sqlite:///{tmp_path}/crm.db?query=SELECT * FROM t WHERE id < 'a000100' ORDER BY id"
@@ -369,6 +369,27 @@ def test_a_query_is_not_asked_again_by_what_goes_on(tmp_path, job):
     report = batch.run(job(source, "out.csv"))
     assert report.resumed > 0
     assert read(tmp_path / "out.csv")["id"].to_list() == frame["id"].to_list()
+
+
+def test_another_query_is_another_input(tmp_path, job):
+    frame = make(300)
+    with sqlite3.connect(tmp_path / "crm.db") as database:
+        database.execute("CREATE TABLE t (id, income, debt, owner, purpose, region)")
+        database.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?, ?)", frame.drop("note").rows())
+    source = f"sqlite:///{tmp_path}/crm.db?query=SELECT * FROM t ORDER BY id"
+    with pytest.raises(Killed):
+        batch.run(job(source, "out.csv", tell=dying(2)))
+    report = batch.run(job(source + " DESC", "out.csv"))
+    assert report.resumed == 0
+    assert read(tmp_path / "out.csv")["id"].to_list() == frame["id"].to_list()[::-1]
+    with database:  # what was wrong is mended where it is: nothing of it may be kept
+        database.execute("UPDATE t SET debt = 'much'")
+    with pytest.raises(DataError, match="none of 300 rows"):
+        batch.run(job(source, "again.csv"))
+    with database:
+        database.execute("UPDATE t SET debt = 1")
+    database.close()
+    assert batch.run(job(source, "again.csv")).rows == 300
 
 
 def test_an_input_that_changes_meanwhile_gives_no_output(tmp_path, job):

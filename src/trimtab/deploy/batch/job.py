@@ -98,8 +98,10 @@ def run(job: Job) -> Report:
     with held(folder) as manifest:
         try:
             report = _run(job, form, manifest)
-        except BaseException:
-            if not manifest.done and not (folder / QUERY).exists():
+        except BaseException as error:
+            # Rows of a query that are wrong are mended in the database: it must be asked again.
+            is_wrong = query.is_query(job.source) and isinstance(error, DataError | RefusedError)
+            if is_wrong or not (manifest.done or (folder / QUERY).exists()):
                 shutil.rmtree(folder)
             raise
         shutil.rmtree(folder)
@@ -107,7 +109,7 @@ def run(job: Job) -> Report:
 
 
 def _run(job: Job, form: str, manifest: Manifest) -> Report:
-    found = _open(job.source, manifest.folder)
+    found = _open(job, manifest.folder)
     wanted = _wanted(job, found)
     manifest.resume(
         Header(
@@ -127,14 +129,19 @@ def _run(job: Job, form: str, manifest: Manifest) -> Report:
     return work.publish()
 
 
-def _open(source: str, folder: Path) -> Input:
-    if not query.is_query(source):
-        return open_input(Path(source))
-    spooled = folder / QUERY
-    if not spooled.is_file():
+def _open(job: Job, folder: Path) -> Input:
+    """The input; a query's rows are asked for once, and again where another query is given."""
+    if not query.is_query(job.source):
+        return open_input(Path(job.source))
+    booleans = [one.name for one in job.model.signature.inputs if one.kind == "boolean"]
+    asked = hashing.digest("blob", msgspec.json.encode([job.source, booleans]))
+    spooled, of = folder / QUERY, folder / f"{QUERY}.of"
+    if not (spooled.is_file() and of.is_file() and of.read_text() == asked):
+        spooled.unlink(missing_ok=True)
         staged = folder / f".{QUERY}"
-        if not query.spool(source, staged):
-            raise DataError(f"the query of {query.describe(source)} gives no rows")
+        if not query.spool(job.source, staged, booleans):
+            raise DataError(f"the query of {query.describe(job.source)} gives no rows")
+        of.write_text(asked)
         staged.replace(spooled)
     return open_input(spooled)
 

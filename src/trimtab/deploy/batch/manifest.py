@@ -66,7 +66,7 @@ class Manifest:
         known = self._read(header)
         if known is None:
             for one in self.folder.iterdir():
-                if one.name not in ("lock", "query.ndjson"):
+                if one.name != "lock" and not one.name.startswith("query."):
                     shutil.rmtree(one) if one.is_dir() else one.unlink()
             self._write([msgspec.json.encode(header)])
             return False

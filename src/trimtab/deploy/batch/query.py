@@ -30,9 +30,10 @@ def is_query(source: str) -> bool:
     return source.partition("://")[0] in SCHEMES and "://" in source
 
 
-def spool(source: str, into: Path) -> int:
+def spool(source: str, into: Path, booleans: Sequence[str] = ()) -> int:
     """Write every row of a query as NDJSON; returns how many.
 
+    SQLite has no booleans: in the columns `booleans` its 0 and 1 are false and true.
     Raises UsageError for an address without a query, NotFoundError for no such file,
     MissingExtraError without a driver, DataError where the database refuses.
     """
@@ -43,14 +44,15 @@ def spool(source: str, into: Path) -> int:
         raise UsageError(f"{_shown(source)} has no query", hint=_HINT)
     count = 0
     with into.open("wb") as stream:
-        for row in _rows(source, query):
+        for row in _rows(source, query, booleans):
             stream.write(msgspec.json.encode(row) + b"\n")
             count += 1
     return count
 
 
-def _rows(source: str, query: str) -> Iterator[dict[str, Any]]:
-    read = _sqlite if source.startswith("sqlite:") else _postgresql
+def _rows(source: str, query: str, booleans: Sequence[str]) -> Iterator[dict[str, Any]]:
+    is_sqlite = source.startswith("sqlite:")
+    read, coded = (_sqlite, booleans) if is_sqlite else (_postgresql, ())
     with contextlib.closing(read(source, query)) as found:
         names: Sequence[str] = next(found)
         repeated = [name for place, name in enumerate(names) if name in names[:place]]
@@ -59,7 +61,10 @@ def _rows(source: str, query: str) -> Iterator[dict[str, Any]]:
                 f"the query gives two columns called {repeated[0]!r}", hint="name one with AS"
             )
         for row in found:
-            yield {name: _plain(name, value) for name, value in zip(names, row, strict=True)}
+            yield {
+                name: bool(value) if name in coded and value in (0, 1) else _plain(name, value)
+                for name, value in zip(names, row, strict=True)
+            }
 
 
 def _sqlite(source: str, query: str) -> Generator[Any, None, None]:
@@ -124,6 +129,8 @@ def _plain(name: str, value: Any) -> Any:
 
 def _shown(source: str) -> str:
     """The address without its password and query."""
+    if source.startswith("sqlite:"):
+        return source.partition("?")[0]
     parts = urlsplit(source)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
 
