@@ -74,7 +74,12 @@ def _parity(trained: Trained) -> str:
     parity = trained.parity
     if parity is None:
         return ""
+    why = (
+        f"served by the estimator itself, not as a graph: {parity.reason}\n"
+        if parity.reason
+        else ""
+    )
     return (
-        f"packaged as {parity.engine}: largest difference to the estimator "
+        f"{why}packaged as {parity.engine}: largest difference to the estimator "
         f"{parity.max_abs_diff:.2g} on {parity.rows:,} rows, {parity.flipped} decisions flipped"
     )

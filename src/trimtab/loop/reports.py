@@ -14,13 +14,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parity(Report, frozen=True, kw_only=True):
-    """How far the packaged model is from the estimator it was made of."""
+    """How far the packaged model is from the estimator it was made of; `reason` is why it is no graph."""
 
     engine: str
     rows: int
     max_abs_diff: float
     share_off: float
     flipped: int
+    reason: str = ""
 
 
 class Decision(Report, frozen=True, kw_only=True):

@@ -383,11 +383,11 @@ def _candidate(result: FlowResult) -> Candidate:
 
 def _parity(project: Project, subject: str) -> Parity | None:
     meta = artifacts.get(project.ws, subject).meta
-    found = meta.get("parity")
-    if not found:
+    if not (found := meta.get("parity")):
         return None
     return Parity(
         engine=meta["engine"],
+        reason=str(meta.get("reason", "")),
         rows=int(found["rows"]),
         max_abs_diff=float(found["max_difference"]),
         share_off=float(found["above"]),

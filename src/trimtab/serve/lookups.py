@@ -7,6 +7,7 @@ KServe v1, MLflow, SageMaker, Vertex AI); nothing here scores or changes anythin
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 from urllib.parse import unquote
@@ -38,6 +39,7 @@ _TYPES: Final = {
     "INT64": "TYPE_INT64",
 }
 _TEXT: Final = "text/plain; charset=utf-8"
+_MODEL: Final = re.compile(r"/v[12]/models/([^/:]{1,80})(?:[/:]|$)")
 _NOTHING: Final[Mapping[str, str]] = {}
 
 
@@ -100,10 +102,13 @@ def _look(
             405, "method", f"{path[:200]} takes {' and '.join(allowed)}", headers={"allow": allow}
         )
         return takes.contract.fail(wrong) if takes else refusal(path, wrong)
+    other = _MODEL.match(path)
     raise Refusal(
         404,
         "not_found",
-        f"there is nothing at {path[:200]}",
+        f"there is no model {other[1]!r} here, only {engine.name!r}"
+        if other and other[1] != engine.name
+        else f"there is nothing at {path[:200]}",
         hint=f"POST {', '.join(known.posts)}; GET /openapi.json describes them",
     )
 

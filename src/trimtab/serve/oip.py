@@ -220,7 +220,7 @@ def _tensors(
     for tensor in given:
         name, shape, datatype = tensor["name"], tensor.get("shape"), tensor.get("datatype")
         if not isinstance(shape, list) or not all(type(x) is int and x >= 0 for x in shape):
-            raise Refusal(400, "bad_request", f"input {name[:80]!r} has no shape")
+            raise Refusal(400, "bad_request", f"input {name[:80]!r} has no shape of whole numbers")
         if not isinstance(datatype, str) or len(shape) > _MAX_DEPTH:
             raise Refusal(400, "bad_request", f"input {name[:80]!r} has no datatype that is known")
         parameters = _parameters(tensor)
@@ -231,7 +231,7 @@ def _tensors(
             raise Refusal(
                 400,
                 "bad_request",
-                f"input {name[:80]!r} has {'data twice' if values else 'no data'}",
+                f"input {name[:80]!r} has {'no list of data' if size is None else 'data twice'}",
                 hint="send either data or the parameter binary_data_size with bytes after the JSON",
             )
         if isinstance(values, list):

@@ -189,6 +189,7 @@ def test_unknown_paths_are_404_in_their_tongue(path, look):
     status, answer = look(path)
     assert status == 404
     assert isinstance(answer["error"], str) == (path != "/nothing")
+    assert ("there is no model 'other' here, only 'loans'" in str(answer)) == ("other" in path)
 
 
 @pytest.mark.parametrize(
