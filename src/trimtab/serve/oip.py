@@ -231,7 +231,7 @@ def _tensors(
             raise Refusal(
                 400,
                 "bad_request",
-                f"input {name[:80]!r} has {'no list of data' if size is None else 'data twice'}",
+                f"input {name[:80]!r} has {'no data as a list' if size is None else 'data twice'}",
                 hint="send either data or the parameter binary_data_size with bytes after the JSON",
             )
         if isinstance(values, list):

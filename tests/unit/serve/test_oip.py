@@ -142,7 +142,7 @@ def test_packed_tensors_give_the_same_answer(speak):
         (inputs(debt={"data": [1, "x"]}), 422, "(row 1)"),
         (inputs(debt={"parameters": {"shared_memory_region": "x"}}), 501, "shared memory"),
         (inputs(debt={"parameters": {"binary_data_size": 8}}), 400, "data twice"),
-        (inputs(debt={"data": "1"}), 400, "no list of data"),
+        (inputs(debt={"data": "1"}), 400, "no data as a list"),
         (inputs(debt={"parameters": 8}), 400, "not an object"),
         (inputs()[1:], 422, "'income' is missing"),
         ([{"name": "numbers", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}], 422, "[N, 3]"),
