@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import polars as pl
@@ -375,10 +375,10 @@ def _candidate(result: FlowResult) -> Candidate:
     if not codec.CANDIDATE.matches(value):
         raise DataError(
             f"the flow returned {type(value).__name__}, not a candidate",
-            hint="return search(...), onnx_model(...) or function_model(...) from the flow",
+            hint="return search(...), onnx_model(...) or function_model(...) from the flow; one estimator "
+            "as it is: search(make, rows, space={}, trials=1), where make() returns it unfitted",
         )
-    found: Candidate = value
-    return found
+    return cast("Candidate", value)
 
 
 def _parity(project: Project, subject: str) -> Parity | None:
