@@ -67,7 +67,7 @@ def closed(
 def golden_rows(
     signed: Signature, train: pl.DataFrame, withheld: pl.DataFrame, *, seed: int = 0
 ) -> pl.DataFrame:
-    """Up to 200 real rows and up to 256 edge rows with the signature's columns.
+    """Up to 200 real rows and up to 256 edge rows with the signature's columns, 200 in all or more.
 
     An edge row is a real row with one column changed: null where nullable, a category never seen
     where not closed, the empty text, the least and greatest value and far beyond them.
@@ -94,16 +94,21 @@ def admissible(frame: pl.DataFrame, signed: Signature) -> pl.DataFrame:
 
 
 def _edges(real: pl.DataFrame, signed: Signature) -> list[pl.DataFrame]:
+    """Every edge once; of a small table as often, each time in another row, as gives 200 rows in all."""
     rows: list[pl.DataFrame] = []
-    for wanted in signed.inputs:
-        kind = real.schema[wanted.name]
-        for value in _edge_values(wanted):
-            base = real.slice(len(rows) % real.height, 1)
-            # An integer column cannot hold every edge; what it would round to is an edge as well.
-            edge = pl.Series(wanted.name, [value]).cast(kind, strict=False)
-            if edge[0] is None and not wanted.nullable:
-                continue
-            rows.append(base.with_columns(edge))
+    for turn in range(real.height):
+        if turn and len(rows) >= REAL_ROWS - real.height:
+            break
+        begun = len(rows)
+        for wanted in signed.inputs:
+            kind = real.schema[wanted.name]
+            for value in _edge_values(wanted):
+                base = real.slice((len(rows) - begun + turn) % real.height, 1)
+                # An integer column cannot hold every edge; what it would round to is one as well.
+                edge = pl.Series(wanted.name, [value]).cast(kind, strict=False)
+                if edge[0] is None and not wanted.nullable:
+                    continue
+                rows.append(base.with_columns(edge))
     return rows[:MAX_EDGES]
 
 

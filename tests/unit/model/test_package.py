@@ -24,10 +24,11 @@ from sklearn.preprocessing import (
 )
 
 from trimtab.errors import ModelError, RefusedError
-from trimtab.model import golden
+from trimtab.model import describe, golden
 from trimtab.model.digest import folder_digest
 from trimtab.model.load import load
 from trimtab.model.package import package
+from trimtab.model.signature import Column, Signature
 from trimtab.tune.frames import features as prepare
 
 NUMBERS, WORDS = ["income", "debt", "years", "owner"], ["purpose", "region"]
@@ -290,6 +291,21 @@ def test_golden_rows_hold_nulls_unknown_categories_and_extremes(logistic, tmp_pa
     assert any("never seen" in text for text in rows.columns["purpose"])
     assert min(rows.columns["debt"]) < logistic.train["debt"].min()
     assert max(rows.columns["debt"]) > logistic.train["debt"].max()
+
+
+@pytest.mark.parametrize("height", [1, 30, 199])
+def test_a_small_table_has_as_many_golden_rows(height):
+    rows = pl.DataFrame({"a": [float(i) for i in range(height)], "w": ["x"] * height})
+    signed = Signature(
+        task="regression",
+        engine="onnx",
+        inputs=(Column(name="a", kind="number", lo=0, hi=9), Column(name="w", kind="text")),
+    )
+    found = describe.golden_rows(signed, rows, rows.clear())
+    assert found.height >= (200 if height > 1 else 8)
+    assert found[:height].sort("a").equals(rows)
+    changed = found[height:].filter(pl.col("w") == describe.UNSEEN)
+    assert changed["a"].n_unique() == changed.height
 
 
 def test_an_encoder_that_refuses_unknown_categories_closes_its_columns(fit, tmp_path):
