@@ -108,6 +108,7 @@ def _render(shown: EndpointShown) -> None:
             "models": answering(one),
             "pid": str(one.pid or ""),
             "folder": one.folder,
+            **({"older routes": shown.error} if shown.error else {}),
         }
     )
     for rollout in shown.rollouts:

@@ -35,6 +35,7 @@ from trimtab.store.workspace import Workspace
 TARGET: Final = "local"
 _START_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 15.0
+_RETRY_SECONDS: Final = 6.0  # within these an endpoint has tried its routes again
 
 
 def folder(ws: Workspace, name: str) -> Path:
@@ -138,6 +139,29 @@ def unheard(ws: Workspace, name: str, serve: ServeConfig, port: int | None = Non
     return [key for key in Settings.__struct_fields__ if getattr(had, key) != getattr(now, key)]
 
 
+def settle(ws: Workspace, name: str) -> None:
+    """Wait until a running endpoint answers by the routes that were written last.
+
+    Raises TrimtabError with its reason where it goes on with those before.
+    """
+    place = folder(ws, name)
+    routes, begun, before = _routes(place), time.monotonic(), read_state(place)
+    while routes is not None and before is not None:
+        told, spent = read_state(place), time.monotonic() - begun
+        if told is None or not alive(told.pid, told.pid_started):
+            return
+        if told.routes_version >= routes.version:
+            return
+        # What it said before it saw these routes is said of others.
+        is_fresh = told.error and (told.error != before.error or spent > _RETRY_SECONDS)
+        if is_fresh or spent > _START_SECONDS:
+            raise TrimtabError(
+                f"endpoint {name!r} goes on with the models that it had: "
+                f"{told.error or f'it took no others within {_START_SECONDS:.0f} s'}"
+            )
+        time.sleep(0.02)
+
+
 def find(ws: Workspace, name: str) -> Endpoint | None:
     """An endpoint as it really is: its row, corrected by whether its process lives."""
     rows = [one for one in operations.endpoints(ws) if one.name == name]
@@ -177,6 +201,12 @@ def url(endpoint: Endpoint) -> str:
 def state(ws: Workspace, name: str) -> State | None:
     """What the endpoint's process says of itself."""
     return read_state(folder(ws, name))
+
+
+def refused(ws: Workspace, endpoint: Endpoint) -> str:
+    """Why a running endpoint does not answer by its newest routes, "" where it does."""
+    told = state(ws, endpoint.name) if endpoint.state == "ready" else None
+    return told.error if told is not None and told.pid == endpoint.pid else ""
 
 
 def end(pid: int, since: float) -> None:

@@ -45,7 +45,7 @@ def overview(project: Project) -> Overview:
         _data(project),
         _run(flows),
         _model(models, champion, judged),
-        _endpoint(endpoints, open_rollouts, ending),
+        _endpoint(project, endpoints, open_rollouts, ending),
         _monitor(project, endpoints, is_open),
     ]
     return Overview(
@@ -146,7 +146,10 @@ def _model(
 
 
 def _endpoint(
-    endpoints: Sequence[Endpoint], rollouts: Sequence[Rollout], ending: dict[str, str]
+    project: Project,
+    endpoints: Sequence[Endpoint],
+    rollouts: Sequence[Rollout],
+    ending: dict[str, str],
 ) -> Node:
     if not endpoints:
         return Node(name="endpoint", state="idle", title="not deployed", detail="trimtab deploy")
@@ -157,6 +160,8 @@ def _endpoint(
         detail = ending[one.name].removeprefix(f"{one.name} ")
     if rollouts:
         state, detail = "busy", f"rollout at {rollouts[0].stages[rollouts[0].stage]}"
+    if local.refused(project.ws, one):
+        state, detail = "bad", f"goes on with older routes: trimtab endpoints show {one.name}"
     return Node(name="endpoint", state=state, title=one.name, detail=detail)
 
 

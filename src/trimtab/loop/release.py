@@ -81,6 +81,13 @@ def deploy(
         if direct:
             return _direct(project, name, version, served, who)
         found = _open(project, endpoint, version, served, terms, who)
+        try:
+            local.settle(ws, name)
+        except TrimtabError as error:
+            with ws.transaction():
+                _close_rollout(project, name, "rolled_back", error.message)
+                local.set_routes(ws, name, [local.spec(ws, served, "champion", 1.0)])
+            raise
         return msgspec.structs.replace(
             found, message=_told(project, name, version, found.message, port)
         )
@@ -156,6 +163,17 @@ def rollback(project: Project, name: str = "", who: Hand = NOBODY) -> Deployed:
                 ws, "roll back", f"rollback:{ids.new_id()}", said,
                 who, endpoint=name, model=version.digest,
             )  # fmt: skip
+        try:
+            local.settle(ws, name)
+        except TrimtabError as error:
+            with ws.transaction():
+                switch(project, name, champion, version)
+                hand.note(
+                    ws, "roll back", f"rollback:{ids.new_id()}",
+                    f"{champion.label} answers still, not {version.label}: {error.message}",
+                    who, endpoint=name, model=champion.digest,
+                )  # fmt: skip
+            raise
     return _deployed(project, name, version, said)
 
 
@@ -271,6 +289,7 @@ def _try(project: Project, name: str, version: Version) -> None:
         silent = local.spec(ws, version, "canary", 0.0)
         local.set_routes(ws, name, [*before.routes, silent], [*before.shadow])
     try:
+        local.settle(ws, name)
         skew.check(project, name, version)
     finally:
         local.set_routes(ws, name, [*before.routes], [*before.shadow])

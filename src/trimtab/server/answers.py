@@ -228,7 +228,8 @@ class Endpoints(Report, frozen=True, kw_only=True):
 class EndpointShown(Report, frozen=True, kw_only=True):
     """An endpoint with its address, rollouts, incidents and newest windows of traffic.
 
-    `held` is what the open rollout's candidate was held to at the last look.
+    `held` is what the open rollout's candidate was held to at the last look; `error` is why the endpoint
+    goes on with older routes than it was given.
     """
 
     endpoint: Endpoint
@@ -237,6 +238,7 @@ class EndpointShown(Report, frozen=True, kw_only=True):
     incidents: list[Incident]
     windows: list[Window]
     held: list[Verdict] = []
+    error: str = ""
 
 
 class Consumers(Report, frozen=True, kw_only=True):

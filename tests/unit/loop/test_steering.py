@@ -5,7 +5,14 @@ import pytest
 
 from trimtab import config, ids
 from trimtab.deploy import local
-from trimtab.errors import ConflictError, DataError, NotFoundError, RefusedError, UsageError
+from trimtab.errors import (
+    ConflictError,
+    DataError,
+    NotFoundError,
+    RefusedError,
+    TrimtabError,
+    UsageError,
+)
 from trimtab.loop import experiment, hand, notes, release, rollout, steering, tick
 from trimtab.loop.hand import Hand
 from trimtab.loop.project import Project, apply
@@ -218,6 +225,26 @@ def test_going_back_without_a_rollout_is_kept_too(project, seen):
     assert steering.go_back(project).message == "the rollout is over; loans@v1 answers"
     with pytest.raises(NotFoundError, match="no endpoint"):
         steering.go_back(project, "nonesuch")
+
+
+def test_going_back_to_a_model_that_the_endpoint_does_not_take_changes_nothing(
+    project, seen, monkeypatch
+):
+    opened(project, ["100%"])
+    steering.advance(project, "loans", MARIA)
+    before = versions.aliases(project.ws, "model", "loans")
+
+    def settle(ws, name):
+        assert shares(project) == {"loans@v1": 1.0}
+        raise TrimtabError("its package was changed")
+
+    monkeypatch.setattr(local, "settle", settle)
+    with pytest.raises(TrimtabError, match="was changed"):
+        steering.go_back(project, "loans", MARIA)
+    assert shares(project) == {"loans@v2": 1.0}
+    assert versions.aliases(project.ws, "model", "loans") == before
+    last = operations.actions(project.ws)[0]
+    assert "loans@v2 answers still, not loans@v1" in last.result["said"]
 
 
 def test_a_drill_that_was_cut_off_is_ended_by_the_next_pass(project, seen):

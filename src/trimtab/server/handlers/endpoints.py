@@ -43,6 +43,7 @@ def show(project: Project, request: asked.Named) -> EndpointShown:
             if one.state == "open"
             for verdict in rollout.standing(ws, one)
         ],
+        error=local.refused(ws, found),
     )
 
 
