@@ -9,7 +9,7 @@ import click
 from trimtab.cli.session import Session
 from trimtab.cli.verb import noun, verb
 from trimtab.server import operations
-from trimtab.server.answers import ModelShown, Versions
+from trimtab.server.answers import ModelShown, PastWindows, Versions
 from trimtab.server.requests import Nothing, Reference
 
 models = noun("models", "Packaged, gated and numbered models.")
@@ -79,12 +79,28 @@ def _render(shown: ModelShown) -> None:
                 for name, value in shown.artifact.meta.items()
                 if name != "parity"
             },
+            "past windows": _windows(shown.windows) if shown.windows else "",
         }
     )
     if parity:
         _render_parity({"value": "all rows", **parity}, slices)
     if shown.attachments:
         paper.table(["attachment", "digest"], list(shown.attachments.items()))
+    if shown.slices:
+        paper.table(
+            ["withheld rows", "metric", "value", "interval", "rows"],
+            [
+                (
+                    one.slice or "all",
+                    one.metric,
+                    words.number(one.value),
+                    words.interval(one.lo, one.hi),
+                    f"{one.rows:,}",
+                )
+                for one in shown.slices
+            ],
+            right=["value", "rows"],
+        )
     if shown.verdicts:
         paper.table(
             ["place", "requirement", "measured", "verdict", "decided"],
@@ -147,3 +163,12 @@ def _render_parity(whole: dict[str, Any], slices: list[dict[str, Any]]) -> None:
     )
     if scale != 1.0:
         paper.say(f"differences are in units of {scale:.4g}, the spread of the answers in training")
+
+
+def _windows(found: PastWindows) -> str:
+    from trimtab.server import words
+
+    return (
+        f"{found.number:,} of {words.span(found.span)} from {words.moment(found.first)} to "
+        f"{words.moment(found.last)}, {found.least_rows:,} to {found.most_rows:,} rows each"
+    )

@@ -21,6 +21,7 @@ from trimtab.errors import ConfigError, ConflictError, RefusedError, TrimtabErro
 from trimtab.loop import gate as gating
 from trimtab.loop import train
 from trimtab.loop.foreign import KIND, Foreign, Outcome
+from trimtab.loop.packaging import write_package
 from trimtab.loop.project import Project, apply, open_project
 from trimtab.loop.reports import Decision
 from trimtab.loop.turn import turn
@@ -127,7 +128,7 @@ def _packaged(
     project: Project, candidate: Candidate, origin: dict[str, str], out: Path, run: Run
 ) -> str:
     ws, config = project.ws, project.config
-    found = train.write_package(project, candidate, out)
+    found = write_package(project, candidate, out)
     digest = registry.put(ws, out, parity=found.parity, run=run.id, meta={"origin": origin})
     equip(
         ws, digest, out, name=config.model_name, signing_key=config.model.signing_key,

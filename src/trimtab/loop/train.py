@@ -7,7 +7,7 @@ and evidence is taken once for each packaged model and configuration.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -15,36 +15,29 @@ import numpy as np
 import polars as pl
 
 from trimtab import hashing, ids
-from trimtab.config import Requirement
 from trimtab.errors import DataError
 from trimtab.evaluate import latency, measure
 from trimtab.evaluate.requirements import check_requirements
-from trimtab.evaluate.scored import Scored
-from trimtab.loop import capacity, importance, ordinary, selected, teaching, training, watching
+from trimtab.loop import capacity, ordinary, selected, training
 from trimtab.loop import gate as gating
+from trimtab.loop.packaging import WITHHELD, scored, write_package
 from trimtab.loop.project import Project, apply
 from trimtab.loop.reports import Parity, Trained
 from trimtab.loop.turn import turn
 from trimtab.model import codec, registry
 from trimtab.model.equipment import equip
-from trimtab.model.load import LoadedModel, load
-from trimtab.model.package import PROFILE, Packaged, package
-from trimtab.monitor import basis as bases
-from trimtab.monitor import traffic
+from trimtab.model.load import load
 from trimtab.pipeline import driver
 from trimtab.pipeline import plan as planning
 from trimtab.pipeline.events import Listener, Progress, silent
 from trimtab.pipeline.result import FlowResult
-from trimtab.profile import reference as references
 from trimtab.serve import bench
 from trimtab.store import artifacts, cache, evidence, metrics, runs
 from trimtab.store.records import CachedStep, Evidence, Point, Run
 from trimtab.tune.candidate import Candidate
-from trimtab.tune.frames import features
 
 Say = Callable[[str], None]
 
-WITHHELD: Final = "withheld"
 BENCH: Final = "bench"
 _BENCH_ROWS: Final = 64
 _LEVELS: Final = (1, 4, 16, 64)
@@ -159,55 +152,6 @@ def _equip(project: Project, digest: str, folder: Path | None) -> list[str]:
     )  # fmt: skip
 
 
-def write_package(
-    project: Project, candidate: Candidate, out: Path, more: pl.DataFrame | None = None
-) -> Packaged:
-    """Write a candidate into a new folder with all that the monitor needs; see `ordinary` for `more`."""
-    allowed = project.config.serve.allow_python
-    found = package(
-        candidate,
-        out=out,
-        profile=lambda model: watching.reference(
-            project.config, candidate, model, lambda rows: _outputs(candidate, model, rows), more
-        ),
-        context=_context(project, candidate),
-        allow_python=allowed,
-    )
-    if len(rows := _known(candidate)):
-        model = load(out, verify=False, allow_python=allowed)
-        (out / bases.FILE).write_bytes(_basis(candidate, model, out, project.config.serve.pii))
-        importance.write(out, model, _columns(model, candidate, rows), rows[candidate.target])
-    return found
-
-
-def scored(
-    model: LoadedModel,
-    candidate: Candidate,
-    requirements: tuple[Requirement, ...],
-    *,
-    biased: str = "",
-) -> tuple[Scored, pl.DataFrame]:
-    """The packaged model's answers on the withheld rows beside the truth and the baseline."""
-    rows = _known(candidate)
-    if not rows.height:
-        raise DataError("no withheld row has a known target: the model cannot be judged")
-    columns = _columns(model, candidate, rows)
-    answer = model.predict(columns)
-    truth = rows[candidate.target].to_list()
-    wanted = {one.across or one.by for one in requirements} - {""}
-    slices = {
-        name: np.array(rows[name].to_list(), dtype=object)
-        for name in wanted
-        if name in rows.columns
-    }
-    guess = _baseline(model, candidate, truth)
-    table = traffic.build(
-        model.signature, truth, answer.score, answer.decision, slices=slices, baseline=guess,
-        biased=biased,
-    )  # fmt: skip
-    return table, rows
-
-
 def measured(
     project: Project,
     candidate: Candidate,
@@ -293,81 +237,6 @@ def _benched(
             for one in priced
         ]  # fmt: skip
     return found
-
-
-def _outputs(candidate: Candidate, model: LoadedModel, rows: pl.DataFrame) -> dict[str, Any]:
-    """Rows as a window counts them: inputs, and the model's answers to them."""
-    answer = model.predict(_columns(model, candidate, rows))
-    return _profiled(rows, model) | traffic.watched(answer.score, answer.decision, model.signature)
-
-
-def _basis(
-    candidate: Candidate, model: LoadedModel, place: Path, private: Collection[str]
-) -> bytes:
-    rows = _known(candidate)
-    answer = model.predict(_columns(model, candidate, rows))
-    table = _profiled(rows, model) | traffic.outputs(answer.score, answer.decision, model.signature)
-    reference = references.decode((place / PROFILE).read_bytes())
-    found = bases.fit(
-        model.signature, reference, table, answer.score, answer.decision,
-        rows[candidate.target].to_list(), private=private, teach=teaching.trees,
-    )  # fmt: skip
-    return bases.encode(found)
-
-
-def _profiled(rows: pl.DataFrame, model: LoadedModel) -> dict[str, Any]:
-    """Input columns as the prediction log has them: nulls as NaN, or None for texts."""
-    found: dict[str, Any] = {}
-    for column in model.signature.inputs:
-        values = rows[column.name]
-        if column.kind == "text":
-            found[column.name] = np.array(values.cast(pl.String).to_list(), dtype=object)
-        else:
-            found[column.name] = values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    return found
-
-
-def _columns(model: LoadedModel, candidate: Candidate, rows: pl.DataFrame) -> dict[str, Any]:
-    names = {column.name: candidate.features[column.name] for column in model.signature.inputs}
-    table = features(rows, names)
-    return {
-        name: np.array(table[name].to_list(), dtype=object)
-        if kind == "text"
-        else table[name].to_numpy()
-        for name, kind in names.items()
-    }
-
-
-def _known(candidate: Candidate) -> pl.DataFrame:
-    return candidate.withheld.drop_nulls([candidate.target])
-
-
-def _baseline(model: LoadedModel, candidate: Candidate, truth: list[Any]) -> Scored:
-    """What guessing without inputs would have said on the same rows."""
-    signature, rows = model.signature, len(truth)
-    if signature.task == "regression":
-        guess = np.full(rows, candidate.baseline["value"])
-        return traffic.build(signature, truth, guess, guess.tolist())
-    shares = {traffic.text(label): share for label, share in candidate.baseline["shares"].items()}
-    likeliest = max(shares, key=lambda label: shares[label])
-    if signature.task == "binary":
-        share = shares.get(traffic.text(signature.positive), 0.0)
-        return traffic.build(signature, truth, np.full(rows, share), [likeliest] * rows)
-    chances = [shares.get(name, 0.0) for name in traffic.class_names(signature)]
-    total = sum(chances) or 1.0
-    table = np.tile(np.array(chances) / total, (rows, 1))
-    return traffic.build(signature, truth, table, [likeliest] * rows)
-
-
-def _context(project: Project, candidate: Candidate) -> list[str]:
-    """Columns that a client may send along to be logged: key, time and protected."""
-    names = [
-        name
-        for one in project.config.data.values()
-        for name in (one.key, one.time, *one.protected)
-        if name
-    ]
-    return [name for name in dict.fromkeys(names) if name in candidate.train.columns]
 
 
 def _candidate(result: FlowResult) -> Candidate:

@@ -27,6 +27,7 @@ from trimtab.monitor.coarse import Coarse, Groups
 from trimtab.monitor.loss import Trees
 from trimtab.monitor.strata import Strata
 from trimtab.profile.reference import Reference
+from trimtab.store.records import SliceMetric
 
 FILE: Final = "monitor.json"
 FORMAT: Final = 2
@@ -70,7 +71,7 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True):
     """`limit` is the error beyond which a regression's answer counts as wrong.
 
     `known` is what each class's score has meant, one entry for a binary model; `coarse` how rows are
-    coded; `losses` the trees of a regression's "absolute" and "squared" error.
+    coded; `losses` the trees of a regression's "absolute" and "squared" error; `slices` its quality.
     """
 
     calibration: Calibration
@@ -83,6 +84,7 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True):
     coarse: tuple[Coarse, ...] = ()
     sample: Sample | None = None
     losses: dict[str, Trees] = {}
+    slices: tuple[SliceMetric, ...] = ()
 
 
 def fit(
@@ -95,6 +97,7 @@ def fit(
     *,
     private: Collection[str] = (),
     teach: Teach | None = None,
+    slices: tuple[SliceMetric, ...] = (),
 ) -> Basis:
     """The basis of withheld rows: profiled columns, answers and truth, row by row.
 
@@ -133,6 +136,7 @@ def fit(
         coarse=coded,
         sample=_sample(groups, score, classes),
         losses=losses,
+        slices=slices,
     )
 
 

@@ -28,12 +28,19 @@ class Watched(NamedTuple):
 
 def watched(ws: Workspace, version: Version) -> Watched | None:
     """What a packaged model is watched by; None where it has no reference or no basis."""
+    held = held_against(ws, version.digest)
+    if held is None:
+        return None
     names = trees.walk(ws.blobs, version.digest)
+    return Watched(version, signature.decode(ws.blobs.read(names[signature.FILE].digest)), *held)
+
+
+def held_against(ws: Workspace, digest: str) -> tuple[Reference, Basis] | None:
+    """The reference and the basis of a package; None where it has not both."""
+    names = trees.walk(ws.blobs, digest)
     if PROFILE not in names or bases.FILE not in names:
         return None
-    return Watched(
-        version,
-        signature.decode(ws.blobs.read(names[signature.FILE].digest)),
+    return (
         references.decode(ws.blobs.read(names[PROFILE].digest)),
         bases.decode(ws.blobs.read(names[bases.FILE].digest)),
     )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from trimtab.errors import DataError, IntegrityError
 from trimtab.profile import bins as binning
 from trimtab.profile import profile as profiles
+from trimtab.profile import windows as past_windows
 from trimtab.profile import wire
 from trimtab.profile.bins import Bins
 from trimtab.profile.cells import NumberCells
@@ -34,6 +35,7 @@ from trimtab.profile.fit import fit
 from trimtab.profile.pairs import Pairs, fit_pairs
 from trimtab.profile.profile import Profile
 from trimtab.profile.seasons import MAX_KEYS, PERIODS, Calendar, Seasons, clear, finer, fit_seasons
+from trimtab.profile.windows import Windows
 
 _MAGIC: Final = b"trimtabR"
 _MOST_SPANS: Final = 1_000
@@ -45,7 +47,8 @@ class Reference:
 
     `dispersion` says how chunks differ, `clusters` how groups of whole entities do; None where they
     were not given or are too few. `laws` (features x 2) are the tails of the Anderson-Darling
-    statistic (`distance.anderson_law`), empty in files of version 1.
+    statistic (`distance.anderson_law`), empty in files of version 1. `windows` are the counts of each
+    window that `dispersion` was learnt from, None where rows have no times.
     """
 
     bins: Bins
@@ -55,6 +58,7 @@ class Reference:
     clusters: Dispersion | None = None
     seasons: Seasons | None = None
     laws: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
+    windows: Windows | None = None
 
     def law(self, place: int) -> tuple[float, float]:
         """The scale and factor of a feature's Anderson-Darling statistic."""
@@ -103,6 +107,7 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True):
     clusters: _Dispersion | None = None
     seasons: _Seasons | None = None
     laws: wire.Packed | None = None
+    windows: past_windows.Packed | msgspec.UnsetType = msgspec.UNSET
 
 
 def fit_reference(
@@ -184,7 +189,11 @@ def fit_dated(
     windows = _windows(bins, other, moments, span)
     found = _pooled(bins, columns, replace(other, chunks=None), burst_chunks=moments // span)
     plain = joined((part, one) for part, _, one in windows)
-    found = replace(found, dispersion=fit_dispersion(bins, plain, found.pairs))
+    found = replace(
+        found,
+        dispersion=fit_dispersion(bins, plain, found.pairs),
+        windows=past_windows.of(windows, span),
+    )
     best: Seasons | None = None
     for name in ("day", "week") if season == "auto" else (season,):
         period = PERIODS.get(name, 0)
@@ -271,6 +280,7 @@ def encode(reference: Reference) -> bytes:
         clusters=_pack(reference.clusters),
         seasons=_pack_seasons(reference.seasons),
         laws=wire.pack(reference.laws),
+        windows=past_windows.pack(reference.windows) if reference.windows else msgspec.UNSET,
     )
     return wire.frame(_MAGIC, msgspec.msgpack.encode(content))
 
@@ -295,6 +305,7 @@ def decode(data: bytes) -> Reference:
         _unpack(content.clusters),
         seasons,
         np.empty((0, 2)) if content.laws is None else wire.floats(content.laws),
+        past_windows.unpack(content.windows, len(profile.counts)) if content.windows else None,
     )
 
 

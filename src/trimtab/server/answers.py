@@ -22,6 +22,7 @@ from trimtab.store.records import (
     RequestedLabel,
     Rollout,
     Run,
+    SliceMetric,
     Verdict,
     Version,
     Window,
@@ -204,10 +205,22 @@ class RunMetrics(Report, frozen=True, kw_only=True):
     series: list[Series]
 
 
+class PastWindows(Report, frozen=True, kw_only=True):
+    """The windows that a model's package knows ordinary variation from: times in microseconds."""
+
+    number: int
+    span: int
+    first: int
+    last: int
+    least_rows: int
+    most_rows: int
+
+
 class ModelShown(Report, frozen=True, kw_only=True):
     """A packaged model: its version (none where the gate refused it), verdicts and evidence.
 
-    `attachments` are what is linked to it: name -> digest.
+    `attachments` are what is linked to it: name -> digest. `slices` and `windows` are what its package
+    says of the withheld rows' slices and of the days before it.
     """
 
     digest: str
@@ -217,6 +230,8 @@ class ModelShown(Report, frozen=True, kw_only=True):
     attachments: dict[str, str]
     verdicts: list[Verdict]
     evidence: list[Evidence]
+    slices: list[SliceMetric] = []
+    windows: PastWindows | None = None
 
 
 class Endpoints(Report, frozen=True, kw_only=True):

@@ -126,6 +126,21 @@ class Evidence(Record, frozen=True, kw_only=True):
     details: dict[str, Any] = {}
 
 
+class SliceMetric(Record, frozen=True, kw_only=True):
+    """A metric on withheld rows: all of them (`slice` ""), or those of one `column=value`.
+
+    [`lo`, `hi`] covers the truth with probability `level`, which the slices of a column share.
+    """
+
+    metric: str
+    slice: str
+    value: float
+    lo: float
+    hi: float
+    level: float
+    rows: int
+
+
 class Verdict(Record, frozen=True, kw_only=True):
     """A requirement held against evidence. `requirement` is the digest of its text."""
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import msgspec
@@ -147,3 +148,26 @@ def test_rare_coincidences_are_not_trusted():
     pairs = fit_pairs(fit(flags), flags)
     window = np.array([[1, 0.3], [0.3, 1]])
     assert np.all(z_scores(pairs, window * 0.9, 2_000, np.zeros((2, 2)), 20_000) == 0)
+
+
+def test_windows_are_kept_with_their_counts_and_sum_to_the_rows_that_they_hold():
+    generator = np.random.default_rng(5)
+    columns = {"x": generator.normal(size=1200), "c": generator.choice(list("abc"), 1200)}
+    day = 86_400_000_000
+    times = generator.integers(0, 20, 1200) * day + generator.integers(0, day, 1200)
+    found = references.fit_dated(columns, times, span=day, season="none")
+    again = references.decode(references.encode(found)).windows
+    assert again is not None and found.windows is not None
+    assert again.starts.tolist() == [number * day for number in range(20)]
+    assert (again.counts == found.windows.counts).all() and again.span == day
+    assert again.counts.sum(axis=0).tolist() == found.profile.counts.tolist()
+    assert again.rows.sum() == 1200 and not again.parts.any()
+
+
+def test_windows_of_another_number_of_cells_are_refused():
+    columns = {"x": np.arange(200.0)}
+    found = references.fit_dated(columns, np.arange(200) * 3_600_000_000, span=86_400_000_000)
+    assert found.windows is not None
+    cut = dataclasses.replace(found.windows, counts=found.windows.counts[:, 1:])
+    with pytest.raises(IntegrityError, match="windows"):
+        references.decode(references.encode(dataclasses.replace(found, windows=cut)))

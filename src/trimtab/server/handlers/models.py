@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from trimtab import hashing
+from trimtab.errors import IntegrityError, NotFoundError
 from trimtab.interop.mlflow import candidates
 from trimtab.loop.project import Project
 from trimtab.model import attachments
+from trimtab.monitor.basis import Basis
+from trimtab.monitor.watched import held_against
+from trimtab.profile.reference import Reference
+from trimtab.profile.windows import Windows
 from trimtab.server import requests as asked
-from trimtab.server.answers import ModelShown, Versions
+from trimtab.server.answers import ModelShown, PastWindows, Versions
 from trimtab.store import artifacts, evidence, verdicts, versions
+from trimtab.store.workspace import Workspace
 
 
 def ls(project: Project, request: asked.Nothing) -> Versions:
@@ -40,6 +48,7 @@ def show(project: Project, request: asked.Reference) -> ModelShown:
         version = versions.get(ws, "model", reference)
     digest = version.digest if version else reference
     known = versions.aliases(ws, "model", version.name) if version else {}
+    held = _held(ws, digest)
     return ModelShown(
         digest=digest,
         version=version,
@@ -48,4 +57,28 @@ def show(project: Project, request: asked.Reference) -> ModelShown:
         attachments=attachments.find(ws, digest),
         verdicts=verdicts.find(ws, subject=digest),
         evidence=evidence.find(ws, subject=digest),
+        slices=list(held[1].slices) if held else [],
+        windows=_past(held[0].windows) if held and held[0].windows else None,
+    )
+
+
+def _held(ws: Workspace, digest: str) -> tuple[Reference, Basis] | None:
+    """What the model's package is watched by; None where its files are gone or damaged."""
+    try:
+        return held_against(ws, digest)
+    except (NotFoundError, IntegrityError):  # `doctor` tells which
+        return None
+
+
+def _past(windows: Windows) -> PastWindows:
+    rows: Counter[int] = Counter()
+    for start, count in zip(windows.starts.tolist(), windows.rows.tolist(), strict=True):
+        rows[start] += count
+    return PastWindows(
+        number=len(rows),
+        span=windows.span,
+        first=min(rows),
+        last=max(rows),
+        least_rows=min(rows.values()),
+        most_rows=max(rows.values()),
     )
