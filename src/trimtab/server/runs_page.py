@@ -34,7 +34,7 @@ from trimtab.track.search import finding as searching
 from trimtab.track.search.fault import QueryError
 from trimtab.track.search.finding import Wanted
 from trimtab.track.search.parse import parse
-from trimtab.track.search.table import Table
+from trimtab.track.search.run_table import RunTable
 from trimtab.track.search.tree import And, Compare, Field, Node, Null, field_written, written
 
 SHOWN: Final = 50
@@ -206,7 +206,7 @@ def _columns(asked: Mapping[str, str], wrong: list[Wrong]) -> list[Shown]:
         return []
 
 
-def _keys(table: Table) -> list[str]:
+def _keys(table: RunTable) -> list[str]:
     """The fields that runs have, for whoever types one."""
     metrics = [field_written(Field("metric", key)) for key in table.keys("metric")]
     params = [field_written(Field("param", key)) for key in table.keys("param")]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -34,32 +35,23 @@ class Row(NamedTuple):
     ended: int
     peak: int
     error: str | None
+    deleted: int
 
 
-class Seen(NamedTuple):
-    """What a connection had seen of the database when something was read over it."""
-
-    version: int
-    own: int
-
-
-def seen(db: sa.Connection) -> Seen | None:
-    """What changes with every commit that is visible to this connection, None where that is unknown.
-
-    SQLite counts the commits of others (data_version) and a connection's own changes.
-    """
-    if db.engine.dialect.name != "sqlite":
-        return None
-    raw: Any = db.connection.dbapi_connection
-    (version,) = raw.execute("PRAGMA data_version").fetchone()
-    return Seen(int(version), int(raw.total_changes))
+def rows(
+    db: sa.Connection, ws: Workspace, runs: Iterable[str] | None = None
+) -> list[tuple[Any, ...]]:
+    """Every run, or those of some ids that are there: the fields of `Row`, by which they can be named."""
+    if runs is None:
+        return _tuples(db, _ROWS, of_project=ws.project)
+    given = {"of_project": ws.project}
+    return [row for run in runs for row in _tuples(db, _ROW, of_id=run, **given)]
 
 
-def rows(db: sa.Connection, ws: Workspace) -> list[tuple[Any, ...]]:
-    """Every run: the fields of `Row`, which whoever needs them by name makes of them."""
+def _rows() -> sa.Select[Any]:
     table = tables.runs
     texts = [sa.type_coerce(table.c[name], sa.Text) for name in ("cause", "params", "tags")]
-    query = sa.select(
+    return sa.select(
         table.c.id,
         table.c.kind,
         table.c.name,
@@ -72,8 +64,12 @@ def rows(db: sa.Connection, ws: Workspace) -> list[tuple[Any, ...]]:
         table.c.ended_at,
         table.c.peak_bytes,
         sa.type_coerce(table.c.error, sa.Text),
-    ).where(table.c.project == ws.project)
-    return _tuples(db, query)
+        sa.case((deletion.is_deleted(), 1), else_=0),
+    ).where(table.c.project == sa.bindparam("of_project"))
+
+
+_ROWS: Final = _rows()
+_ROW: Final = _ROWS.where(tables.runs.c.id == sa.bindparam("of_id"))
 
 
 def newest(db: sa.Connection, ws: Workspace, equal: dict[str, str], *, hidden: bool) -> list[str]:
@@ -85,39 +81,9 @@ def newest(db: sa.Connection, ws: Workspace, equal: dict[str, str], *, hidden: b
     query = sa.select(table.c.id).where(
         table.c.project == ws.project, *(table.c[name] == value for name, value in equal.items())
     )
-    found = [run for (run,) in _tuples(db, query.order_by(table.c.started_at.desc(), table.c.id))]
-    gone = set() if hidden else deleted(db, ws)
-    return [run for run in found if run not in gone] if gone else found
-
-
-def deleted(db: sa.Connection, ws: Workspace) -> set[str]:
-    """The runs that somebody deleted and that may be restored still."""
-    own, plain = tables.tracked_runs, tables.states
-    tracked = sa.select(own.c.run).where(
-        own.c.project == ws.project, own.c.stage == deletion.DELETED
-    )
-    others = sa.select(plain.c.name).where(
-        plain.c.project == ws.project,
-        plain.c.name >= deletion.STATE,
-        plain.c.name < deletion.STATE + "\U0010ffff",
-    )
-    found = {name.removeprefix(deletion.STATE) for name in db.execute(others).scalars()}
-    return found | set(db.execute(tracked).scalars())
-
-
-def marks(db: sa.Connection, ws: Workspace) -> dict[str, int]:
-    """The number of each run's newest batch of points; it grows with every batch."""
-    batches, compacted = tables.metric_batches, tables.metric_marks
-    waiting = (
-        sa.select(batches.c.run, sa.func.max(batches.c.seq))
-        .where(batches.c.project == ws.project)
-        .group_by(batches.c.run)
-    )
-    done = sa.select(compacted.c.run, compacted.c.through).where(compacted.c.project == ws.project)
-    found: dict[str, int] = dict(_tuples(db, done))
-    for run, seq in _tuples(db, waiting):
-        found[run] = max(seq, found.get(run, 0))
-    return found
+    if not hidden:
+        query = query.where(~deletion.is_deleted())
+    return [run for (run,) in db.execute(query.order_by(table.c.started_at.desc(), table.c.id))]
 
 
 def latest(
@@ -128,12 +94,14 @@ def latest(
     return {run: {key: end[2] for key, end in mine.items()} for run, mine in found.items()}
 
 
-def inputs(db: sa.Connection, ws: Workspace) -> Iterator[Link]:
-    """What every run read and made."""
+def inputs(db: sa.Connection, ws: Workspace, runs: Sequence[str] | None = None) -> Iterator[Link]:
+    """What some runs, or all, read and made."""
     table = tables.links
     query = sa.select(table.c.run, table.c.direction, table.c.name, table.c.digest)
-    for row in db.execute(query.where(table.c.project == ws.project)):
-        yield from_row(Link, row)
+    for some in series.parts(runs):
+        mine = query if some is None else query.where(table.c.run.in_(some))
+        for row in db.execute(mine.where(table.c.project == ws.project)):
+            yield from_row(Link, row)
 
 
 def labels(db: sa.Connection, ws: Workspace) -> dict[str, list[str]]:
@@ -146,14 +114,17 @@ def labels(db: sa.Connection, ws: Workspace) -> dict[str, list[str]]:
     return found
 
 
-def foreign(db: sa.Connection, ws: Workspace) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The data sets that other tools' clients named, run by run."""
+def foreign(
+    db: sa.Connection, ws: Workspace, runs: Sequence[str] | None = None
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The data sets that other tools' clients named, of some runs or of all."""
     table = tables.tracked_runs
     query = sa.select(table.c.run, table.c.body).where(table.c.project == ws.project)
-    for run, body in db.execute(query):
-        found = body.get("inputs") or []
-        if found:
-            yield run, [one.get("dataset", {}) for one in found]
+    for some in series.parts(runs):
+        for run, body in db.execute(query if some is None else query.where(table.c.run.in_(some))):
+            found = body.get("inputs") or []
+            if found:
+                yield run, [one.get("dataset", {}) for one in found]
 
 
 def whole(ws: Workspace, runs: Sequence[str]) -> list[Run]:
@@ -170,14 +141,20 @@ def whole(ws: Workspace, runs: Sequence[str]) -> list[Run]:
     return [found[one] for one in runs if one in found]
 
 
-def _tuples(db: sa.Connection, query: Any) -> list[tuple[Any, ...]]:
+def _tuples(db: sa.Connection, query: Any, **values: Any) -> list[tuple[Any, ...]]:
     """What a query finds as the driver has it: of ten thousand rows SQLAlchemy's own cost as much again."""
-    compiled = query.compile(dialect=db.dialect)
-    order = compiled.positiontup
-    given = compiled.params if order is None else [compiled.params[name] for name in order]
+    text, fixed, order = _compiled(db.dialect, query)
+    given = fixed | values
     cursor = db.connection.cursor()
     try:
-        cursor.execute(str(compiled), given)
+        cursor.execute(text, given if order is None else [given[name] for name in order])
         return list(cursor.fetchall())
     finally:
         cursor.close()
+
+
+@lru_cache(maxsize=16)
+def _compiled(dialect: sa.Dialect, query: Any) -> tuple[str, dict[str, Any], list[str] | None]:
+    """A query that lives on as text, its own values, and the order of all where places have no names."""
+    made = query.compile(dialect=dialect)
+    return str(made), dict(made.params), made.positiontup

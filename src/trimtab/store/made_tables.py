@@ -125,6 +125,17 @@ runs = Table(
     ),
 )
 
+changes = Table(
+    "changes",
+    metadata,
+    project_column(key=False),
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    text_column("what"),
+    text_column("run"),
+    Column("tx", BigInteger, nullable=False, server_default="0"),
+)
+"""Filled by triggers of the tables of runs; `changes` reads it."""
+
 links = Table(
     "links",
     metadata,

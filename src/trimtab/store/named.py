@@ -24,7 +24,9 @@ from trimtab.store.workspace import Workspace
 Leaves = Callable[[str, Any], bool]
 """Whether a row of a table, by the table's name, does not count."""
 _DIGEST: Final = re.compile(rb"blake3:[0-9a-f]{64}")
-_NUMBERS: Final = frozenset({"metric_batches", "metric_chunks", "metric_marks", "leases"})
+_NUMBERS: Final = frozenset(
+    {"metric_batches", "metric_chunks", "metric_marks", "leases", "changes"}
+)
 _FOLDERS: Final = frozenset({"blobs", "tmp", "cache", "models", "logs"})
 _NO_NAMES: Final = frozenset({".parquet", ".predictions", ".log"})
 _CHUNK: Final = 1 << 20

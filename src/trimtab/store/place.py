@@ -9,7 +9,7 @@ from trimtab.errors import StorageError
 
 FOLDER: Final = ".trimtab"
 FILE: Final = "store.db"
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest revision of the schema."""
 
 

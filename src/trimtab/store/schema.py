@@ -73,7 +73,7 @@ def first_statements(engine: sa.Engine | None = None) -> list[str]:
     if engine is None:
         text = (_MIGRATIONS / "first.sql").read_text(encoding="utf-8")
         return text.removesuffix(_END).split(_END)
-    query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type DESC, name"
+    query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type = 'trigger', type DESC, name"
     with reading(engine) as connection:
         made = [str(row[0]).replace(" \n", "\n") for row in connection.exec_driver_sql(query)]
     revision = f"INSERT INTO alembic_version VALUES ('{_revision(engine)}')"  # noqa: S608 - our own

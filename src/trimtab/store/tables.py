@@ -20,6 +20,7 @@ from sqlalchemy import (
 
 from trimtab.store.columns import Number
 from trimtab.store.made_tables import artifacts as artifacts
+from trimtab.store.made_tables import changes as changes
 from trimtab.store.made_tables import integer_column as _integer
 from trimtab.store.made_tables import json_column as _json
 from trimtab.store.made_tables import leases as leases

@@ -47,6 +47,15 @@ CREATE TABLE artifacts (
 
 ;
 
+CREATE TABLE changes (
+	project VARCHAR(32) NOT NULL,
+	seq INTEGER NOT NULL,
+	what VARCHAR NOT NULL,
+	run VARCHAR NOT NULL,
+	tx BIGINT DEFAULT '0' NOT NULL,
+	CONSTRAINT pk_changes PRIMARY KEY (seq)
+);
+
 CREATE TABLE endpoints (
 	project VARCHAR(32) NOT NULL,
 	name VARCHAR NOT NULL,
@@ -505,5 +514,61 @@ CREATE UNIQUE INDEX ux_runs_concurrency ON runs (project, concurrency_key) WHERE
 
 CREATE UNIQUE INDEX ux_versions_digest ON versions (project, kind, name, digest);
 
-INSERT INTO alembic_version VALUES ('0005');
+CREATE TRIGGER keep_changes AFTER INSERT ON changes WHEN NEW.seq % 1024 = 0 BEGIN
+	DELETE FROM changes WHERE seq <= NEW.seq - 16384;
+END;
+
+CREATE TRIGGER note_links_delete AFTER DELETE ON links BEGIN
+	INSERT INTO changes (project, what, run) VALUES (OLD.project, 'links', OLD.run);
+END;
+
+CREATE TRIGGER note_links_insert AFTER INSERT ON links BEGIN
+	INSERT INTO changes (project, what, run) VALUES (NEW.project, 'links', NEW.run);
+END;
+
+CREATE TRIGGER note_metric_batches_insert AFTER INSERT ON metric_batches BEGIN
+	INSERT INTO changes (project, what, run) VALUES (NEW.project, 'points', NEW.run);
+END;
+
+CREATE TRIGGER note_runs_delete AFTER DELETE ON runs BEGIN
+	INSERT INTO changes (project, what, run) VALUES (OLD.project, 'run', OLD.id);
+END;
+
+CREATE TRIGGER note_runs_insert AFTER INSERT ON runs BEGIN
+	INSERT INTO changes (project, what, run) VALUES (NEW.project, 'run', NEW.id);
+END;
+
+CREATE TRIGGER note_runs_update AFTER UPDATE OF kind, name, status, parent, cause, params, tags, code, environment, pid, started_at, ended_at, peak_bytes, error ON runs BEGIN
+	INSERT INTO changes (project, what, run) VALUES (NEW.project, 'run', NEW.id);
+END;
+
+CREATE TRIGGER note_states_delete AFTER DELETE ON states WHEN substr(OLD.name, 1, 8) = 'deleted:' BEGIN
+	INSERT INTO changes (project, what, run) VALUES (OLD.project, 'run', substr(OLD.name, 9));
+END;
+
+CREATE TRIGGER note_states_insert AFTER INSERT ON states WHEN substr(NEW.name, 1, 8) = 'deleted:' BEGIN
+	INSERT INTO changes (project, what, run) VALUES (NEW.project, 'run', substr(NEW.name, 9));
+END;
+
+CREATE TRIGGER note_tracked_runs_delete AFTER DELETE ON tracked_runs BEGIN
+	INSERT INTO changes (project, what, run) VALUES (OLD.project, 'run', OLD.run);
+END;
+
+CREATE TRIGGER note_tracked_runs_insert AFTER INSERT ON tracked_runs BEGIN
+	INSERT INTO changes (project, what, run) VALUES (NEW.project, 'run', NEW.run);
+END;
+
+CREATE TRIGGER note_tracked_runs_update AFTER UPDATE ON tracked_runs BEGIN
+	INSERT INTO changes (project, what, run) VALUES (NEW.project, 'run', NEW.run);
+END;
+
+CREATE TRIGGER note_versions_delete AFTER DELETE ON versions BEGIN
+	INSERT INTO changes (project, what, run) VALUES (OLD.project, 'versions', '');
+END;
+
+CREATE TRIGGER note_versions_insert AFTER INSERT ON versions BEGIN
+	INSERT INTO changes (project, what, run) VALUES (NEW.project, 'versions', '');
+END;
+
+INSERT INTO alembic_version VALUES ('0006');
 

@@ -24,7 +24,7 @@ def ends(
 ) -> dict[str, dict[str, End]]:
     """Run -> key -> its last point in the canonical order, keys sorted; runs without one are left out."""
     found: dict[str, dict[str, End]] = {}
-    for some in _parts(runs):
+    for some in parts(runs):
         # batches first: what is compacted meanwhile is read twice, the other way round not at all
         for run, body in db.execute(_batches(ws, some)):
             _take(found.setdefault(run, {}), batch.decode(body))
@@ -33,7 +33,8 @@ def ends(
     return {run: dict(sorted(mine.items())) for run, mine in found.items()}
 
 
-def _parts(runs: Sequence[str] | None) -> Iterable[Sequence[str] | None]:
+def parts(runs: Sequence[str] | None) -> Iterable[Sequence[str] | None]:
+    """Ids a statement at a time; None, which is all, as it is."""
     if runs is None:
         return [None]
     return [runs[at : at + AT_ONCE] for at in range(0, len(runs), AT_ONCE)]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
+Places = NDArray[np.intp]
 _BEGINS: Final = frozenset("+-.0123456789")
 
 
@@ -21,13 +22,14 @@ class Column:
     """A value of each of n runs, as a number, a text, both or neither.
 
     `number` (n,) counts where `is_number` (n,); `code` (n,) is the place of a run's text among the
-    sorted `words`, -1 where it has none. The text "6" is the number 6 too.
+    sorted `words`, -1 where it has none. Where it `reads`, the text "6" is the number 6 too.
     """
 
     number: NDArray[np.float64]
     is_number: Mask
     code: NDArray[np.int32]
     words: Sequence[str]
+    reads: bool = False
 
     @cached_property
     def present(self) -> Mask:
@@ -49,6 +51,38 @@ class Column:
         if self.is_number[row]:
             return float(self.number[row])
         return str(self.words[self.code[row]]) if self.code[row] >= 0 else None
+
+    def changed(
+        self, take: Places | None, rows: Sequence[int], values: Sequence[float | str | None]
+    ) -> Column:
+        """The column where row i is what row `take[i]` was, and some rows have other values.
+
+        A row whose `take` is -1 is new: it is among `rows`.
+        """
+        if take is None and all(self._has(row, one) for row, one in zip(rows, values, strict=True)):
+            return self
+        at: Any = slice(None) if take is None else take
+        number, is_number, code = (
+            one[at].copy() for one in (self.number, self.is_number, self.code)
+        )
+        words = _with_words(self.words, code, (one for one in values if isinstance(one, str)))
+        for row, value in zip(rows, values, strict=True):
+            code[row] = place(words, value)[0] if isinstance(value, str) else -1
+            if isinstance(value, str):
+                number[row] = as_number(value) if self.reads else math.nan
+                is_number[row] = not math.isnan(number[row])
+            else:
+                number[row] = math.nan if value is None else value
+                is_number[row] = value is not None
+        return Column(number, is_number, code, words, self.reads)
+
+    def _has(self, row: int, value: float | str | None) -> bool:
+        if isinstance(value, str):
+            return bool(self.code[row] >= 0) and self.words[self.code[row]] == value
+        if value is None or not self.is_number[row]:
+            return value is None and not self.is_number[row] and bool(self.code[row] < 0)
+        mine = float(self.number[row])
+        return mine.hex() == float(value).hex()  # -0 is not 0, NaN is NaN
 
     def text(self, row: int) -> str:
         """What a run has as it is written, "" for nothing."""
@@ -80,6 +114,28 @@ class Several:
             found[self.row[hits[self.code]]] = True
         return found
 
+    def changed(
+        self, take: Places | None, rows: Sequence[int], values: Sequence[Sequence[str]]
+    ) -> Several:
+        """As that of a `Column`; `values` are all texts of a row."""
+        size = self.size if take is None else len(take)
+        new = np.arange(size)
+        if take is not None:
+            new = np.full(self.size, -1)
+            new[take[take >= 0]] = np.flatnonzero(take >= 0)
+        now = new[self.row]
+        stays = (now >= 0) & ~np.isin(now, rows)
+        code = self.code[stays]
+        pairs = [(row, text) for row, mine in zip(rows, values, strict=True) for text in mine]
+        words = _with_words(self.words, code, (text for _, text in pairs))
+        places = [place(words, text)[0] for _, text in pairs]
+        return Several(
+            size,
+            np.concatenate([now[stays], np.array([row for row, _ in pairs], dtype=np.int64)]),
+            np.concatenate([code, np.array(places, dtype=np.int32)]),
+            words,
+        )
+
 
 def of_numbers(values: Iterable[float | None], size: int) -> Column:
     """Numbers, None where there is none."""
@@ -103,7 +159,7 @@ def of_either(values: Sequence[str | None]) -> Column:
     words, code = _coded(values)
     by_word = np.array([*map(as_number, words), math.nan], dtype=np.float64)
     number = by_word[code]  # -1 is the last
-    return Column(number, ~np.isnan(number), code, words)
+    return Column(number, ~np.isnan(number), code, words, reads=True)
 
 
 def of_several(values: Iterable[tuple[int, str]], size: int) -> Several:
@@ -128,6 +184,21 @@ def place(words: Sequence[str], text: str) -> tuple[int, bool]:
     """Where a text is among sorted words, or would be; and whether it is."""
     found = bisect_left(words, text)
     return found, found < len(words) and words[found] == text
+
+
+def _with_words(
+    words: Sequence[str], code: NDArray[np.int32], more: Iterable[str]
+) -> Sequence[str]:
+    """The words with some more, still sorted; `code` is changed to name the same words as before."""
+    new = sorted({word for word in more if not place(words, word)[1]})
+    if not new:
+        return words
+    found = list(words)
+    for word in new:
+        at = bisect_left(found, word)
+        found.insert(at, word)
+        code[code >= at] += 1
+    return found
 
 
 def _coded(values: Sequence[str | None]) -> tuple[list[str], NDArray[np.int32]]:

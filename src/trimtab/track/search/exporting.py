@@ -25,12 +25,12 @@ from trimtab.track.search import fields, finding, order
 from trimtab.track.search.columns import Column, Several
 from trimtab.track.search.finding import Wanted
 from trimtab.track.search.order import Places
-from trimtab.track.search.table import Table
+from trimtab.track.search.run_table import RunTable
 from trimtab.track.search.tree import Entity, Field, field_written
 
 _FIRST: Final = ("id", "kind", "name", "status", "parent", "started", "ended", "duration")
 _AT_ONCE: Final = 500
-Write = Callable[[Path, Workspace, Table, Places, list[Field]], None]
+Write = Callable[[Path, Workspace, RunTable, Places, list[Field]], None]
 
 
 def export(ws: Workspace, wanted: Wanted, path: Path, *, columns: str = "") -> Exported:
@@ -81,14 +81,14 @@ def cell(column: Column | Several, field: Field, row: int) -> Any:
     return value if field.entity == "metric" else int(value)
 
 
-def _all(table: Table, rows: Places) -> list[Field]:
+def _all(table: RunTable, rows: Places) -> list[Field]:
     found = [Field("attribute", key) for key in _FIRST]
     entities: tuple[Entity, ...] = ("param", "tag", "metric")
     named = [Field(entity, key) for entity in entities for key in table.keys(entity)]
     return found + [one for one in named if table.any_column(one).present[rows].any()]
 
 
-def _csv(path: Path, ws: Workspace, table: Table, rows: Places, chosen: list[Field]) -> None:
+def _csv(path: Path, ws: Workspace, table: RunTable, rows: Places, chosen: list[Field]) -> None:
     columns = [(table.column(field), field) for field in chosen]
     with _opened(path) as file:
         writer = csv.writer(file)
@@ -103,7 +103,7 @@ def _plain(value: Any) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _lines(path: Path, ws: Workspace, table: Table, rows: Places, chosen: list[Field]) -> None:
+def _lines(path: Path, ws: Workspace, table: RunTable, rows: Places, chosen: list[Field]) -> None:
     runs = [table.records[row].id for row in rows.tolist()]
     latest = table.latest()
     with _opened(path) as file:
@@ -124,7 +124,7 @@ def _finite(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def _parquet(path: Path, ws: Workspace, table: Table, rows: Places, chosen: list[Field]) -> None:
+def _parquet(path: Path, ws: Workspace, table: RunTable, rows: Places, chosen: list[Field]) -> None:
     try:
         import polars as pl  # noqa: PLC0415 - a large library, for this alone
     except ImportError as error:

@@ -21,7 +21,7 @@ from trimtab.track.search.columns import Mask
 from trimtab.track.search.fault import near
 from trimtab.track.search.order import Places
 from trimtab.track.search.parse import parse
-from trimtab.track.search.table import Table
+from trimtab.track.search.run_table import RunTable
 from trimtab.track.search.tree import (
     Among,
     And,
@@ -64,7 +64,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     `notes` say what a filter asks about that no run has.
     """
 
-    table: Table
+    table: RunTable
     rows: list[int]
     matched: int
     next: str = ""
@@ -85,14 +85,14 @@ def find(ws: Workspace, wanted: Wanted, *, limit: int = 100, after: str = "") ->
     return Found(table=table, rows=rows[:limit], matched=matched, next=token, notes=notes)
 
 
-def every(ws: Workspace, wanted: Wanted) -> tuple[Table, Places]:
+def every(ws: Workspace, wanted: Wanted) -> tuple[RunTable, Places]:
     """All runs that are wanted, in order."""
     table = index.table(ws)
     mask, _ = chosen(table, wanted)
     return table, order.places(table, order.read(wanted.order_by), mask)
 
 
-def chosen(table: Table, wanted: Wanted) -> tuple[Mask, list[str]]:
+def chosen(table: RunTable, wanted: Wanted) -> tuple[Mask, list[str]]:
     """The runs that a question keeps, and notes on what it names that no run has."""
     node = parse(wanted.where)
     mask = np.ones(len(table), dtype=np.bool_)
@@ -161,7 +161,7 @@ def _newest(ws: Workspace, wanted: Wanted, limit: int) -> Page:
     return Page(runs=runs, metrics=metrics, matched=len(found), next=token)
 
 
-def _measured(ws: Workspace, table: Table, runs: list[str]) -> dict[str, Latest]:
+def _measured(ws: Workspace, table: RunTable, runs: list[str]) -> dict[str, Latest]:
     if table.has_series:
         latest = table.latest()
         return {run: latest[run] for run in runs if run in latest}
@@ -169,18 +169,18 @@ def _measured(ws: Workspace, table: Table, runs: list[str]) -> dict[str, Latest]
         return listing.latest(db, ws, runs)
 
 
-def _equal(table: Table, key: str, value: str) -> Mask:
+def _equal(table: RunTable, key: str, value: str) -> Mask:
     if not value:
         return ~table.column(Field("attribute", key)).present
     return evaluate.keep(table, Compare(Field("attribute", key), "=", value), 0)
 
 
-def _is_absent(table: Table, field: Field) -> bool:
+def _is_absent(table: RunTable, field: Field) -> bool:
     is_key = field.entity in ("metric", "param", "tag")
     return is_key and not table.any_column(field).present.any()
 
 
-def _note(table: Table, field: Field) -> str:
+def _note(table: RunTable, field: Field) -> str:
     hint = near(field.key, table.keys(field.entity))
     return f"no run has {field_written(field)}" + (f": {hint}" if hint else "")
 
@@ -197,7 +197,7 @@ def _token(wanted: Wanted, orders: tuple[order.By, ...], cursor: list[Any]) -> s
     return base64.urlsafe_b64encode(plain).rstrip(b"=").decode()
 
 
-def _after(table: Table, wanted: Wanted, orders: tuple[order.By, ...], token: str) -> Mask:
+def _after(table: RunTable, wanted: Wanted, orders: tuple[order.By, ...], token: str) -> Mask:
     wrong = UsageError(
         "this is no token of a page of this filter and order",
         hint="take `next` of the page before, or leave it out to begin again",

@@ -15,7 +15,7 @@ from trimtab.track.reports import Group, Groups
 from trimtab.track.search import fields, finding, order, parse
 from trimtab.track.search.fault import QueryError, near
 from trimtab.track.search.finding import Wanted
-from trimtab.track.search.table import Table
+from trimtab.track.search.run_table import RunTable
 from trimtab.track.search.tree import Field, field_written
 
 Numbers = NDArray[np.float64]
@@ -118,7 +118,7 @@ def _inner(text: str, match: re.Match[str], function: str, inner: str | None) ->
 
 
 def _grouped(
-    table: Table, rows: order.Places, keys: list[Field], numbers: list[Shown]
+    table: RunTable, rows: order.Places, keys: list[Field], numbers: list[Shown]
 ) -> list[Group]:
     if not len(rows):
         return []
@@ -141,7 +141,7 @@ def _grouped(
     ]
 
 
-def _number(table: Table, shown: Shown, rows: order.Places) -> float | None:
+def _number(table: RunTable, shown: Shown, rows: order.Places) -> float | None:
     if shown.field is None:
         return len(rows)
     column = table.column(shown.field)

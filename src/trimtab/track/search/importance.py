@@ -20,7 +20,7 @@ from trimtab.track.search import finding, forest
 from trimtab.track.search.columns import Column
 from trimtab.track.search.fault import near
 from trimtab.track.search.finding import Wanted
-from trimtab.track.search.table import Table
+from trimtab.track.search.run_table import RunTable
 from trimtab.track.search.tree import Field
 
 LEAST: Final = 20
@@ -126,7 +126,9 @@ def _told(
     )
 
 
-def _params(table: Table, rows: NDArray[np.intp], y: Matrix) -> tuple[list[_Param], dict[str, str]]:
+def _params(
+    table: RunTable, rows: NDArray[np.intp], y: Matrix
+) -> tuple[list[_Param], dict[str, str]]:
     found: list[_Param] = []
     left_out: dict[str, str] = {}
     for name in table.keys("param"):

@@ -1,121 +1,137 @@
 """The table of a workspace's runs, kept in memory and brought up to date before it is asked.
 
-What a commit changed is found by comparing rows, so that any process may write; where nothing was
-committed since, nothing is read. Series and data are read when a filter first asks for them.
+What a commit changed the database notes itself, so any process may write; only those runs are read.
+Series and data are read when a filter first asks for them.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 from weakref import WeakKeyDictionary, ref
 
-import numpy as np
 import sqlalchemy as sa
 
 from trimtab.errors import StorageError
-from trimtab.store import database, listing
+from trimtab.store import changes, database, listing
+from trimtab.store.changes import Changes
 from trimtab.store.listing import Latest, Row
 from trimtab.store.workspace import Workspace
 from trimtab.track.search.record import Record, Shapes, read
-from trimtab.track.search.table import Table, Used
-from trimtab.track.search.tree import Entity
+from trimtab.track.search.run_table import RunTable
+from trimtab.track.search.table import newest
 
-_INFO: Final = "trimtab.search"
 _SHAPES: Final = 1_000
+_FEW: Final = 500  # runs that changed, above which it costs less to read all rows
+Read = dict[str, list[tuple[str, str]]]
+Made = dict[str, list[str]]
 
 
 class Index:
     """The runs of one project: `table` answers with them as they are now."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         # weakly: the indexes are kept by engines, which a workspace holds
         self._asker: Callable[[], Workspace | None] = lambda: None
         self._shapes = Shapes()
         self._records: dict[str, Record] = {}
-        self._deleted: set[str] = set()
-        self._marks: dict[str, int] | None = None
-        self._latest: dict[str, Latest] = {}
-        self._used: Used | None = None
-        self._table: Table | None = None
+        self._latest: dict[str, Latest] | None = None
+        self._used: tuple[Read, Made] | None = None
+        self._labels: dict[str, list[str]] = {}
+        self._table: RunTable | None = None
+        self._mark = -1
 
     @property
     def is_made(self) -> bool:
         """Whether there is a table, however old."""
         return self._table is not None
 
-    def table(self, ws: Workspace) -> Table:
+    @property
+    def has_series(self) -> bool:
+        """Whether the series of all runs were read already."""
+        return self._latest is not None
+
+    def table(self, ws: Workspace) -> RunTable:
         """The runs as they are stored now."""
-        # What is committed while this reads is read again by whoever asks next: `seen` is older.
         with self._lock, database.reading(ws.engine) as db:
             self._asker = ref(ws)
-            seen = listing.seen(db)
-            if self._table is None or seen is None or db.info.get((_INFO, ws.project)) != seen:
-                self._table = self._refreshed(db, ws)
-            if seen is not None:
-                db.info[_INFO, ws.project] = seen
-            return self._table
+            return self._now(db, ws)
 
-    def alone(self, ws: Workspace) -> Table:
+    def alone(self, ws: Workspace) -> RunTable:
         """The runs as the open transaction sees them."""
         self._asker = ref(ws)
         with database.reading(ws.engine) as db:
-            return self._refreshed(db, ws)
+            return self._read(db, ws)
 
-    def _refreshed(self, db: sa.Connection, ws: Workspace) -> Table:
-        """A table of what is stored, with those columns of the last one that are right still."""
-        changed: list[tuple[Record | None, Record]] = []
-        found: dict[str, Record] = {}
-        for row in listing.rows(db, ws):
-            known, mark = self._records.get(row[0]), hash(row)
-            if known is None or known.mark != mark:
-                new = read(Row._make(row), self._shapes, mark)
-                changed.append((known, new))
-                found[new.id] = new
-            else:
-                found[known.id] = known
-        deleted = listing.deleted(db, ws)
-        is_same = len(found) == len(self._records) and deleted == self._deleted
-        self._records, self._deleted, self._used = found, deleted, None
-        if len(self._shapes) > 2 * len(found) + _SHAPES:  # of runs that got more keys since
-            self._shapes = Shapes()
-        stale = _stale(changed)
-        if self._refresh_series(db, ws):
-            stale.add("metric")
+    def _now(self, db: sa.Connection, ws: Workspace) -> RunTable:
+        # First: what is committed while this reads is read again by whoever asks next.
+        mark = changes.mark(db)
         last = self._table
-        if last is None or not is_same or any(known is None for known, _ in changed):
-            return self._made()
-        if not stale and not last.has_data:
+        if last is not None and changes.is_exact(db) and mark == self._mark:
             return last
-        if any(known and known.started != now.started for known, now in changed):
-            return self._made()
-        fresh = Table(
-            [found[one.id] for one in last.records], last.deleted, self._series, self._data
-        )
-        fresh.keep(last, without=stale)
-        return fresh
+        told = None if last is None else changes.since(db, ws, self._mark)
+        if last is None or told is None:
+            self._latest = self._used = None
+            found = self._read(db, ws)
+        elif len(told.runs) > _FEW:
+            self._follow(db, ws, told)
+            found = self._read(db, ws)
+        else:
+            found = self._moved(db, ws, last, told) if told else last
+        self._table, self._mark = found, mark
+        return found
 
-    def _refresh_series(self, db: sa.Connection, ws: Workspace) -> bool:
-        """Take in what was logged since, once series were asked for; says whether anything was."""
-        before = self._marks
-        if before is None:
-            return False
-        now = listing.marks(db, ws)
-        grown = [run for run, mark in now.items() if before.get(run) != mark]
-        gone = before.keys() - now.keys()
-        if grown or gone:
-            kept = {run: mine for run, mine in self._latest.items() if run not in gone}
+    def _read(self, db: sa.Connection, ws: Workspace) -> RunTable:
+        """A table of all rows; those that are as they were are not read into records again."""
+        self._records = {one.id: one for one in self._taken(listing.rows(db, ws))}
+        return RunTable(sorted(self._records.values(), key=newest), None, self)
+
+    def _taken(self, rows: Iterable[Sequence[object]]) -> list[Record]:
+        if len(self._shapes) > 2 * len(self._records) + _SHAPES:  # of runs that got more keys since
+            self._shapes = Shapes()
+        found = []
+        for row in rows:
+            known, mark = self._records.get(str(row[0])), hash(tuple(row))
+            same = known is not None and known.mark == mark
+            found.append(known if known and same else read(Row._make(row), self._shapes, mark))
+        return found
+
+    def _moved(self, db: sa.Connection, ws: Workspace, last: RunTable, told: Changes) -> RunTable:
+        """The table with what has changed since the last one."""
+        now = {one.id: one for one in self._taken(listing.rows(db, ws, told.runs))}
+        self._follow(db, ws, told)
+        known = self._records
+        pairs = [(known.get(run), now.get(run)) for run in told.runs]
+        others = (told.points | told.links) - told.runs
+        pairs += [(known[run], known[run]) for run in others if run in known]
+        for run in told.runs:
+            if run in now:
+                known[run] = now[run]
+            else:
+                known.pop(run, None)
+        kept = last.without_data() if told.versions else last
+        return kept.changed((a, b) for a, b in pairs if a is not None or b is not None)
+
+    def _follow(self, db: sa.Connection, ws: Workspace, told: Changes) -> None:
+        """Take in points and data of runs, where all were read before."""
+        if self._latest is not None and (told.points or told.runs):
+            grown = sorted(told.points | told.runs)
+            kept = self._latest.copy()  # a table that somebody has is not changed
+            for run in grown:
+                kept.pop(run, None)
             self._latest = kept | listing.latest(db, ws, grown)
-            self._marks = now
-        return bool(grown or gone)
-
-    def _made(self) -> Table:
-        records = sorted(self._records.values(), key=_newest)
-        gone = self._deleted
-        deleted = np.array([one.id in gone for one in records], dtype=np.bool_)
-        return Table(records, deleted, self._series, self._data)
+        if told.versions:
+            self._used = None
+        if self._used is not None and (told.links or told.runs):
+            runs = sorted(told.links | told.runs)
+            before_read, before_made = self._used[0].copy(), self._used[1].copy()
+            for run in runs:
+                before_read.pop(run, None)
+                before_made.pop(run, None)
+            read, made = _used(db, ws, self._labels, runs)
+            self._used = before_read | read, before_made | made
 
     def _open(self) -> Workspace:
         found = self._asker()
@@ -123,25 +139,31 @@ class Index:
             raise StorageError("the workspace of these runs is not open any more")
         return found
 
-    def _series(self) -> dict[str, Latest]:
-        ws = self._open()
-        with self._lock:
-            if self._marks is None:
-                with database.reading(ws.engine) as db:
-                    self._marks = listing.marks(db, ws)  # first: what comes meanwhile is read twice
-                    self._latest = listing.latest(db, ws)
-            return self._latest
+    def latest(self) -> dict[str, Latest]:
+        """The last value of each series of each run."""
+        found = self._latest
+        if found is None:
+            ws = self._open()
+            with self._lock, database.reading(ws.engine) as db:
+                found = self._latest
+                if found is None:
+                    found = self._latest = listing.latest(db, ws)
+        return found
 
-    def _data(self) -> Used:
-        ws = self._open()
-        with self._lock:
-            if self._used is None:
-                with database.reading(ws.engine) as db:
-                    self._used = _used(db, ws)
-            return self._used
+    def used(self) -> tuple[Read, Made]:
+        """What each run read, as (part, text) with part a key of data, and what it made."""
+        found = self._used
+        if found is None:
+            ws = self._open()
+            with self._lock, database.reading(ws.engine) as db:
+                found = self._used
+                if found is None:
+                    self._labels = listing.labels(db, ws)
+                    found = self._used = _used(db, ws, self._labels)
+        return found
 
 
-def table(ws: Workspace) -> Table:
+def table(ws: Workspace) -> RunTable:
     """The runs of a workspace's project as they are now."""
     if database.in_transaction(ws.engine):  # what it sees may be undone: nobody else shall see it
         return Index().alone(ws)
@@ -161,33 +183,21 @@ _indexes: WeakKeyDictionary[sa.Engine, dict[str, Index]] = WeakKeyDictionary()
 _guard = threading.Lock()
 
 
-def _stale(changed: Iterable[tuple[Record | None, Record]]) -> set[Entity]:
-    """What of some runs is different from before."""
-    found: set[Entity] = set()
-    for before, now in changed:
-        if before is None or (before.param_keys, before.params) != (now.param_keys, now.params):
-            found.add("param")
-        if before is None or (before.tag_keys, before.tags) != (now.tag_keys, now.tags):
-            found.add("tag")
-        found.add("attribute")
-    return found
-
-
-def _newest(one: Record) -> tuple[int, str]:
-    return -one.started, one.id
-
-
-def _used(db: sa.Connection, ws: Workspace) -> Used:
-    labels = listing.labels(db, ws)
-    read: dict[str, list[tuple[str, str]]] = {}
-    made: dict[str, list[str]] = {}
-    for link in listing.inputs(db, ws):
+def _used(
+    db: sa.Connection,
+    ws: Workspace,
+    labels: dict[str, list[str]],
+    runs: Sequence[str] | None = None,
+) -> tuple[Read, Made]:
+    read: Read = {}
+    made: Made = {}
+    for link in listing.inputs(db, ws, runs):
         versions = labels.get(link.digest, [])
         if link.direction == "in":
             read.setdefault(link.run, []).extend(_parts(link.name, link.digest, versions))
         else:
             made.setdefault(link.run, []).extend([link.name, link.digest, *versions])
-    for run, sets in listing.foreign(db, ws):
+    for run, sets in listing.foreign(db, ws, runs):
         for one in sets:
             name, digest = str(one.get("name", "")), str(one.get("digest", ""))
             read.setdefault(run, []).extend(_parts(name, digest, []))

@@ -39,6 +39,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     params: tuple[str, ...]
     tag_keys: Shape
     tags: tuple[str, ...]
+    is_deleted: bool
     mark: int
 
 
@@ -83,6 +84,7 @@ def read(row: Row, shapes: Shapes, mark: int) -> Record:
         params=tuple(map(intern, params.values())),
         tag_keys=shapes.of(tuple(tags)),
         tags=tuple(map(intern, tags.values())),
+        is_deleted=bool(row.deleted),
         mark=mark,
     )
 

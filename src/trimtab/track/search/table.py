@@ -1,59 +1,72 @@
-"""All runs of a project at one moment, newest first, and their fields as columns.
+"""Runs at one moment, newest first, and their fields as columns.
 
 A table never changes. A column is made when it is first asked for and kept, unless there are too
-many.
+many. Where some runs have changed the next table takes the columns over, and only those are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from typing import Any, Final, Protocol, Self
 
-from trimtab.store.listing import Latest
+import numpy as np
+
 from trimtab.track.search import columns
-from trimtab.track.search.columns import Column, Mask, Several
-from trimtab.track.search.record import Record, Shape
-from trimtab.track.search.tree import Entity, Field
+from trimtab.track.search.columns import Column, Mask, Places, Several
+from trimtab.track.search.fields import Kind
+from trimtab.track.search.tree import Field
 
 _CELLS: Final = 4_000_000  # values of columns that are kept: 13 bytes each
 _FEWEST: Final = 16
-Used = tuple[dict[str, list[tuple[str, str]]], dict[str, list[str]]]
-"""Of each run what it read, as (part, text) with part a key of data, and what it made."""
+_TAKEN: Final = 64  # columns that the next table gets: those that were asked for last
+_FEW: Final = 256  # runs that changed, above which columns are made anew
+_WORDS: Final = 1_000
+
+
+class OfRun(Protocol):
+    """What a row is made of."""
+
+    @property
+    def id(self) -> str:
+        """Names the run."""
+
+    @property
+    def started(self) -> int:
+        """What rows are ordered by, the highest first."""
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether somebody deleted it."""
 
 
 class Table:
-    """The runs of a project: `records` newest first, `deleted` those that somebody deleted.
+    """Runs as rows: `records` newest first, then by id; `deleted` (n,) those that somebody deleted.
 
-    `latest` and `used` are asked for series and data when a filter first needs them.
+    Who makes one says what a field is compared as (`kind`) and what runs have of it (`values`).
     """
 
-    def __init__(
-        self,
-        records: Sequence[Record],
-        deleted: Mask,
-        latest: Callable[[], dict[str, Latest]],
-        used: Callable[[], Used],
-    ) -> None:
+    def __init__(self, records: Sequence[Any], deleted: Mask | None = None) -> None:
         self.records = records
+        if deleted is None:
+            deleted = np.fromiter(
+                (one.is_deleted for one in records), dtype=np.bool_, count=len(records)
+            )
         self.deleted = deleted
-        self.latest = latest
-        self.used = used
-        self.has_series = False
-        """Whether the series of all runs were read already."""
-        self.has_data = False
-        """Whether somebody asked what runs read or made, which a new row may change."""
         self._columns: dict[Field, Column | Several] = {}
         self._rows: dict[str, int] | None = None
 
+    def kind(self, field: Field) -> Kind:
+        """What a field is compared as."""
+        raise NotImplementedError
+
+    def values(self, field: Field, records: Sequence[Any]) -> Sequence[Any]:
+        """What runs have of a field: a number, a text or None; texts where it may be several."""
+        raise NotImplementedError
+
     def __len__(self) -> int:
         return len(self.records)
-
-    def keep(self, last: Table, *, without: set[Entity]) -> None:
-        """Take over the columns of a table of the same runs, but those of some entities."""
-        for field, column in last._columns.copy().items():  # another thread may add one meanwhile
-            if field.entity not in without and not isinstance(column, Several):
-                self._columns[field] = column
-        self.has_series = last.has_series
 
     def row(self, run: str) -> int | None:
         """The place of a run."""
@@ -63,11 +76,12 @@ class Table:
 
     def any_column(self, field: Field) -> Column | Several:
         """A field of all runs."""
-        found = self._columns.get(field)
+        found = self._columns.pop(field, None)  # the last one asked for stands last
         if found is None:
-            if self._too_many():
+            if len(self._columns) >= max(_FEWEST, _CELLS // max(1, len(self))):
                 self._columns = {}  # whoever asks about thousands of keys asks about each once
-            found = self._columns[field] = self._made(field)
+            found = self._made(field)
+        self._columns[field] = found
         return found
 
     def column(self, field: Field) -> Column:
@@ -77,60 +91,101 @@ class Table:
             raise TypeError(field.key)
         return found
 
-    def keys(self, entity: Entity) -> list[str]:
-        """The keys that any run has, sorted."""
-        if entity == "metric":
-            return sorted({key for mine in self.latest().values() for key in mine})
-        shapes = {one.param_keys if entity == "param" else one.tag_keys for one in self.records}
-        return sorted({key for shape in shapes for key in shape})
+    def changed(self, pairs: Iterable[tuple[Any | None, Any | None]]) -> Self:
+        """The table where runs were one thing and now are another; None is one that is not there."""
+        gone, come, same = _sorted_out(self.records, pairs)
+        rows = dict(same)
+        take = None
+        records, deleted = list(self.records), self.deleted
+        if gone or come:
+            take, records = _moved(self.records, gone, come)
+            # where -1 stands is filled in below; an empty table has nothing to be taken
+            deleted = deleted[take] if len(deleted) else np.zeros(len(take), dtype=np.bool_)
+            rows = _places(take, rows) | {
+                int(row): records[row] for row in np.flatnonzero(take < 0)
+            }
+        for row, one in rows.items():
+            records[row] = one
+        if any(deleted[row] != one.is_deleted for row, one in rows.items()):
+            deleted = deleted.copy()
+            deleted[list(rows)] = [one.is_deleted for one in rows.values()]
+        kept = {}
+        if len(self) and len(rows) <= _FEW:
+            held = list(self._columns.copy().items())  # another thread may add one meanwhile
+            kept = {
+                field: column.changed(take, list(rows), self.values(field, list(rows.values())))
+                for field, column in held[-_TAKEN:]
+                if len(column.words) <= 2 * len(records) + _WORDS  # else most are of runs before
+            }
+        return self._with(
+            records=records,
+            deleted=deleted,
+            _columns=kept,
+            _rows=self._rows if take is None else None,
+        )
 
-    def _too_many(self) -> bool:
-        return len(self._columns) >= max(_FEWEST, _CELLS // max(1, len(self)))
+    def _with(self, **changes: Any) -> Self:
+        found = copy(self)
+        vars(found).update(changes)
+        return found
 
     def _made(self, field: Field) -> Column | Several:
-        key = field.key
-        match field.entity:
-            case "metric":
-                latest, self.has_series = self.latest(), True
-                found = [
-                    mine.get(key) if (mine := latest.get(one.id)) else None for one in self.records
-                ]
-                return columns.of_numbers(found, len(found))
-            case "param":
-                return columns.of_either(
-                    _picked(key, [(one.param_keys, one.params) for one in self.records])
-                )
-            case "tag":
-                return columns.of_either(
-                    _picked(key, [(one.tag_keys, one.tags) for one in self.records])
-                )
-            case "data":
-                return self._read(key)
-        return self._outputs() if key == "made" else _attribute(self.records, key)
-
-    def _read(self, part: str) -> Several:
-        self.has_data = (
-            True  # before it is read: what is stored meanwhile is read by the next table
-        )
-        read, _ = self.used()
-        pairs = (
-            (row, text)
-            for row, one in enumerate(self.records)
-            for name, text in read.get(one.id, ())
-            if part in ("", name)
-        )
-        return columns.of_several(pairs, len(self.records))
-
-    def _outputs(self) -> Several:
-        self.has_data = True
-        _, made = self.used()
-        pairs = (
-            (row, text) for row, one in enumerate(self.records) for text in made.get(one.id, ())
-        )
-        return columns.of_several(pairs, len(self.records))
+        values, size = self.values(field, self.records), len(self)
+        match self.kind(field):
+            case "number" | "moment" | "span":
+                return columns.of_numbers(values, size)
+            case "either":
+                return columns.of_either(values)
+            case "several":
+                pairs = ((row, text) for row, mine in enumerate(values) for text in mine)
+                return columns.of_several(pairs, size)
+        return columns.of_texts(values)
 
 
-def _picked(key: str, pairs: Iterable[tuple[Shape, tuple[str, ...]]]) -> list[str | None]:
+def newest(one: OfRun) -> tuple[int, str]:
+    """What rows are sorted by."""
+    return -one.started, one.id
+
+
+def _sorted_out(
+    records: Sequence[Any], pairs: Iterable[tuple[Any | None, Any | None]]
+) -> tuple[list[int], list[Any], list[tuple[int, Any]]]:
+    """The places of runs that go, the runs that come, and those that stay where they are, with places."""
+    gone: list[int] = []
+    come: list[Any] = []
+    same: list[tuple[int, Any]] = []
+    for before, now in pairs:
+        place = -1 if before is None else bisect_left(records, newest(before), key=newest)
+        if before is not None and now is not None and newest(before) == newest(now):
+            same.append((place, now))
+            continue
+        if before is not None:
+            gone.append(place)
+        if now is not None:
+            come.append(now)
+    return gone, come, same
+
+
+def _moved(records: Sequence[Any], gone: list[int], come: list[Any]) -> tuple[Places, list[Any]]:
+    """Of each row of the next table its row in this one, -1 where it is new; and the records."""
+    take = np.delete(np.arange(len(records)), gone)
+    kept = [records[row] for row in take.tolist()]
+    come = sorted(come, key=newest)
+    at = [bisect_left(kept, newest(one), key=newest) for one in come]
+    for place, one in zip(reversed(at), reversed(come), strict=True):
+        kept.insert(place, one)
+    return np.insert(take, at, -1), kept
+
+
+def _places(take: Places, rows: Mapping[int, Any]) -> dict[int, Any]:
+    """Runs by their rows in the next table."""
+    old = list(rows)
+    order = np.argsort(take, kind="stable")
+    found = order[np.searchsorted(take[order], old)].tolist()
+    return dict(zip(found, rows.values(), strict=True))
+
+
+def picked(key: str, pairs: Iterable[tuple[tuple[str, ...], tuple[str, ...]]]) -> list[str | None]:
     """The value of a key in each row; rows of one shape share the work of finding it."""
     places: dict[int, int] = {}
     found: list[str | None] = []
@@ -140,20 +195,3 @@ def _picked(key: str, pairs: Iterable[tuple[Shape, tuple[str, ...]]]) -> list[st
             place = places[id(shape)] = shape.index(key) if key in shape else -1
         found.append(None if place < 0 else values[place])
     return found
-
-
-def _attribute(records: Sequence[Record], key: str) -> Column:
-    size = len(records)
-    if key in _MOMENTS:
-        return columns.of_numbers([getattr(one, key) or None for one in records], size)
-    if key == "peak_memory":
-        return columns.of_numbers([one.peak or None for one in records], size)
-    if key == "duration":
-        return columns.of_numbers(
-            [one.ended - one.started if one.ended and one.started else None for one in records],
-            size,
-        )
-    return columns.of_texts([getattr(one, key) or None for one in records])
-
-
-_MOMENTS: Final = ("started", "ended")

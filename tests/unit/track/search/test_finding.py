@@ -404,7 +404,8 @@ def test_moments_are_those_of_the_clock(own):
 def test_what_is_linked_while_the_links_are_read_is_found(own, fill, field):
     run = fill(own, 3)[0]
     table = index.table(own)
-    real = table.used
+    held = index._indexes[own.engine][own.project]
+    real = held.used
 
     def used():
         found = real()
@@ -412,7 +413,7 @@ def test_what_is_linked_while_the_links_are_read_is_found(own, fill, field):
         index.table(own)
         return found
 
-    table.used = used
+    held.used = used
     table.any_column(field)
     wanted = Wanted(where=f"{field.key or 'data'} = 'late'")
     assert finding.find(own, wanted).matched == 1
