@@ -61,6 +61,8 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     with _readable(), engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             _raw(connection).execute("BEGIN IMMEDIATE")
+        else:
+            connection.begin()
         with _begun(engine, connection):
             yield connection
 

@@ -63,7 +63,8 @@ def migrate(engine: sa.Engine, lock: Path) -> None:
             if before and engine.dialect.name == "sqlite":
                 _back_up(engine, before)
             # alembic ends a transaction that it had to begin.
-            connection.begin()
+            if not connection.in_transaction():
+                connection.begin()
             settings.attributes["connection"] = connection
             upgrade(settings, "head")
 
