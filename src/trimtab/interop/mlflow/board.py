@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from trimtab import ids
 from trimtab.interop.mlflow import rows
+from trimtab.interop.mlflow.spelt import Spelt
 from trimtab.interop.mlflow.state import (
     ACTIVE,
     Experiment,
@@ -23,10 +24,12 @@ from trimtab.interop.mlflow.state import (
     RegisteredVersion,
     TrackedRun,
 )
+from trimtab.interop.mlflow.table import BoardTable
 from trimtab.store import metrics, outside, runs, tracked
 from trimtab.store.records import Run
 from trimtab.store.series import reading
 from trimtab.store.workspace import Workspace
+from trimtab.track.search.table import newest
 
 ROOT: Final = "mlflow-artifacts:/"
 Point = tuple[str, float, int, int]
@@ -52,6 +55,9 @@ class Board:
         self.models: dict[str, LoggedModel] = {}
         self.registered: dict[str, Registered] = {}
         self.versions: dict[str, dict[int, RegisteredVersion]] = {}
+        self.spelt = Spelt()
+        self._table: BoardTable | None = None
+        self._stale: dict[str, TrackedRun | None] = {}
         self._clean()
 
     def reset(self) -> None:
@@ -89,7 +95,7 @@ class Board:
             self.add_experiment(rows.to_experiment(row))
         for row in tracked.runs(self.ws):
             run = rows.to_tracked(row)
-            self._place(run)
+            self.place(run)
             if not run.is_summed:
                 run.metrics, run.is_summed = _latest(self.ws, run.id), True
                 self.touch(run)  # written with the next change, so that it is counted once
@@ -117,18 +123,45 @@ class Board:
 
     def add_run(self, one: TrackedRun) -> None:
         """Take a new run in."""
-        self._place(one)
+        self.place(one)
         self._new[one.id] = one
 
-    def _place(self, one: TrackedRun) -> None:
+    def place(self, one: TrackedRun) -> None:
+        """Show a run that is in the store."""
+        if self._table is not None:
+            self._stale.setdefault(one.id, None)
         self.runs[one.id] = one
         self.by_experiment.setdefault(one.experiment, {})[one.id] = one
 
     def touch(self, one: Any) -> None:
         """Note that a record has changed."""
         key = _key(one)
+        if isinstance(one, TrackedRun):
+            self.renew(one)
         self._changed[key] = one
         self._gone.pop(key, None)
+
+    def renew(self, one: TrackedRun) -> None:
+        """Note that what is shown of a run is different now."""
+        if self._table is not None:
+            self._stale.setdefault(one.id, one)
+        self.spelt.drop(one.id)
+
+    def unplace(self, one: TrackedRun) -> None:
+        """Show a run no more."""
+        self.renew(one)
+        del self.runs[one.id]
+        self.by_experiment[one.experiment].pop(one.id, None)
+
+    def table(self) -> BoardTable:
+        """All runs, deleted ones too, as they are now."""
+        if self._table is None:
+            self._table = BoardTable(sorted(self.runs.values(), key=newest))
+        elif self._stale:
+            pairs = [(before, self.runs.get(run)) for run, before in self._stale.items()]
+            self._table = self._table.changed(pair for pair in pairs if pair != (None, None))
+        self._stale = {}
+        return self._table
 
     def drop(self, one: Registered | RegisteredVersion) -> None:
         """Note that a record is to go."""
@@ -140,6 +173,7 @@ class Board:
 
     def log(self, run: TrackedRun, points: Iterable[Point]) -> None:
         """Add points to a run."""
+        self.renew(run)
         latest = run.metrics
         found = list(points)
         self._points.setdefault(run.id, []).extend(found)

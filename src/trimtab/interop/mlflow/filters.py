@@ -1,4 +1,4 @@
-"""Filters as predicates over the records of `state`: compiled once, asked of every record."""
+"""Filters as predicates over the records of `state`; those of runs, of which there are many, over columns."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from trimtab.interop.mlflow.state import (
     LoggedModel,
     Registered,
     RegisteredVersion,
-    TrackedRun,
 )
+from trimtab.interop.mlflow.table import node
 from trimtab.track.search.pattern import like
+from trimtab.track.search.tree import Node
 
 T = TypeVar("T")
 Predicate = Callable[[T], bool]
@@ -80,15 +81,6 @@ MODELS: Final = Grammar(
 _NUMBERS: Final = {
     id(one): clauses.register(one) for one in (RUNS, EXPERIMENTS, REGISTERED, VERSIONS, MODELS)
 }
-RUN_FIELDS: Final[dict[str, Getter]] = {
-    "run_id": lambda one: one.id,
-    "run_name": lambda one: one.name,
-    "status": lambda one: one.status,
-    "user_id": lambda one: one.user,
-    "artifact_uri": lambda one: one.location,
-    "start_time": lambda one: one.start,
-    "end_time": lambda one: one.end,
-}
 EXPERIMENT_FIELDS: Final[dict[str, Getter]] = {
     "name": lambda one: one.name,
     "experiment_id": lambda one: str(one.number),
@@ -119,9 +111,9 @@ MODEL_FIELDS: Final[dict[str, Getter]] = {
 }
 
 
-def runs(text: str) -> Predicate[TrackedRun]:
-    """Which runs a filter keeps."""
-    return _all([_run(one) for one in _parse(text, RUNS)])
+def runs(text: str) -> Node | None:
+    """Which runs a filter keeps, as a question to a `BoardTable`."""
+    return node(_parse(text, RUNS))
 
 
 def experiments(text: str) -> Predicate[Experiment]:
@@ -184,23 +176,6 @@ def _all(predicates: list[Predicate[Any]]) -> Predicate[Any]:
         case [first, second]:
             return lambda one: first(one) and second(one)
     return lambda one: all(predicate(one) for predicate in predicates)
-
-
-def _run(clause: Clause) -> Predicate[TrackedRun]:
-    key = clause.key
-    if clause.entity == "metric":
-        compare, value = _COMPARE[clause.op], clause.value
-        return lambda run: (found := run.metrics.get(key)) is not None and compare(found[0], value)
-    if clause.entity == "dataset":
-        test = _comparison(clause)
-        if key == "context":
-            return lambda run: any(
-                tag["key"] == "mlflow.data.context" and test(tag.get("value", ""))
-                for one in run.inputs
-                for tag in one.get("tags", ())
-            )
-        return lambda run: any(test(one["dataset"].get(key, "")) for one in run.inputs)
-    return _plain(clause, RUN_FIELDS)
 
 
 def _plain(clause: Clause, fields: dict[str, Getter]) -> Predicate[Any]:

@@ -123,8 +123,9 @@ class Following:
                 location=f"{ROOT}0/{row.id}/artifacts",
                 is_followed=True,
             )
-            board.runs[row.id] = one
-            board.by_experiment.setdefault(0, {})[row.id] = one
+            board.place(one)
+        else:
+            board.renew(one)
         one.name, one.status = row.name, rows.WORDS[row.status]
         one.end = row.ended_at // 1000 if row.ended_at else None
         one.params = {key: _text(value) for key, value in row.params.items()}
@@ -141,8 +142,7 @@ class Following:
     def _drop(self, run: str) -> None:
         one = self._board.runs.get(run)
         if one is not None and one.is_followed:
-            del self._board.runs[run]
-            self._board.by_experiment[0].pop(run, None)
+            self._board.unplace(one)
 
 
 def _rows(board: Board) -> dict[str, _Seen]:

@@ -9,15 +9,13 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from trimtab.interop.mlflow import clauses, filters
+from trimtab.interop.mlflow import clauses, filters, table
 from trimtab.interop.mlflow.clauses import Grammar
 from trimtab.interop.mlflow.fault import Fault
 from trimtab.interop.mlflow.filters import Getter
-from trimtab.interop.mlflow.state import (
-    LoggedModel,
-    TrackedRun,
-)
+from trimtab.interop.mlflow.state import LoggedModel
 from trimtab.interop.mlflow.wire import Asked
+from trimtab.track.search.order import By
 
 Order = Callable[[Iterable[Any]], list[Any]]
 _BY = re.compile(
@@ -35,14 +33,14 @@ _VERSIONS: Final = Grammar(
 )
 
 
-def runs(asked: list[str]) -> Order:
-    """The order of runs."""
+def runs(asked: list[str]) -> tuple[By, ...]:
+    """The order of runs; a table's own order ends it."""
     keys = [_by(one, filters.RUNS) for one in asked]
     _check_once(keys, asked)
-    steps = [(_run_getter(entity, key), is_up) for entity, key, is_up in keys]
-    if not any(key == "start_time" for _, key, _ in keys):
-        steps.append((filters.RUN_FIELDS["start_time"], False))
-    return _ordered([*steps, (filters.RUN_FIELDS["run_id"], True)])
+    for entity, _, _ in keys:
+        if entity == "dataset":
+            raise Fault(f"Invalid identifier type '{entity}'")
+    return tuple(By(table.field(entity, key), not is_up) for entity, key, is_up in keys)
 
 
 def experiments(asked: list[str]) -> Order:
@@ -136,23 +134,6 @@ def _check_once(keys: list[tuple[str, str, bool]], asked: list[str]) -> None:
     named = [(entity, key) for entity, key, _ in keys]
     if len(set(named)) < len(named):
         raise Fault(f"`order_by` contains duplicate fields: {asked}")
-
-
-def _run_getter(entity: str, key: str) -> Getter:
-    if entity == "metric":
-
-        def metric(run: TrackedRun) -> float | None:
-            found = run.metrics.get(key)
-            return None if found is None else found[0]
-
-        return metric
-    if entity == "param":
-        return lambda run: run.params.get(key)
-    if entity == "tag":
-        return lambda run: run.tags.get(key)
-    if entity == "attribute":
-        return filters.RUN_FIELDS[key]
-    raise Fault(f"Invalid identifier type '{entity}'")
 
 
 def _model_metric(key: str, dataset: tuple[str, str]) -> Getter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from trimtab import ids
-from trimtab.interop.mlflow import experiments, limits, names, rows
+from trimtab.interop.mlflow import experiments, limits, names, rows, wire
 from trimtab.interop.mlflow.board import Board
 from trimtab.interop.mlflow.fault import Fault, invalid, missing, unknown
 from trimtab.interop.mlflow.state import ACTIVE, DELETED, TrackedRun
@@ -43,9 +43,9 @@ def create(board: Board, asked: Asked) -> dict[str, Any]:
     return {"run": made}
 
 
-def get(board: Board, asked: Asked) -> dict[str, Any]:
+def get(board: Board, asked: Asked) -> bytes:
     """`runs/get`, deleted runs too."""
-    return {"run": shown(known(board, asked))}
+    return b'{"run":%b}' % spelt(board, known(board, asked))
 
 
 def update(board: Board, asked: Asked) -> dict[str, Any]:
@@ -180,6 +180,11 @@ def shown(one: TrackedRun) -> dict[str, Any]:
         inputs["model_inputs"] = one.model_inputs
     outputs = {"model_outputs": one.outputs} if one.outputs else {}
     return {"info": info(one), "data": data, "inputs": inputs, "outputs": outputs}
+
+
+def spelt(board: Board, one: TrackedRun) -> bytes:
+    """A run as the bytes of its JSON."""
+    return board.spelt.of(one.id, lambda: wire.encode(shown(one)))
 
 
 def info(one: TrackedRun) -> dict[str, Any]:

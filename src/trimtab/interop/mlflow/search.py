@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from trimtab.interop.mlflow import experiments, filters, ordering, pages, runs
+import numpy as np
+
+from trimtab.interop.mlflow import experiments, filters, ordering, pages, runs, wire
 from trimtab.interop.mlflow.board import Board
 from trimtab.interop.mlflow.fault import invalid
-from trimtab.interop.mlflow.state import ACTIVE
+from trimtab.interop.mlflow.state import ACTIVE, DELETED
+from trimtab.interop.mlflow.table import EXPERIMENT
 from trimtab.interop.mlflow.wire import Asked
+from trimtab.track.search import evaluate, order
 
 MOST = 50_000
 
 
-def search(board: Board, asked: Asked) -> dict[str, Any]:
+def search(board: Board, asked: Asked) -> bytes:
     """Runs of some experiments that a filter keeps, in order."""
     most = asked.integer("max_results", 1000)
     if most > MOST or most < 1:
@@ -22,19 +26,24 @@ def search(board: Board, asked: Asked) -> dict[str, Any]:
     if view not in experiments.VIEWS:
         raise invalid("run_view_type", view, f"It must be one of {', '.join(experiments.VIEWS)}.")
     stages = experiments.VIEWS[view]
-    matches = filters.runs(asked.text("filter"))
-    order = ordering.runs(asked.texts("order_by"))
+    where = filters.runs(asked.text("filter"))
+    orders = ordering.runs(asked.texts("order_by"))
     token = asked.text("page_token")
-    pages.start(token)
-    found = [
-        run
-        for number in dict.fromkeys(map(experiments.number, asked.texts("experiment_ids")))
-        for run in board.by_experiment.get(number, {}).values()
-        if run.stage in stages and matches(run)
-    ]
-    page, after = pages.page(order(found), most, token)
-    answer: dict[str, Any] = {"runs": [runs.shown(one) for one in page]} if page else {}
-    return answer | ({"next_page_token": after} if after else {})
+    begin = pages.start(token)
+    table = board.table()
+    numbers = set(map(experiments.number, asked.texts("experiment_ids")))
+    mask = np.isin(table.column(EXPERIMENT).number, list(numbers))
+    if len(stages) == 1:
+        mask &= table.deleted if DELETED in stages else ~table.deleted
+    if where is not None:
+        mask &= evaluate.keep(table, where, 0)
+    places = order.places(table, orders, mask)
+    page = [table.records[row] for row in places[begin : begin + most].tolist()]
+    spelt = [runs.spelt(board, one) for one in page]
+    parts = [b'"runs":[%b]' % b",".join(spelt)] if spelt else []
+    if begin + most < len(places):
+        parts.append(b'"next_page_token":%b' % wire.encode(pages.after(begin + most)))
+    return b"{%b}" % b",".join(parts)
 
 
 def datasets(board: Board, asked: Asked) -> dict[str, Any]:

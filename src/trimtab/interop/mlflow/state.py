@@ -55,6 +55,16 @@ class TrackedRun:
     is_followed: bool = False
     """Whether trimtab itself writes the run, so that clients only read it."""
 
+    @property
+    def started(self) -> int:
+        """When it began, as a table of runs calls it."""
+        return self.start
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether a client deleted it."""
+        return self.stage == DELETED
+
 
 @dataclass(slots=True)
 class LoggedModel:

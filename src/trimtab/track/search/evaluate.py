@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from trimtab.track.search import columns, fields, moments
+from trimtab.track.search import columns, moments
 from trimtab.track.search.columns import Column, Mask, Several
+from trimtab.track.search.fields import Kind
 from trimtab.track.search.pattern import like
 from trimtab.track.search.table import Table
 from trimtab.track.search.tree import (
@@ -56,24 +57,25 @@ def keep(table: Table, node: Node, now: int) -> Mask:
             present = table.any_column(field).present
             return present if negated else ~present
         case Compare(field, op, value):
-            return _compared(table.any_column(field), op, plain(field, value, now))
+            return _compared(table.any_column(field), op, plain(table.kind(field), value, now))
         case Like(field, pattern, is_case_sensitive, negated):
             return _like(table.any_column(field), pattern, is_case_sensitive, negated)
         case Among(field, values, negated):
-            return _among(table, field, [plain(field, one, now) for one in values], negated)
+            return _among(
+                table, field, [plain(table.kind(field), one, now) for one in values], negated
+            )
         case Between(field, low, high, negated):
-            column = table.any_column(field)
-            inside = _compared(column, ">=", plain(field, low, now))
-            inside &= _compared(column, "<=", plain(field, high, now))
+            column, kind = table.any_column(field), table.kind(field)
+            inside = _compared(column, ">=", plain(kind, low, now))
+            inside &= _compared(column, "<=", plain(kind, high, now))
             if not negated:
                 return inside
-            is_text = isinstance(low, str) and fields.kind(field) != "moment"
+            is_text = isinstance(low, str) and kind != "moment"
             return _comparable(column, is_text=is_text) & ~inside
 
 
-def plain(field: Field, value: Value, now: int) -> float | str:
-    """A value as the column of its field has it: moments and spans in microseconds."""
-    kind = fields.kind(field)
+def plain(kind: Kind, value: Value, now: int) -> float | str:
+    """A value as a column of a kind has it: moments and spans in microseconds."""
     if kind == "moment":
         return moments.micros(value, now)
     if isinstance(value, Span):
