@@ -67,7 +67,6 @@ def test_a_run_of_the_sdk_is_seen_as_it_goes(other, found):
     run = runs.start(other, "run", "fit", params={"depth": 6, "deep": {"a": 1}}, tags={"team": "x"})
     assert found("params.depth = '6' and tags.team = 'x'") == ["fit"]
     log(other, run, "loss", 0.5)
-    runs.update(other, run.id, heartbeat_at=ids.now() + 1)
     assert found("metrics.loss < 1 and attributes.status = 'RUNNING'") == ["fit"]
     log(other, run, "loss", 1.5)
     runs.finish(other, run.id, "done")
@@ -174,4 +173,30 @@ def test_nothing_is_asked_where_nothing_was_written(app, other, found, monkeypat
     assert found() == ["fit"]
     found()
     monkeypatch.setattr(following, "_rows", None)
+    assert found() == ["fit"]
+
+
+def test_only_runs_that_changed_are_read_again(other, found, monkeypatch):
+    made = [runs.start(other, "run", f"fit {number}") for number in range(3)]
+    assert len(found()) == 3
+    real, asked = following._records, []
+    monkeypatch.setattr(
+        following, "_records", lambda board, ids: asked.extend(ids) or real(board, ids)
+    )
+    log(other, made[1], "loss", 0.5)
+    assert found("metrics.loss = 0.5") == ["fit 1"]
+    runs.update(other, made[2].id, heartbeat_at=ids.now() + 1)
+    found()
+    assert asked == [made[1].id]
+
+
+def test_what_is_noted_no_more_is_read_whole(other, found):
+    run = runs.start(other, "run", "fit")
+    late = runs.start(other, "run", "late")
+    assert len(found()) == 2
+    log(other, run, "loss", 0.5)
+    with other.transaction() as tx:
+        tx.execute(sa.delete(tables.runs).where(tables.runs.c.id == late.id))
+        tx.exec_driver_sql("DELETE FROM changes WHERE seq < (SELECT max(seq) FROM changes)")
+    assert found("metrics.loss = 0.5") == ["fit"]
     assert found() == ["fit"]
