@@ -26,6 +26,7 @@ from trimtab.interop.mlflow.state import (
 )
 from trimtab.interop.mlflow.table import BoardTable
 from trimtab.store import metrics, outside, runs, tracked
+from trimtab.store.packed import Points
 from trimtab.store.records import Run
 from trimtab.store.series import reading
 from trimtab.store.workspace import Workspace
@@ -97,7 +98,7 @@ class Board:
             run = rows.to_tracked(row)
             self.place(run)
             if not run.is_summed:
-                run.metrics, run.is_summed = _latest(self.ws, run.id), True
+                run.metrics, run.is_summed = Points(_latest(self.ws, run.id)), True
                 self.touch(run)  # written with the next change, so that it is counted once
         for row in tracked.load(self.ws, "logged_models"):
             model = rows.to_logged(row)
@@ -175,6 +176,8 @@ class Board:
         """Add points to a run."""
         self.renew(run)
         latest = run.metrics
+        if not isinstance(latest, dict):
+            latest = run.metrics = dict(latest)
         found = list(points)
         self._points.setdefault(run.id, []).extend(found)
         for key, value, time, step in found:

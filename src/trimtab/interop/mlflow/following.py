@@ -23,6 +23,7 @@ from trimtab.interop.mlflow.board import ROOT, Board
 from trimtab.interop.mlflow.state import TrackedRun
 from trimtab.store import changes, deleted, tables
 from trimtab.store.database import from_row
+from trimtab.store.packed import Points
 from trimtab.store.records import Run
 
 _said = logging.getLogger("trimtab.interop")
@@ -135,9 +136,9 @@ class Following:
             one.tags[KIND] = row.kind
             if row.parent:
                 one.tags[rows.PARENT] = row.parent
-        one.metrics = {
-            key: (value, moment // 1000, step) for key, (step, moment, value) in last.items()
-        }
+        one.metrics = Points(
+            {key: (value, moment // 1000, step) for key, (step, moment, value) in last.items()}
+        )
         one.is_summed = True
 
     def _drop(self, run: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from sys import intern
 from typing import Any, Final
@@ -14,6 +15,7 @@ from trimtab.interop.mlflow.state import (
     TrackedRun,
 )
 from trimtab.interop.mlflow.wire import number
+from trimtab.store.packed import Points
 from trimtab.store.records import RunStatus
 
 STATUS: Final[dict[str, RunStatus]] = {
@@ -30,6 +32,7 @@ WORDS: Final[dict[RunStatus, str]] = {
     "failed": "FAILED",
     "cancelled": "KILLED",
 }
+_SHORT: Final = 40
 PARENT: Final = "mlflow.parentRunId"
 _RUN: Final = (
     "user",
@@ -77,15 +80,23 @@ def to_tracked(row: dict[str, Any]) -> TrackedRun:
         experiment=row["experiment"],
         stage=row["stage"],
         name=row["name"],
-        params={intern(key): str(value) for key, value in row["params"].items()},
-        tags={intern(key): str(value) for key, value in row["tags"].items()},
-        metrics={
-            intern(key): (float(value), time, step)
-            for key, (value, time, step) in (latest or {}).items()
-        },
+        params=_texts(row["params"]),
+        tags=_texts(row["tags"]),
+        metrics=Points(
+            {key: (float(value), time, step) for key, (value, time, step) in (latest or {}).items()}
+        ),
         is_summed=latest is not None,
         **body,
     )
+
+
+def _texts(values: dict[str, Any]) -> dict[str, str]:
+    """Texts that many runs have, each once: keys, and what is short."""
+    return {intern(key): _short(str(value)) for key, value in values.items()}
+
+
+def _short(text: str) -> str:
+    return intern(text) if len(text) <= _SHORT else text
 
 
 def ordinary(one: TrackedRun) -> dict[str, Any]:
@@ -150,7 +161,7 @@ def pairs(values: dict[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in values.items()]
 
 
-def points(latest: dict[str, tuple[float, int, int]]) -> list[dict[str, Any]]:
+def points(latest: Mapping[str, tuple[float, int, int]]) -> list[dict[str, Any]]:
     """The last points of a run, as on the wire."""
     return [
         {"key": key, "value": number(value), "timestamp": time, "step": step}

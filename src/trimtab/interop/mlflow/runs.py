@@ -10,6 +10,7 @@ from trimtab.interop.mlflow.board import Board
 from trimtab.interop.mlflow.fault import Fault, invalid, missing, unknown
 from trimtab.interop.mlflow.state import ACTIVE, DELETED, TrackedRun
 from trimtab.interop.mlflow.wire import Asked
+from trimtab.store.packed import Points
 
 NAME: Final = "mlflow.runName"
 _OVER: Final = ("FINISHED", "FAILED", "KILLED")
@@ -60,6 +61,8 @@ def update(board: Board, asked: Asked) -> dict[str, Any]:
         one.name = name
         one.tags[NAME] = name
     one.is_summed = status in _OVER
+    if one.is_summed:
+        one.metrics = Points(one.metrics)
     board.touch(one)
     return {"run_info": info(one)}
 

@@ -5,6 +5,7 @@ Times are milliseconds since 1970, as on the wire. `board` holds them, `rows` tu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ class Experiment:
 
 @dataclass(slots=True)
 class TrackedRun:
-    """A run. `metrics` has the last point of every series.
+    """A run. `metrics` has the last point of every series, packed where the run is over.
 
     `inputs` are datasets as they came, `model_inputs` and `outputs` logged models.
     """
@@ -46,7 +47,7 @@ class TrackedRun:
     deleted: int = 0
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, Latest] = field(default_factory=dict)
+    metrics: Mapping[str, Latest] = field(default_factory=dict)
     inputs: list[dict[str, Any]] = field(default_factory=list)
     model_inputs: list[dict[str, Any]] = field(default_factory=list)
     outputs: list[dict[str, Any]] = field(default_factory=list)

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from trimtab.interop.mlflow.clauses import Clause
 from trimtab.interop.mlflow.state import TrackedRun
+from trimtab.store import packed
+from trimtab.store.packed import Points
 from trimtab.track.search.fields import Kind
 from trimtab.track.search.table import Table
 from trimtab.track.search.tree import Among, And, Compare, Field, Like, Node, Null, Operator
@@ -50,7 +52,7 @@ class BoardTable(Table):
         key = field.key
         match field.entity:
             case "metric":
-                return [found[0] if (found := one.metrics.get(key)) else None for one in records]
+                return _measured(key, records)
             case "param":
                 return [one.params.get(key) for one in records]
             case "tag":
@@ -83,6 +85,15 @@ def _node(clause: Clause) -> Node:
     if op in _OPERATORS:
         return Compare(mine, _OPERATORS[op], value)
     return Like(mine, str(value), is_case_sensitive=op == "LIKE")
+
+
+def _measured(key: str, records: Sequence[TrackedRun]) -> list[float | None]:
+    last = [one.metrics for one in records]
+    found = packed.values(key, (one if isinstance(one, Points) else None for one in last))
+    for row, mine in enumerate(last):
+        if isinstance(mine, dict) and key in mine:  # it is running
+            found[row] = mine[key][0]
+    return found
 
 
 def _of_inputs(one: TrackedRun, key: str) -> Iterator[str]:

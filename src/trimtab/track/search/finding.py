@@ -164,7 +164,7 @@ def _newest(ws: Workspace, wanted: Wanted, limit: int) -> Page:
 def _measured(ws: Workspace, table: RunTable, runs: list[str]) -> dict[str, Latest]:
     if table.has_series:
         latest = table.latest()
-        return {run: latest[run] for run in runs if run in latest}
+        return {run: dict(latest[run]) for run in runs if run in latest}
     with ws.reading() as db:
         return listing.latest(db, ws, runs)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from trimtab.store.listing import Latest
+from trimtab.store import packed
+from trimtab.store.packed import Numbers
 from trimtab.track.search import fields
 from trimtab.track.search.columns import Mask
 from trimtab.track.search.fields import Kind
@@ -21,7 +22,7 @@ class Held(Protocol):
     def has_series(self) -> bool:
         """Whether `latest` costs nothing."""
 
-    def latest(self) -> dict[str, Latest]:
+    def latest(self) -> Mapping[str, Numbers]:
         """The last value of each series of each run."""
 
     def used(self) -> tuple[dict[str, list[tuple[str, str]]], dict[str, list[str]]]:
@@ -42,7 +43,7 @@ class RunTable(Table):
         """Whether the series of all runs were read already."""
         return self._held.has_series
 
-    def latest(self) -> dict[str, Latest]:
+    def latest(self) -> Mapping[str, Mapping[str, float]]:
         """The last value of each series of each run."""
         return self._held.latest()
 
@@ -62,8 +63,8 @@ class RunTable(Table):
         key = field.key
         match field.entity:
             case "metric":
-                latest = self.latest()
-                return [mine.get(key) if (mine := latest.get(one.id)) else None for one in records]
+                latest = self._held.latest()
+                return packed.values(key, (latest.get(one.id) for one in records))
             case "param":
                 return picked(key, [(one.param_keys, one.params) for one in records])
             case "tag":
