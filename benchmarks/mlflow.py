@@ -70,6 +70,14 @@ class Server:
         return json.loads(text)
 
 
+def settled(pid: int) -> None:
+    """Wait until a server has done what it does when it starts."""
+    until, before = time.monotonic() + 120, -1.0
+    while (now := cpu(pid)) > before + 0.02 and time.monotonic() < until:
+        before = now
+        time.sleep(3)
+
+
 @contextmanager
 def started(command: list[str], folder: str, port: int, **environment: str) -> Iterator[Server]:
     with Path(folder, "said").open("w") as said:
@@ -236,9 +244,8 @@ def ours(runs: int) -> dict[str, float]:
 
 
 def stock(runs: int) -> dict[str, float]:
-    made = ROOT / "build" / "conformance" / "mlflow-tracking" / "bin" / "python"
-    python = Path(os.environ.get("MLFLOW_PYTHON", made))
-    if not python.is_file():
+    python = stock_python()
+    if python is None:
         print("there is no stock server here: make conformance PART=mlflow-tracking")
         return {}
     with tempfile.TemporaryDirectory() as folder:
@@ -253,6 +260,30 @@ def stock(runs: int) -> dict[str, float]:
             return measure(server, runs)
 
 
+def as_installed() -> dict[str, float]:
+    """A stock server as its users start it: no option but the port. It has four workers and a job runner."""
+    python = stock_python()
+    if python is None:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        command = [str(python), "-m", "mlflow", "server", "--port", str(port)]
+        with started(command, folder, port) as server:
+            settled(server.pid)
+            return {
+                "processes": len(descendants(server.pid)),
+                "boot, CPU s": cpu(server.pid),
+                "memory idle, MB": memory(server.pid),
+            }
+
+
+def stock_python() -> Path | None:
+    """The interpreter that has a stock server, if any."""
+    made = ROOT / "build" / "conformance" / "mlflow-tracking" / "bin" / "python"
+    python = Path(os.environ.get("MLFLOW_PYTHON", made))
+    return python if python.is_file() else None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=10_000)
@@ -265,6 +296,10 @@ def main() -> None:
         other = theirs.get(name)
         rest = "" if other is None else f" {other:10.2f} {other / max(value, 1e-9):7.1f}"
         print(f"{name:50} {value:10.2f}{rest}")
+    if not options.alone:
+        for name, other in as_installed().items():
+            value = own.get(name, 1)
+            print(f"{'as installed: ' + name:50} {value:10.2f} {other:10.2f} {other / value:7.1f}")
 
 
 if __name__ == "__main__":

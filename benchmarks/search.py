@@ -10,7 +10,6 @@ of the server and its children for a request, and of the process itself for the 
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import sqlite3
 import statistics
@@ -24,7 +23,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).parent))
-from mlflow import ROOT, Server, cpu, free_port, memory, started
+from mlflow import Server, cpu, free_port, memory, started, stock_python
 
 ASKED = {
     "filter and order": ("metrics.m1 > 0.5", "metrics.m2 DESC"),
@@ -127,7 +126,44 @@ def in_process(folder: str) -> dict[str, float]:
             took.append((time.process_time() - begun) * 1000)
         found[f"{name}: first time in a process"] = took[0]
         found[f"{name}: the question alone, median"] = statistics.median(took[1:])
+    found |= after_commits(folder, ws)
     ws.close()
+    return found
+
+
+def after_commits(folder: str, ws: object) -> dict[str, float]:
+    """The first question after a commit over another connection, median of 25."""
+    from trimtab.store import deleted, metrics, runs
+    from trimtab.store.records import Point
+    from trimtab.store.workspace import open_workspace
+    from trimtab.track.search import finding
+    from trimtab.track.search.finding import Wanted
+
+    other, found, made = open_workspace(Path(folder), "bench"), {}, []
+    one = runs.find(ws, limit=1)[0].id
+    commits = {
+        "20 points of a run": lambda n: metrics.append(
+            other, one, [Point(key=f"m{key}", step=n + 1, time=n, value=n / 7) for key in range(20)]
+        ),
+        "20 params of a run": lambda n: runs.update(
+            other, one, params={f"p{key}": str(n + key) for key in range(20)}
+        ),
+        "a run that begins": lambda n: made.append(runs.start(other, "run", "fit").id),
+        "a run that is deleted": lambda n: deleted.delete(other, [made.pop()]),
+    }
+    for what, commit in commits.items():
+        for name, (where, order_by) in (ASKED | OURS).items():
+            took = []
+            for number in range(25):
+                if what == "a run that is deleted" and not made:
+                    commits["a run that begins"](number)
+                    finding.find(ws, Wanted(where=where, order_by=order_by), limit=100)
+                commit(number)
+                begun = time.process_time()
+                finding.find(ws, Wanted(where=where, order_by=order_by), limit=100)
+                took.append((time.process_time() - begun) * 1000)
+            found[f"{name}: after {what}"] = statistics.median(took)
+    other.close()
     return found
 
 
@@ -192,9 +228,8 @@ def imported(database: Path) -> dict[str, float]:
 
 
 def stock(runs: int) -> tuple[dict[str, float], dict[str, float]]:
-    made = ROOT / "build" / "conformance" / "mlflow-tracking" / "bin" / "python"
-    python = Path(os.environ.get("MLFLOW_PYTHON", made))
-    if not python.is_file():
+    python = stock_python()
+    if python is None:
         print("there is no stock server here: make conformance PART=mlflow-tracking")
         return {}, {}
     with tempfile.TemporaryDirectory() as folder:
