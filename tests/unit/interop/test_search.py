@@ -129,3 +129,20 @@ def test_a_search_that_finds_nothing_is_an_empty_object(board):
         {"experiment_ids": ["7"], "filter": "params.a = '1'"},
     ):
         assert search.search(board, Asked(fields)) == b"{}"
+
+
+def test_pages_of_every_size_are_the_whole(board):
+    made = [
+        change(board, runs.create, experiment_id="0")["run"]["info"]["run_id"] for _ in range(5)
+    ]
+    whole = msgspec.json.decode(search.search(board, Asked({"experiment_ids": ["0"]})))["runs"]
+    assert sorted(one["info"]["run_id"] for one in whole) == sorted(made)
+    for most in (1, 2, 4, 5, 6):
+        found, fields = [], {"experiment_ids": ["0"], "max_results": most}
+        while True:
+            page = msgspec.json.decode(search.search(board, Asked(fields)))
+            found += page["runs"]
+            if "next_page_token" not in page:
+                break
+            fields["page_token"] = page["next_page_token"]
+        assert found == whole
