@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 T = TypeVar("T")
-_NUMBER: Final = Struct("<d")
+_NUMBER: Final = Struct("=d")
 
 
 class _Places(dict[str, int]):
@@ -52,7 +52,12 @@ class _Packed(Mapping[str, T], Generic[T]):
         return len(self.places)
 
     def __repr__(self) -> str:
-        return repr(dict(self))
+        return repr(self.plain())
+
+    def plain(self) -> dict[str, T]:
+        """As a dictionary, at once."""
+        parts = self.form.iter_unpack(self.data)
+        return dict(zip(self.places, map(self._value, parts), strict=True))
 
     @staticmethod
     def _parts(value: T) -> tuple[Any, ...]:
@@ -84,7 +89,7 @@ class Numbers(_Packed[float]):
     """Values alone."""
 
     __slots__ = ()
-    form = Struct("<d")
+    form = Struct("=d")
 
     @staticmethod
     def _parts(value: float) -> tuple[Any, ...]:
@@ -94,12 +99,17 @@ class Numbers(_Packed[float]):
     def _value(parts: tuple[Any, ...]) -> float:
         return float(parts[0])
 
+    def plain(self) -> dict[str, float]:
+        """As a dictionary, at once."""
+        numbers = memoryview(self.data).cast("d").tolist()
+        return dict(zip(self.places, numbers, strict=True))
+
 
 class Points(_Packed[tuple[float, int, int]]):
     """A value and two integers of 64 bits each, such as a time and a step."""
 
     __slots__ = ()
-    form = Struct("<dqq")
+    form = Struct("=dqq")
 
     @staticmethod
     def _parts(value: tuple[float, int, int]) -> tuple[Any, ...]:

@@ -21,7 +21,7 @@ points = st.dictionaries(keys, st.tuples(st.floats(), whole, whole))
 def test_they_are_what_they_were_made_of(pair):
     kind, given = pair
     found = kind(given)
-    assert repr(found) == repr(given)
+    assert repr(found) == repr(found.plain()) == repr(dict(found)) == repr(given)
     assert (len(found), list(found), bool(found)) == (len(given), list(given), bool(given))
     for key, value in given.items():
         assert key in found

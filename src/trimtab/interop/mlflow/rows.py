@@ -63,7 +63,8 @@ def tracked(one: TrackedRun) -> dict[str, Any]:
     body = {name: getattr(one, name) for name in _RUN}
     if one.is_summed:
         body["latest"] = {
-            key: [repr(value), time, step] for key, (value, time, step) in one.metrics.items()
+            key: [repr(value), time, step]
+            for key, (value, time, step) in _plain(one.metrics).items()
         }
     return {"run": one.id, "experiment": one.experiment, "stage": one.stage, "body": body}
 
@@ -165,5 +166,9 @@ def points(latest: Mapping[str, tuple[float, int, int]]) -> list[dict[str, Any]]
     """The last points of a run, as on the wire."""
     return [
         {"key": key, "value": number(value), "timestamp": time, "step": step}
-        for key, (value, time, step) in latest.items()
+        for key, (value, time, step) in _plain(latest).items()
     ]
+
+
+def _plain(latest: Mapping[str, tuple[float, int, int]]) -> Mapping[str, tuple[float, int, int]]:
+    return latest.plain() if isinstance(latest, Points) else latest

@@ -108,7 +108,7 @@ def _lines(path: Path, ws: Workspace, table: RunTable, rows: Places, chosen: lis
     latest = table.latest()
     with _opened(path) as file:
         for run in _runs(ws, runs):
-            values = latest.get(run.id, {})
+            values = latest[run.id].plain() if run.id in latest else {}
             shown = {key: _finite(value) for key, value in values.items()}
             body = msgspec.to_builtins(run) | {"metrics": shown}
             file.write(msgspec.json.encode(body).decode() + "\n")

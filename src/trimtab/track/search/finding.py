@@ -142,7 +142,7 @@ def page(ws: Workspace, wanted: Wanted, *, limit: int = 100, after: str = "") ->
     runs = [found.table.records[row].id for row in found.rows]
     return Page(
         runs=listing.whole(ws, runs),
-        metrics=_measured(ws, found.table, runs),
+        metrics=found.table.lasts(runs),
         matched=found.matched,
         next=found.next,
         notes=found.notes,
@@ -154,19 +154,12 @@ def _newest(ws: Workspace, wanted: Wanted, limit: int) -> Page:
     equal = {key: value for key, value in given.items() if value is not None}
     with ws.reading() as db:
         found = listing.newest(db, ws, equal, hidden=wanted.deleted)
-        metrics = listing.latest(db, ws, found[:limit])
+        latest = listing.latest(db, ws, found[:limit])
     runs = listing.whole(ws, found[:limit])
+    metrics = {run: latest[run] for run in found[:limit] if run in latest}
     end = [runs[-1].started_at, runs[-1].id] if len(found) > limit and runs else None
     token = _token(wanted, (), end) if end else ""
     return Page(runs=runs, metrics=metrics, matched=len(found), next=token)
-
-
-def _measured(ws: Workspace, table: RunTable, runs: list[str]) -> dict[str, Latest]:
-    if table.has_series:
-        latest = table.latest()
-        return {run: dict(latest[run]) for run in runs if run in latest}
-    with ws.reading() as db:
-        return listing.latest(db, ws, runs)
 
 
 def _equal(table: RunTable, key: str, value: str) -> Mask:

@@ -29,6 +29,7 @@ _AT_ONCE: Final = 500
 Read = dict[str, list[tuple[str, str]]]
 Made = dict[str, list[str]]
 Lasts = dict[str, Numbers]
+_NONE: Final = Numbers({})
 
 
 class Index:
@@ -41,6 +42,7 @@ class Index:
         self._shapes = Shapes()
         self._records: dict[str, Record] = {}
         self._latest: Lasts | None = None
+        self._some: Lasts = {}
         self._used: tuple[Read, Made] | None = None
         self._labels: dict[str, list[str]] = {}
         self._table: RunTable | None = None
@@ -50,11 +52,6 @@ class Index:
     def is_made(self) -> bool:
         """Whether there is a table, however old."""
         return self._table is not None
-
-    @property
-    def has_series(self) -> bool:
-        """Whether the series of all runs were read already."""
-        return self._latest is not None
 
     def table(self, ws: Workspace) -> RunTable:
         """The runs as they are stored now."""
@@ -77,6 +74,7 @@ class Index:
         told = None if last is None else changes.since(db, ws, self._mark)
         if last is None or told is None:
             self._latest = self._used = None
+            self._some = {}
             found = self._read(db, ws)
         elif len(told.runs) > _FEW:
             self._follow(db, ws, told)
@@ -119,8 +117,10 @@ class Index:
 
     def _follow(self, db: sa.Connection, ws: Workspace, told: Changes) -> None:
         """Take in points and data of runs, where all were read before."""
-        if self._latest is not None and (told.points or told.runs):
-            grown = sorted(told.points | told.runs)
+        grown = sorted(told.points | told.runs)
+        for run in grown:
+            self._some.pop(run, None)
+        if self._latest is not None and grown:
             kept = self._latest.copy()  # a table that somebody has is not changed
             for run in grown:
                 kept.pop(run, None)
@@ -151,7 +151,19 @@ class Index:
                 found = self._latest
                 if found is None:
                     found = self._latest = _lasts(db, ws, list(self._records))
+                    self._some = {}
         return found
+
+    def lasts(self, runs: Sequence[str]) -> Lasts:
+        """Those of some runs, which are read where not all are."""
+        with self._lock:
+            held = self._some if self._latest is None else self._latest
+            missing = [run for run in runs if run not in held] if self._latest is None else []
+            if missing:
+                ws = self._open()
+                with database.reading(ws.engine) as db:
+                    held |= dict.fromkeys(missing, _NONE) | _lasts(db, ws, missing)
+            return {run: mine for run in runs if (mine := held.get(run))}
 
     def used(self) -> tuple[Read, Made]:
         """What each run read, as (part, text) with part a key of data, and what it made."""

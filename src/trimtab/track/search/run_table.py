@@ -18,12 +18,11 @@ from trimtab.track.search.tree import Entity, Field
 class Held(Protocol):
     """What is read once a filter asks for it."""
 
-    @property
-    def has_series(self) -> bool:
-        """Whether `latest` costs nothing."""
-
     def latest(self) -> Mapping[str, Numbers]:
         """The last value of each series of each run."""
+
+    def lasts(self, runs: Sequence[str]) -> Mapping[str, Numbers]:
+        """Those of some runs; what has no series is left out."""
 
     def used(self) -> tuple[dict[str, list[tuple[str, str]]], dict[str, list[str]]]:
         """What each run read, as (part, text) with part a key of data, and what it made."""
@@ -38,14 +37,13 @@ class RunTable(Table):
         super().__init__(records, deleted)
         self._held = held
 
-    @property
-    def has_series(self) -> bool:
-        """Whether the series of all runs were read already."""
-        return self._held.has_series
-
-    def latest(self) -> Mapping[str, Mapping[str, float]]:
+    def latest(self) -> Mapping[str, Numbers]:
         """The last value of each series of each run."""
         return self._held.latest()
+
+    def lasts(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Those of some runs; what has no series is left out."""
+        return {run: mine.plain() for run, mine in self._held.lasts(runs).items()}
 
     def without_data(self) -> RunTable:
         """The same without the columns of what runs read and made."""
