@@ -16,7 +16,8 @@ _XMIN: Final = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 
 
 class Changes(NamedTuple):
-    """Runs of which something changed: their rows (or whether they are there), points and links.
+    """Runs of which something changed: their rows (or whether they are there), points and links; one
+    that went away, though it may be there again, is among all of them.
 
     `versions` says whether a version of anything came or went.
     """
@@ -60,7 +61,8 @@ def since(db: sa.Connection, ws: Workspace, before: int) -> Changes | None:
     found: dict[str, set[str]] = {}
     for what, run in _rows(db, query, before, ws.project):
         found.setdefault(what, set()).add(run)
-    runs, points, links = (found.get(name, set()) for name in ("run", "points", "links"))
+    gone = found.get("gone", set())
+    runs, points, links = (found.get(name, set()) | gone for name in ("run", "points", "links"))
     return Changes(runs, points, links, versions="versions" in found)
 
 

@@ -531,7 +531,7 @@ CREATE TRIGGER note_metric_batches_insert AFTER INSERT ON metric_batches BEGIN
 END;
 
 CREATE TRIGGER note_runs_delete AFTER DELETE ON runs BEGIN
-	INSERT INTO changes (project, what, run) VALUES (OLD.project, 'run', OLD.id);
+	INSERT INTO changes (project, what, run) VALUES (OLD.project, 'gone', OLD.id);
 END;
 
 CREATE TRIGGER note_runs_insert AFTER INSERT ON runs BEGIN

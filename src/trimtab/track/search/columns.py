@@ -197,7 +197,7 @@ def _with_words(
     for word in new:
         at = bisect_left(found, word)
         found.insert(at, word)
-        code[code >= at] += 1
+        code += code >= at
     return found
 
 

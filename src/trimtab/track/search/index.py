@@ -77,8 +77,8 @@ class Index:
             self._some = {}
             found = self._read(db, ws)
         elif len(told.runs) > _FEW:
-            self._follow(db, ws, told)
             found = self._read(db, ws)
+            self._follow(db, ws, told)
         else:
             found = self._moved(db, ws, last, told) if told else last
         self._table, self._mark = found, mark
@@ -102,7 +102,6 @@ class Index:
     def _moved(self, db: sa.Connection, ws: Workspace, last: RunTable, told: Changes) -> RunTable:
         """The table with what has changed since the last one."""
         now = {one.id: one for one in self._taken(listing.rows(db, ws, told.runs))}
-        self._follow(db, ws, told)
         known = self._records
         pairs = [(known.get(run), now.get(run)) for run in told.runs]
         others = (told.points | told.links) - told.runs
@@ -112,19 +111,21 @@ class Index:
                 known[run] = now[run]
             else:
                 known.pop(run, None)
+        self._follow(db, ws, told)
         kept = last.without_data() if told.versions else last
         return kept.changed((a, b) for a, b in pairs if a is not None or b is not None)
 
     def _follow(self, db: sa.Connection, ws: Workspace, told: Changes) -> None:
         """Take in points and data of runs, where all were read before."""
-        grown = sorted(told.points | told.runs)
+        grown = sorted(told.points)
         for run in grown:
             self._some.pop(run, None)
         if self._latest is not None and grown:
             kept = self._latest.copy()  # a table that somebody has is not changed
             for run in grown:
                 kept.pop(run, None)
-            self._latest = kept | _lasts(db, ws, grown)
+            kept.update(_lasts(db, ws, grown))
+            self._latest = kept
         if told.versions:
             self._used = None
         if self._used is not None and (told.links or told.runs):

@@ -27,10 +27,11 @@ class _Watch(NamedTuple):
 _STATE: Final = "substr({row}.name, 1, 8) = 'deleted:'"
 _WATCHED: Final = (
     _Watch(
-        "runs", "run", "{row}.id",
+        "runs", "run", "{row}.id", "INSERT UPDATE",
         columns="kind, name, status, parent, cause, params, tags, code, environment, pid, started_at,"
         " ended_at, peak_bytes, error",
     ),
+    _Watch("runs", "gone", "{row}.id", "DELETE"),
     _Watch("tracked_runs", "run", "{row}.run"),
     _Watch("states", "run", "substr({row}.name, 9)", "INSERT DELETE", only=_STATE),
     # what compaction takes away is there still, as chunks
