@@ -12,8 +12,8 @@ from trimtab import ids
 from trimtab.errors import StorageError
 from trimtab.interop.mlflow import following, ours
 from trimtab.interop.mlflow.app import Mlflow
-from trimtab.store import deleted, metrics, outside, runs, tables
-from trimtab.store.records import Point
+from trimtab.store import artifacts, deleted, metrics, outside, runs, tables, trees
+from trimtab.store.records import Artifact, Point
 from trimtab.store.workspace import open_workspace
 
 API = "/api/2.0/mlflow/"
@@ -45,6 +45,18 @@ def ask(app):
             return await client.post(API + path, json=fields, timeout=60)
 
     return lambda path, **fields: asyncio.run(one(path, fields))
+
+
+@pytest.fixture
+def send(app):
+    """A request for files: `send("GET", path, **headers)`."""
+
+    async def one(method, path, headers):
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.request(method, path, headers=headers, timeout=60)
+
+    return lambda method, path, **headers: asyncio.run(one(method, path, headers))
 
 
 @pytest.fixture
@@ -176,27 +188,76 @@ def test_nothing_is_asked_where_nothing_was_written(app, other, found, monkeypat
     assert found() == ["fit"]
 
 
-def test_only_runs_that_changed_are_read_again(other, found, monkeypatch):
-    made = [runs.start(other, "run", f"fit {number}") for number in range(3)]
-    assert len(found()) == 3
-    real, asked = following._records, []
-    monkeypatch.setattr(
-        following, "_records", lambda board, ids: asked.extend(ids) or real(board, ids)
-    )
-    log(other, made[1], "loss", 0.5)
-    assert found("metrics.loss = 0.5") == ["fit 1"]
-    runs.update(other, made[2].id, heartbeat_at=ids.now() + 1)
-    found()
-    assert asked == [made[1].id]
+def make(ws, run, name, files, at=1):
+    """An artifact as the SDK stores one: a tree."""
+    digest = trees.put_files(ws.blobs, {path: ws.blobs.put(data) for path, data in files.items()})
+    artifacts.record(ws, Artifact(digest=digest, kind="file", size=1, run=run, created_at=at))
+    runs.link(ws, run, "out", name, digest)
+    return digest
 
 
-def test_what_is_noted_no_more_is_read_whole(other, found):
-    run = runs.start(other, "run", "fit")
-    late = runs.start(other, "run", "late")
-    assert len(found()) == 2
-    log(other, run, "loss", 0.5)
-    with other.transaction() as tx:
-        tx.execute(sa.delete(tables.runs).where(tables.runs.c.id == late.id))
-        tx.exec_driver_sql("DELETE FROM changes WHERE seq < (SELECT max(seq) FROM changes)")
-    assert found("metrics.loss = 0.5") == ["fit"]
-    assert found() == ["fit"]
+FILES = "/api/2.0/mlflow-artifacts/artifacts"
+
+
+def listed(send, run, path=""):
+    reply = send("GET", f"{API}artifacts/list?run_id={run}&path={path}")
+    assert reply.status_code == 200, reply.text
+    beside = send("GET", f"{FILES}?path=0/{run}/artifacts{path and '/' + path}").json()
+    names = [one["path"].rpartition("/")[2] for one in reply.json().get("files", [])]
+    assert [one["path"] for one in beside.get("files", [])] == names
+    return [(one["path"], one.get("file_size")) for one in reply.json().get("files", [])]
+
+
+def test_what_a_run_made_is_listed_and_read(other, send):
+    run = runs.start(other, "run", "fit").id
+    make(other, run, "loss.png", {"loss.png": b"old"}, at=1)
+    make(other, run, "loss.png", {"loss.png": b"picture"}, at=2)
+    make(other, run, "plots/roc.svg", {"roc.svg": b"<svg/>"})
+    make(other, run, "data", {"a.csv": b"a\n1\n", "deep/b.csv": b"b\n"})
+    runs.link(other, run, "out", "graph", other.blobs.put(b"[1]"))
+    runs.link(other, run, "in", "read", other.blobs.put(b"not made"))
+    assert listed(send, run) == [("data", None), ("graph", 3), ("loss.png", 7), ("plots", None)]
+    assert listed(send, run, "data") == [("data/a.csv", 4), ("data/deep", None)]
+    assert listed(send, run, "plots") == [("plots/roc.svg", 6)]
+    assert listed(send, run, "loss.png") == listed(send, run, "nowhere") == []
+    root = f"{FILES}/0/{run}/artifacts"
+    assert send("GET", f"{root}/loss.png").content == b"picture"
+    assert send("GET", f"{root}/data/a.csv", range="bytes=2-").content == b"1\n"
+    assert send("GET", f"/get-artifact?run_id={run}&path=graph").content == b"[1]"
+    assert send("GET", f"{root}/data").status_code == 404
+    assert send("GET", f"{root}/data/../../x").status_code in (400, 404)
+
+
+def test_what_a_run_made_is_kept(other, send):
+    run = runs.start(other, "run", "fit").id
+    make(other, run, "a.txt", {"a.txt": b"a"})
+    root = f"{FILES}/0/{run}/artifacts"
+    for method, path in [
+        ("PUT", root), ("PUT", f"{root}/a.txt"), ("PUT", f"{root}/b/c.txt"),
+        ("DELETE", root), ("DELETE", f"{root}/a.txt"), ("DELETE", f"{root}/b"),
+    ]:  # fmt: skip
+        reply = send(method, path)
+        assert (reply.status_code, "only read" in reply.json()["message"]) == (400, True), path
+    assert listed(send, run) == [("a.txt", 1)]
+    deleted.delete(other, [run])
+    assert send("GET", f"{root}/a.txt").status_code == 404
+
+
+def test_what_cannot_be_read_or_named_hides_nothing_else(other, send):
+    run = runs.start(other, "run", "fit").id
+    make(other, run, "a.txt", {"a.txt": b"a"})
+    make(other, run, "../up", {"x": b"1"})
+    make(other, run, "line\nbreak", {"x": b"1"})
+    gone = make(other, run, "gone", {"x": b"other bytes"})
+    other.blobs.remove(gone)
+    assert listed(send, run) == [("a.txt", 1)]
+    lost = make(other, run, "b.txt", {"b.txt": b"only here"})
+    assert listed(send, run)[1:] == [("b.txt", 9)]
+    other.blobs.remove(trees.walk(other.blobs, lost)["b.txt"].digest)
+    assert send("GET", f"{FILES}/0/{run}/artifacts/b.txt").status_code == 404
+
+
+def test_a_client_s_own_run_takes_no_file_in_the_place_of_its_folder(ask, send):
+    run = ask("runs/create", experiment_id="0").json()["run"]["info"]["run_id"]
+    assert send("PUT", f"{FILES}/0/{run}/artifacts").status_code == 400
+    assert send("PUT", f"{FILES}/0/{run}/artifacts/a").status_code == 200

@@ -82,6 +82,7 @@ class Mlflow:
                 return
         if path in OTHER or not path.startswith(transfer.PREFIXES):
             if path == "/get-artifact" and method in ("GET", "HEAD"):
+                await self._follow()
                 await transfer.of_run(self.board, scope, send)
                 return
             if path == "/model-versions/get-artifact" and method in ("GET", "HEAD"):
@@ -89,6 +90,7 @@ class Mlflow:
                 return
             raise Fault("trimtab keeps no traces of MLflow's clients.", "NOT_IMPLEMENTED")
         rest = decoded(scope, path)
+        await self._follow()
         await transfer.answer(self.board, self.writer, scope, receive, send, method, rest)
 
     async def _rpc(self, scope: Any, receive: Any, method: str, path: str) -> bytes:
@@ -109,11 +111,14 @@ class Mlflow:
             change = functools.partial(route.handler, board, asked)
             found = await self.writer.do(change, quick=route.how == "quick")
             return found if isinstance(found, bytes) else wire.encode(found)
-        if self.following.is_behind():
-            await asyncio.to_thread(self.following.catch_up)
+        await self._follow()
         if route.how == "read":
             return _look(board, route, asked)
         return await asyncio.to_thread(_look, board, route, asked)
+
+    async def _follow(self) -> None:
+        if self.following.is_behind():
+            await asyncio.to_thread(self.following.catch_up)
 
 
 def _look(board: Board, route: routes.Route, asked: Asked) -> bytes:

@@ -1,7 +1,7 @@
 """Files of runs and models: named places for blobs, listed, stored and taken away.
 
 A file of a run is an output of the run, under its path there; the files of a logged model become one
-tree when it is ready.
+tree when it is ready. What trimtab's own runs made is listed and read the same way, and kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from trimtab import ids
 from trimtab.errors import NotFoundError
-from trimtab.interop.mlflow import runs
+from trimtab.interop.mlflow import made, runs
 from trimtab.interop.mlflow.board import ROOT, Board
 from trimtab.interop.mlflow.fault import Fault, unknown
 from trimtab.interop.mlflow.state import LoggedModel, TrackedRun
@@ -76,22 +76,22 @@ def children(board: Board, folder: str) -> list[dict[str, Any]]:
     """Files and folders directly in a folder; nothing for a file, or where nothing is."""
     found: dict[str, dict[str, Any]] = {}
     begin = len(folder) + 1 if folder else 0
-    for row in tracked.files(board.ws, folder):
-        name, slash, _ = row["path"][begin:].partition("/")
+    for path, (_, size) in _kept(board, folder).items():
+        name, slash, _ = path[begin:].partition("/")
         if not name:
             continue
         if slash:
             found[name] = {"path": name, "is_dir": True}
         else:
-            found[name] = {"path": name, "is_dir": False, "file_size": row["size"]}
+            found[name] = {"path": name, "is_dir": False, "file_size": size}
     return [found[name] for name in sorted(found)]
 
 
 def find(board: Board, path: str) -> tuple[str, int]:
     """Digest and size of a file."""
-    for row in tracked.files(board.ws, checked(path)):
-        if row["path"] == path:
-            return str(row["digest"]), int(row["size"])
+    found = _kept(board, checked(path)).get(path)
+    if found is not None:
+        return found
     raise unknown(f"No such artifact: '{path}'")
 
 
@@ -101,11 +101,11 @@ def store(board: Board, path: str, digest: str, size: int) -> dict[str, Any]:
     clash = [row for row in tracked.files(board.ws, path) if row["path"] != path]
     above = path.split("/")
     over = ["/".join(above[:length]) for length in range(1, len(above))]
-    if clash or any(_is_file(board, one) for one in over):
+    owner = _owner(board, path)
+    run_id = runs.own(owner[0]).id if owner else ""
+    if clash or (owner and not owner[1]) or any(_is_file(board, one) for one in over):
         raise Fault(f"'{path[:300]}' is a folder, or lies below a file.")
     now = ids.now()
-    owner = _owner(board, path)
-    run_id = owner[0].id if owner else ""
     row = {"path": path, "digest": digest, "size": size, "updated_at": now}
     before = [old["digest"] for old in tracked.files(board.ws, path)]
     tracked.save(board.ws, "stored_files", [row])
@@ -123,6 +123,9 @@ def remove(board: Board, path: str) -> dict[str, Any]:
     """Take a file or a folder away; the bytes stay as long as anything else uses them."""
     if not path:
         raise Fault("Invalid path")
+    above = _owner(board, path)
+    if above:
+        runs.own(above[0])
     for row in tracked.files(board.ws, path):
         owner = _owner(board, row["path"])
         if owner:
@@ -164,12 +167,31 @@ def _is_file(board: Board, path: str) -> bool:
     return tracked.is_file(board.ws, path)
 
 
+def _kept(board: Board, path: str) -> made.Found:
+    """The files at a path and below it: digest and size, by whole paths in their order."""
+    owner = _owner(board, path)
+    if owner is None or not owner[0].is_followed:
+        rows = tracked.files(board.ws, path)
+        return {row["path"]: (str(row["digest"]), int(row["size"])) for row in rows}
+    root = below(owner[0].location)
+    every = {f"{root}/{inner}": one for inner, one in made.files(board.ws, owner[0].id)[0].items()}
+    inside = (one for one in sorted(every) if one == path or one.startswith(f"{path}/"))
+    return {one: every[one] for one in inside if _is_path(one)}
+
+
+def _is_path(path: str) -> bool:
+    try:
+        return bool(checked(path))
+    except Fault:
+        return False
+
+
 def _owner(board: Board, path: str) -> tuple[TrackedRun, str] | None:
-    """The run that a path lies below, and the path in it."""
+    """The run whose files a path is of, and the path among them."""
     for part in path.split("/"):
         run = board.runs.get(part)
-        if run is not None and run.location.startswith(PROXIED):
-            root = f"{below(run.location)}/"
-            if path.startswith(root):
-                return run, path.removeprefix(root)
+        if run is not None and run.location.startswith("mlflow-artifacts:"):
+            root = below(run.location)
+            if path == root or path.startswith(f"{root}/"):
+                return run, path.removeprefix(root).removeprefix("/")
     return None

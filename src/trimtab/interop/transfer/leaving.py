@@ -14,7 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from trimtab.errors import NotFoundError
-from trimtab.interop.mlflow import files, limits, rows
+from trimtab.interop.mlflow import files, limits, made, rows
 from trimtab.interop.mlflow.fault import Fault
 from trimtab.interop.mlflow.state import (
     ACTIVE,
@@ -26,7 +26,7 @@ from trimtab.interop.mlflow.state import (
 )
 from trimtab.interop.transfer import bytes_in, chosen
 from trimtab.interop.transfer.tally import Tally
-from trimtab.store import deleted, runs, tables, tracked, trees
+from trimtab.store import deleted, tables, tracked
 from trimtab.store.records import Run
 from trimtab.store.series import reading
 from trimtab.store.series.points import Series
@@ -167,19 +167,15 @@ def _files(ws: Workspace, run: Run, own: TrackedRun | None, tally: Tally) -> dic
 
 def _placed(ws: Workspace, run: Run, tally: Tally) -> dict[str, Path]:
     """The artifacts that a run made, as files under their names."""
+    known, without = made.files(ws, run.id)
+    for name, reason in without.items():
+        tally.skip("file", f"{run.id}/{name}", reason)
     found: dict[str, Path] = {}
-    for link in runs.links(ws, run.id):
-        if link.direction != "out":
-            continue
+    for path, (digest, _) in known.items():
         try:
-            if trees.is_tree(ws.blobs, link.digest):
-                inner = trees.walk(ws.blobs, link.digest)
-                found |= {f"{link.name}/{path}": ws.blobs.path(one.digest)
-                          for path, one in inner.items()}  # fmt: skip
-            else:
-                found[link.name] = ws.blobs.path(link.digest)
+            found[path] = ws.blobs.path(digest)
         except NotFoundError:
-            tally.skip("file", f"{run.id}/{link.name}", "its bytes are gone")
+            tally.skip("file", f"{run.id}/{path[:200]}", "its bytes are gone")
     for path in list(found):
         try:
             files.checked(path)
