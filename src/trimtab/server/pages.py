@@ -22,6 +22,7 @@ from trimtab.errors import NotFoundError, TrimtabError, UsageError
 from trimtab.loop.project import Project
 from trimtab.server import (
     diff_page,
+    discarding,
     distributions,
     operations,
     rolling,
@@ -42,7 +43,8 @@ _STATIC: Final = {
 _MOST_FORM: Final = 16_384
 _said = logging.getLogger("trimtab.server")
 Page = Callable[[Project, Request], str]
-Act = Callable[[Opened, Request, dict[str, str]], Response]
+Given = dict[str, list[str]]
+Act = Callable[[Opened, Request, Given], Response]
 
 
 def routes(opened: Opened) -> list[Route]:
@@ -54,12 +56,17 @@ def routes(opened: Opened) -> list[Route]:
         "/rollouts/{id}": _rollout,
         "/timeline": _timeline,
         "/runs": _runs,
+        discarding.PLACE: _deleted,
         "/runs/{id}": _run,
         "/runs/{before}/diff/{after}": _diff,
         "/why": _why,
     }
     found = [Route(path, _endpoint(page, opened), methods=["GET"]) for path, page in pages.items()]
-    forms = {"/monitor/incidents/{id}/{act}": _act, "/rollouts/{id}/{act}": _steer}
+    forms = {
+        "/monitor/incidents/{id}/{act}": _act,
+        "/rollouts/{id}/{act}": _steer,
+        "/runs/{act}": _discard,
+    }
     found += [Route(path, _acting(opened, act), methods=["POST"]) for path, act in forms.items()]
     # before the page of a run, whose address has room for any word
     table = Route("/runs/export.{ending}", _exporting(opened), methods=["GET"])
@@ -126,16 +133,15 @@ def _acting(opened: Opened, act: Act) -> Callable[[Request], Awaitable[Response]
             body += chunk
             if len(body) > _MOST_FORM:
                 return _failure(UsageError("this form is too long"), "trimtab")
-        given = {
-            name: values[-1] for name, values in parse_qs(body.decode("utf-8", "replace")).items()
-        }
+        given = parse_qs(body.decode("utf-8", "replace"))
         return await run_in_threadpool(act, opened, request, given)
 
     return endpoint
 
 
-def _act(opened: Opened, request: Request, given: dict[str, str]) -> Response:
+def _act(opened: Opened, request: Request, sent: Given) -> Response:
     project, _ = opened.last()
+    given = _last(sent)
     incident, act = request.path_params["id"], request.path_params["act"]
     try:
         if act == "ack":
@@ -151,15 +157,31 @@ def _act(opened: Opened, request: Request, given: dict[str, str]) -> Response:
     return RedirectResponse(f"/monitor#incident-{done.id}", status_code=303)
 
 
-def _steer(opened: Opened, request: Request, given: dict[str, str]) -> Response:
+def _steer(opened: Opened, request: Request, sent: Given) -> Response:
     project, _ = opened.last()
+    rollout, act = request.path_params["id"], request.path_params["act"]
     try:
-        done = rolling.act(project, request.path_params["id"], request.path_params["act"], given)
+        done = rolling.act(project, rollout, act, _last(sent))
     except TrimtabError as error:
         return _failure(error, project.config.project.name)
     if done is None:
         return not_found(request.url.path)
     return RedirectResponse(f"/rollouts/{done.rollout.id}", status_code=303)
+
+
+def _discard(opened: Opened, request: Request, sent: Given) -> Response:
+    project, _ = opened.last()
+    try:
+        back = discarding.act(project, request.path_params["act"], sent)
+    except TrimtabError as error:
+        return _failure(error, project.config.project.name)
+    if back is None:
+        return not_found(request.url.path)
+    return RedirectResponse(back, status_code=303)
+
+
+def _last(sent: Given) -> dict[str, str]:
+    return {name: values[-1] for name, values in sent.items()}
 
 
 def _rollouts(project: Project, request: Request) -> str:
@@ -171,7 +193,13 @@ def _rollout(project: Project, request: Request) -> str:
 
 
 def _runs(project: Project, request: Request) -> str:
-    return _render("runs.html", project, page=runs_page.page(project, request.query_params))
+    page = runs_page.page(project, request.query_params)
+    back = "/runs" + (f"?{request.url.query}" if request.url.query else "")
+    return _render("runs.html", project, page=page, back=back)
+
+
+def _deleted(project: Project, request: Request) -> str:
+    return _render("deleted.html", project, page=discarding.page(project, request.query_params))
 
 
 def _exporting(opened: Opened) -> Callable[[Request], Awaitable[Response]]:

@@ -7,7 +7,9 @@ if (printed) location.replace(printed[1] ? `/runs/${printed[1]}` : "/runs");
 
 async function refresh() {
   const main = document.getElementById("main");
-  const isBusy = main.contains(document.activeElement) && document.activeElement !== main;
+  const isBusy =
+    (main.contains(document.activeElement) && document.activeElement !== main) ||
+    main.querySelector("input[type=checkbox]:checked"); // what was ticked must not be lost
   if (document.hidden || isBusy || !getSelection().isCollapsed) return;
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
