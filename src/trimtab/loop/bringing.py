@@ -1,4 +1,4 @@
-"""The child of `foreign`: `python -m trimtab.loop.bringing PROJECT_FILE ASKED ANSWER`.
+"""The child of `foreign`, within the limits of `confined`: its arguments are PROJECT_FILE ASKED ANSWER.
 
 It reads a model that another tool logged, packages it, measures it on the rows that a search would
 have withheld, and asks the gate. What was brought is known by its files, the data and the project
@@ -8,10 +8,10 @@ file, and is not brought twice.
 from __future__ import annotations
 
 import contextlib
-import sys
 import tempfile
 import traceback
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -33,15 +33,27 @@ from trimtab.store.records import Artifact, CachedStep, Run
 from trimtab.tune import roles
 from trimtab.tune.candidate import Candidate
 
+LIMITS: Final = "limits"
+"""The tag that says what of the process that read the model was bounded."""
 
-def main(arguments: list[str]) -> int:
-    """Do what is asked and write how it ended; the exit code is 0 where there is an answer."""
+
+def main(arguments: list[str], limits: tuple[str, ...] = ()) -> int:
+    """Do what is asked and write how it ended; the exit code is 0 where there is an answer.
+
+    `limits` are the limits that hold for this process; the run says so.
+    """
     path, asked, answer = map(Path, arguments)
     model = msgspec.json.decode(asked.read_bytes(), type=Foreign)
     try:
-        outcome = Outcome(decision=bring(open_project(path.parent), model))
+        outcome = Outcome(decision=bring(open_project(path.parent), model, limits))
     except TrimtabError as error:
         outcome = Outcome(code=error.code, message=error.message, hint=error.hint)
+    except MemoryError:
+        outcome = Outcome(
+            code="model",
+            message=f"{model.name} takes more memory than the process that reads it may have",
+            hint="half of the machine's memory, or 2 GiB if that is more",
+        )
     except Exception as error:  # whatever the libraries raise on a stranger's file
         traceback.print_exc()
         said = f"{type(error).__name__}: {str(error)[:300]}"
@@ -52,7 +64,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def bring(project: Project, model: Foreign) -> Decision:
+def bring(project: Project, model: Foreign, limits: tuple[str, ...] = ()) -> Decision:
     """The gate's decision on a foreign model; raises the errors of `model` and `data`."""
     apply(project)
     ws = project.ws
@@ -63,7 +75,8 @@ def bring(project: Project, model: Foreign) -> Decision:
         decided = gating.last(project, known.outputs[0]) if known and not model.strict else None
         if known is not None and decided is not None:
             return _named(project, model, decided, known)
-        run = runs.start(ws, KIND, model.name, key=key, cause=dict(model.origin))
+        tags = {LIMITS: ", ".join(limits) or "none"}
+        run = runs.start(ws, KIND, model.name, key=key, cause=dict(model.origin), tags=tags)
         try:
             decision = _brought(project, model, given, run, known.outputs[0] if known else "")
         except BaseException as error:
@@ -162,7 +175,3 @@ def _check_there(project: Project, model: Foreign) -> None:
         raise ConflictError(
             f"version {number} of {name} was deleted meanwhile", hint="register it again"
         )
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

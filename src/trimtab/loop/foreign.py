@@ -1,11 +1,13 @@
 """Models that another tool's client logged, brought through the gate by a process of their own.
 
 What a stranger stored is never opened here: a child reads it, packages it, measures it on this
-project's rows and asks the gate. The parent only waits, so a server may call this.
+project's rows and asks the gate, within limits (`confined`). The parent only waits, so a server may
+call this.
 """
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,11 +17,13 @@ from typing import Final
 import msgspec
 
 from trimtab import errors
+from trimtab.data import sources
 from trimtab.errors import ModelError, TrimtabError
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Decision
 
 SECONDS: Final = 1800
+_WHY: Final = {-signal.SIGXCPU: ": its CPU time is used up", -signal.SIGKILL: ": it was killed"}
 KIND: Final = "bring"
 """The kind of the run that brings a model in."""
 
@@ -57,7 +61,8 @@ def bring(project: Project, model: Foreign) -> Decision:
     with tempfile.TemporaryDirectory(dir=scratch) as place:
         asked, answer = Path(place) / "asked", Path(place) / "answer"
         asked.write_bytes(msgspec.json.encode(model))
-        command = [sys.executable, "-m", "trimtab.loop.bringing"]
+        local = all(sources.scheme(one.source) == "file" for one in project.config.data.values())
+        command = [sys.executable, "-m", "trimtab.loop.confined", "offline" if local else "online"]
         try:
             done = subprocess.run(
                 [*command, str(project.path), str(asked), str(answer)],
@@ -73,7 +78,8 @@ def bring(project: Project, model: Foreign) -> Decision:
         if not answer.is_file():
             said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
             raise ModelError(
-                f"the process that read {model.name} ended with {done.returncode}",
+                f"the process that read {model.name} ended with {done.returncode}"
+                + _WHY.get(done.returncode, ""),
                 hint=" ".join(said)[:300],
             )
         outcome = msgspec.json.decode(answer.read_bytes(), type=Outcome)

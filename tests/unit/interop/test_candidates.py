@@ -263,6 +263,8 @@ def test_a_child_reads_it(made):
     client.register(folder="0/p", MLmodel=mlmodel(how="pickle"), model__skops=b"x")
     client.register(folder="0/t", MLmodel=mlmodel(), model__skops=fitted()[:500])
     assert release.bring(project, "loans@mlflow-1").version.label == "loans@v1"
+    (run,) = runs.find(project.ws, kind=foreign.KIND)
+    assert {"cpu", "files"} <= set(run.tags[bringing.LIMITS].split(", "))
     with pytest.raises(RefusedError, match="a program"):
         release.bring(project, "loans@mlflow-2")
     with pytest.raises(ValueError, match="no skops file"):
