@@ -17,6 +17,8 @@ import pytest
 from mlflow.entities import Metric, ViewType
 from sklearn.linear_model import LinearRegression
 
+# Its stock server refuses to log a model in a run that has NaN as a point.
+IS_OLDER = mlflow.__version__.startswith("3.6.")
 LINKS = ("mlflow.modelVersions", "trimtab.run", "trimtab.model", "mlflow.parentRunId")
 
 
@@ -57,6 +59,11 @@ def client_of(uri, monkeypatch):
     yield mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def odd():
+    for step, value in enumerate((math.nan, math.inf, -math.inf, -0.0)):
+        mlflow.log_metric("odd", value, step=step)
+
+
 def fill(client):
     """Everything that is carried."""
     mlflow.set_experiment("credit")
@@ -67,8 +74,8 @@ def fill(client):
         points = [Metric("loss", 1 / (n + 1), 1_700_000_000_000 + n, n) for n in range(2_500)]
         for begin in range(0, 2_500, 1_000):
             client.log_batch(outer.info.run_id, points[begin : begin + 1_000])
-        for step, value in enumerate((math.nan, math.inf, -math.inf, -0.0)):
-            mlflow.log_metric("odd", value, step=step)
+        if not IS_OLDER:
+            odd()
         mlflow.log_metric("back", 2, step=5)
         mlflow.log_metric("back", 1, step=-1)
         mlflow.log_text("hello", "notes/a.txt")
@@ -78,6 +85,8 @@ def fill(client):
         model = LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0])
         made = mlflow.sklearn.log_model(model, name="lin", registered_model_name="lin")
         mlflow.log_metric("acc", 0.75, step=1, model_id=made.model_id, dataset=data)
+        if IS_OLDER:
+            odd()
         for depth in range(3):
             mlflow.start_run(run_name=f"inner {depth}", nested=True)
         for _ in range(3):
