@@ -23,6 +23,8 @@ LISTED: Final = ("IN", "NOT IN")
 NULLED: Final = ("IS NULL", "IS NOT NULL")
 MOST: Final = 20_000
 """Characters of a filter."""
+MOST_CLAUSES: Final = 100
+"""Stock MLflow on SQLite joins a table for each, at most 64, and says beyond that to try again later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,8 @@ def parse(text: str, grammar_id: int) -> tuple[Clause, ...]:
     while reader.peek()[0]:
         if reader.word() != "AND":
             raise _wrong(text)
+        if len(clauses) == MOST_CLAUSES:
+            raise Fault(f"A filter string has at most {MOST_CLAUSES} clauses.")
         clauses.append(_clause(reader, grammar))
     return tuple(clauses)
 

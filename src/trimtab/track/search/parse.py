@@ -32,6 +32,8 @@ from trimtab.track.search.tree import (
 )
 
 _DEEP: Final = 60
+MOST_LIKE: Final = 100
+"""LIKEs of a filter: each looks at a text of every run."""
 _WORDS: Final = ("AND", "OR", "NOT", "IN", "LIKE", "ILIKE", "BETWEEN", "IS", "NULL")
 _TRUE: Final = {"TRUE": "true", "FALSE": "false"}
 
@@ -65,6 +67,7 @@ class _Reader:
         self.text = text
         self._tokens = tokens.read(text)
         self._place = 0
+        self.likes = 0
 
     @property
     def here(self) -> Token:
@@ -130,6 +133,12 @@ def _clause(reader: _Reader) -> Node:
         if kind in ("number", "moment", "span"):
             raise reader.wrong(
                 f"LIKE asks about texts, and {reader.text[begin : at.at].strip()} is none"
+            )
+        reader.likes += 1
+        if reader.likes > MOST_LIKE:
+            raise reader.wrong(
+                f"a filter has at most {MOST_LIKE} LIKEs",
+                hint="IN (...) asks about many values at once",
             )
         is_case_sensitive = reader.next().word == "LIKE"
         return Like(about, _text(reader), is_case_sensitive, negated)

@@ -484,3 +484,11 @@ def test_an_order_of_spaces_takes_no_time(ws):
         order.read("started" + " " * 19_000 + "b")
     with pytest.raises(QueryError, match="at most 20,000"):
         order.read("started" + " " * 90_000 + "b")
+
+
+@pytest.mark.parametrize("glue", [" AND ", " OR ", " OR NOT "])
+def test_a_filter_looks_through_texts_so_often_and_no_more(ws, glue):
+    finding.find(ws, Wanted(where=glue.join(["name LIKE '%a%'", "name ILIKE '_'"] * 50)), limit=1)
+    with pytest.raises(QueryError, match="at most 100 LIKEs") as caught:
+        finding.find(ws, Wanted(where=glue.join(["name LIKE '%a%'"] * 101)), limit=1)
+    assert "IN" in caught.value.hint
