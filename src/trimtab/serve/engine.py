@@ -23,8 +23,9 @@ from trimtab.serve.consumers import Counter
 from trimtab.serve.contracts import Found
 from trimtab.serve.encoding import WORTH, deflate_for, inflate
 from trimtab.serve.folder import Settings
+from trimtab.serve.frame import TooLongError
 from trimtab.serve.hot import Hot
-from trimtab.serve.job import Failed, Job, Scored, score
+from trimtab.serve.job import Failed, Job, Scored, apart, score
 from trimtab.serve.limits import Buckets, Limits
 from trimtab.serve.log import Log
 from trimtab.serve.metrics import Counts, Metrics
@@ -120,8 +121,13 @@ class Engine:
         return self.finish(score(jobs))
 
     def finish(self, scored: Sequence[Scored | Failed]) -> list[Response]:
-        """Log what was scored with one append, and only then give the responses, in order."""
+        """Log what was scored with one append, and only then give the responses, in order.
+
+        What is too long for one frame of the log is logged and answered in parts.
+        """
         full = self.recorder.keep([one for one in scored if isinstance(one, Scored)])
+        if isinstance(full, TooLongError) and (parts := apart(scored)):
+            return [response for part in parts for response in self.finish(part)]
         responses: list[Response] = []
         for one in scored:
             if isinstance(one, Failed):

@@ -25,6 +25,13 @@ _HEADER: Final = struct.Struct("<8sHHII")
 _FRAME: Final = struct.Struct("<II")
 
 
+class TooLongError(StorageError):
+    """What is to be logged together is longer than a frame can be."""
+
+    http_status = 413
+    code = "too_long"
+
+
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """Who wrote a segment: its endpoint, process and version of trimtab; microseconds."""
 
@@ -116,10 +123,10 @@ def pack_numbers(arrays: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:
 
 
 def pack(frame: Frame) -> bytes:
-    """A frame's bytes; raises StorageError above 64 MiB."""
+    """A frame's bytes; raises TooLongError above 64 MiB."""
     payload = _encoder.encode(frame)
     if len(payload) > MAX_FRAME:
-        raise StorageError(
+        raise TooLongError(
             f"a request's rows take {len(payload):,} bytes in the prediction log",
             hint=f"{MAX_FRAME:,} is the limit: send fewer rows at once",
         )

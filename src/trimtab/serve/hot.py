@@ -36,6 +36,7 @@ _said: Final = logging.getLogger("trimtab.serve")
 # What asks for more than one row in plain JSON there and back.
 _MORE: Final = ("x-event-time", "x-request-id", "x-route", "content-encoding", LENGTH_HEADER)
 MISSES: Final = 64
+"""How many more requests of a head than were taken may be tried in vain before it is left alone."""
 
 Read = Callable[[Sequence[bytes]], tuple[list[Row], Sequence[str]]]
 """Bodies of one row each to rows and the clients' names for them; raises one of `NOT_TAKEN`."""
@@ -77,6 +78,7 @@ class Way:
         self.contract = contract.name
         self.route = route
         self.packs = packs
+        self.missed = 0  # of all plans, so that those without any are not looked through
         name, signature = host.name, route.model.signature
         if contract is host.contracts.typed:
             self.read: Read = route.fast.alone
@@ -91,7 +93,10 @@ class Way:
 
 
 class Plan:
-    """What every request of one head gets while `epoch` is that of `Hot`."""
+    """What every request of one head gets while `epoch` is that of `Hot`.
+
+    `missed` counts its requests that this way did not take, less those that it took since.
+    """
 
     __slots__ = ("caller", "epoch", "missed", "until", "way")
 
@@ -256,9 +261,14 @@ class Hot:
 def _read(way: Way, entries: list[Entry]) -> tuple[list[Entry], list[Row], Sequence[str]]:
     """The requests that are of one row in the usual words, their rows and their own names."""
     try:
-        return entries, *way.read([entry[1] for entry in entries])
+        found = way.read([entry[1] for entry in entries])
     except NOT_TAKEN:
         pass
+    else:
+        if way.missed:
+            for entry in entries:
+                _took(way, entry[0])
+        return entries, *found
     taken: list[Entry] = []
     rows: list[Row] = []
     names: list[str] = []
@@ -268,10 +278,20 @@ def _read(way: Way, entries: list[Entry]) -> tuple[list[Entry], list[Row], Seque
             row, name = way.read((body,))
         except NOT_TAKEN:
             plan.missed += 1
+            way.missed += 1
             if plan.missed > MISSES:
+                way.missed -= plan.missed
+                plan.missed = 0
                 plan.epoch = -1  # its client sends something else: no use to try again
         else:
+            _took(way, plan)
             taken.append(entry)
             rows += row
             names += name
     return taken, rows, names
+
+
+def _took(way: Way, plan: Plan) -> None:
+    if plan.missed:
+        plan.missed -= 1
+        way.missed -= 1

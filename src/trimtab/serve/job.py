@@ -148,6 +148,19 @@ def narrow(one: Scored, stays: Sequence[bool]) -> Scored:
     return msgspec.structs.replace(one, jobs=left, checked=parse.join(parts), outputs=outputs)
 
 
+def apart(scored: Sequence[Scored | Failed]) -> list[list[Scored | Failed]]:
+    """The same in two parts, by requests and in their order; none where it is one request."""
+    if len(scored) > 1:
+        half = len(scored) // 2
+        return [list(scored[:half]), list(scored[half:])]
+    one = scored[0]
+    if isinstance(one, Failed) or len(one.jobs) < 2:
+        return []
+    is_first = [place < len(one.jobs) // 2 for place in range(len(one.jobs))]
+    rest = narrow(one, [not first for first in is_first])
+    return [[narrow(one, is_first)], [msgspec.structs.replace(rest, runs=0)]]
+
+
 def _gather(jobs: Sequence[Job]) -> Checked | None:
     """The rows of all jobs in order, None where rows taken the short way need a look each."""
     if all(job.checked is None for job in jobs):

@@ -12,8 +12,8 @@ from trimtab.errors import InputError, StorageError, TrimtabError
 from trimtab.model.load import Outputs
 from trimtab.serve import skew
 from trimtab.serve.folder import Settings
-from trimtab.serve.frame import Frame, Part
-from trimtab.serve.job import Job, Scored, narrow
+from trimtab.serve.frame import Frame, Part, TooLongError
+from trimtab.serve.job import Job, Scored, apart, narrow
 from trimtab.serve.log import Log
 from trimtab.serve.metrics import Metrics
 from trimtab.serve.parse import Checked
@@ -78,14 +78,18 @@ class Recorder:
         self.log.append((frame,))
 
     def keep(self, scored: Sequence[Scored]) -> StorageError | None:
-        """Append what was scored, at once; an error means that none of it may be answered."""
+        """Append what was scored, at once; an error means that none of it may be answered.
+
+        A TooLongError of several requests says that fewer of them may be appended.
+        """
         frames = self._frames(scored)
         if not frames:
             return None
         try:
             self._append(frames)
         except StorageError as error:
-            if not self.drops:
+            is_several = sum(len(one.jobs) for one in scored) > 1
+            if not self.drops or (is_several and isinstance(error, TooLongError)):
                 return error
             rows = sum(frame.rows for frame in frames)
             self._metrics.add("unlogged_rows_total", rows, reason="disk")
@@ -93,8 +97,18 @@ class Recorder:
 
     def keep_quietly(self, scored: Sequence[Scored]) -> None:
         """Append what no answer depends on: a full disk is counted and changes nothing."""
-        if frames := self._frames(scored):
-            self._append_quietly(frames)
+        frames = self._frames(scored)
+        try:
+            if frames:
+                self._append(frames)
+        except TooLongError:
+            parts = apart(scored)
+            for part in parts:
+                self.keep_quietly([one for one in part if isinstance(one, Scored)])
+            if not parts:
+                self._metrics.add("unlogged_frames_total", 1)
+        except StorageError:
+            self._metrics.add("unlogged_frames_total", len(frames))
 
     def refusal(self, job: Job, error: TrimtabError) -> None:
         """Note a request that was refused for its content, or that the model failed on."""

@@ -255,6 +255,39 @@ def test_clients_that_send_something_else_are_soon_left_alone(engine, monkeypatc
     assert len(reads) == 8  # a group and then each of its one, four times
 
 
+def test_clients_that_send_something_else_now_and_then_are_not_left_alone(engine, monkeypatch):
+    monkeypatch.setattr(hot, "MISSES", 3)
+    odd = json.dumps({"row": ROW | {"debt": "x"}}).encode()
+    good = plain() + b" " * (len(odd) - len(plain()))
+    assert len(odd) == len(good)  # under one head, of one plan
+    turns = [(request(good),), *[(request(odd),), (request(good),)] * 20]
+    found, taken = talk(engine, *turns)
+    assert [answers(data)[0][0] for (data,) in found] == [200, *[422, 200] * 20]
+    assert taken == 20  # all but the one whose head was new
+    (way,) = engine.hot._ways.values()
+    assert way.missed == 0
+    many = [(request(odd), request(good), request(good))] * 10
+    found, taken = talk(engine, (request(good),) * 3, *many, clients=3)
+    assert taken == 2 + 20
+    assert [answers(data)[0][0] for data in found[-1]] == [422, 200, 200]
+
+
+def test_a_turn_that_is_too_long_for_one_frame_is_answered_in_parts(engine, monkeypatch):
+    texts = ["x" * 900, "y" * 900, "z" * 5_000, *["w" * 900] * 5]
+    sent = [request(plain(ROW | {"purpose": text})) for text in texts]
+    warm = [request(plain(ROW | {"purpose": "v" * len(text)})) for text in texts]
+    monkeypatch.setattr(frame, "MAX_FRAME", 3_000)
+    found, _ = talk(engine, warm, sent, sent, clients=8)
+    for turn in found:
+        assert [answers(data)[0][0] for data in turn] == [200, 200, 413, *[200] * 5]
+        error = json.loads(answers(turn[2])[0][2])["error"]
+        assert error["code"] == "too_long"
+        assert "fewer rows" in error["hint"]
+    logged = [one for found in log.read_all(engine.log.folder) for one in found.ids]
+    told = [answers(data)[0][1]["x-request-id"] for turn in found for data in turn]
+    assert logged == [one for place, one in enumerate(told) if place % 8 != 2]
+
+
 def kept(folder, **settings):
     given = Settings(name="loans", **settings)
     router = Router(folder, given.pii, invalid=given.invalid)
