@@ -181,8 +181,8 @@ def _render_one(shown: RunShown) -> None:
             "took": words.took(run),
             "peak memory": words.size(run.peak_bytes) if run.peak_bytes else "",
             "cause": words.cause(run),
-            "params": run.params,
-            "tags": run.tags,
+            "params": _cut(run.params),
+            "tags": _cut(run.tags),
             "code": run.code,
             "environment": run.environment,
             "error": words.cell(run.error) if run.error else "",
@@ -198,6 +198,16 @@ def _render_one(shown: RunShown) -> None:
         paper.say(f"{link.direction.ljust(3)}  {link.name}  {link.digest}")
     if shown.children:
         _table(shown.children)
+
+
+def _cut(values: dict[str, Any]) -> dict[str, Any]:
+    """Long texts by their beginning; `--json` has them whole."""
+    return {
+        key: f"{value[:200]}… ({len(value):,} characters)"
+        if isinstance(value, str) and len(value) > 400
+        else value
+        for key, value in values.items()
+    }
 
 
 def _render_metrics(found: RunMetrics) -> None:

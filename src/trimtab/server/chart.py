@@ -41,6 +41,8 @@ def chart(curve: Curve) -> Chart:
     y = _scale(least, greatest, HEIGHT - _INSET, _INSET)
     parts = [[(x(at), y(value)) for at, value in part] for part in _finite_parts(points)]
     last, low, high = (words.number(one) for one in (points[-1][1], least, greatest))
+    if not any(parts):  # NaN and infinities alone
+        low = high = "–"
     return Chart(
         key=key,
         lines=[" ".join(f"{a:.1f},{b:.1f}" for a, b in part) for part in parts if len(part) > 1],

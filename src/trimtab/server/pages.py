@@ -217,7 +217,8 @@ def _exporting(opened: Opened) -> Callable[[Request], Awaitable[Response]]:
 
 
 def _run(project: Project, request: Request) -> str:
-    page = views.run_page(project, request.path_params["id"])
+    begin = request.query_params.get("series", "")
+    page = views.run_page(project, request.path_params["id"], begin)
     return _render("run.html", project, page=page, before=diff_page.before(project, page.shown.run))
 
 

@@ -26,6 +26,7 @@ from trimtab.store.series import chart as curves
 from trimtab.store.series.chart import Curve
 
 RECENT = 8
+SERIES = 60  # of a run at once: each is drawn
 _KEY_METRICS = 3
 
 
@@ -69,10 +70,18 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A run's own page."""
+    """A run's own page: of its series, in the order of their names, so many at once.
+
+    `facts` are those of one point, `before` and `after` where the series around these begin, None
+    where there are none.
+    """
 
     shown: RunShown
     charts: list[Chart]
+    facts: dict[str, float]
+    first: int
+    before: int | None
+    after: int | None
     inputs: list[Link]
     outputs: list[Link]
     replay: Replayed | None = None
@@ -98,14 +107,23 @@ def loop(project: Project) -> Loop:
     )
 
 
-def run_page(project: Project, run: str) -> RunPage:
-    """A run with its series drawn; raises NotFoundError."""
+def run_page(project: Project, run: str, begin: str = "") -> RunPage:
+    """A run with its series drawn, those from a place on; raises NotFoundError."""
     shown = operations.RUNS_SHOW.call(project, Identified(id=run))
     replay = stored.read(project.ws, shown.run)
-    drawn = [] if replay else [one for one in _curves(project, shown) if one.points > 1]
+    keys = sorted(shown.metrics)
+    first = int(begin) if begin.isascii() and begin.isdecimal() and len(begin) < 10 else 0
+    first = first if first < len(keys) else 0
+    some = [] if replay else keys[first : first + SERIES]
+    drawn = [one for one in _curves(project, run, some) if one.points > 1]
+    lines = {one.key for one in drawn}
     return RunPage(
         shown=shown,
         charts=[chart(one) for one in drawn],
+        facts={key: shown.metrics[key] for key in some if key not in lines},
+        first=first,
+        before=max(first - SERIES, 0) if first else None,
+        after=first + SERIES if first + SERIES < len(keys) else None,
         replay=replay,
         picture=picture.svg(replay, style=False) if replay else "",
         inputs=[link for link in shown.links if link.direction == "in"],
@@ -113,13 +131,13 @@ def run_page(project: Project, run: str) -> RunPage:
     )
 
 
-def _curves(project: Project, shown: RunShown) -> Iterator[Curve]:
-    """The run's series by step; one that was logged without steps by time."""
-    for key in shown.metrics:
-        by_step = curves.chart(project.ws, shown.run.id, key, stretches=STRETCHES)
+def _curves(project: Project, run: str, keys: list[str]) -> Iterator[Curve]:
+    """Series of a run by step; one that was logged without steps by time."""
+    for key in keys:
+        by_step = curves.chart(project.ws, run, key, stretches=STRETCHES)
         is_flat = by_step.points > 1 and by_step.start == by_step.end
         yield (
-            curves.chart(project.ws, shown.run.id, key, stretches=STRETCHES, by="time")
+            curves.chart(project.ws, run, key, stretches=STRETCHES, by="time")
             if is_flat
             else by_step
         )

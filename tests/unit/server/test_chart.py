@@ -33,6 +33,12 @@ def test_a_constant_and_a_single_point_lie_in_the_middle():
     assert chart(points([5.0])).dots == [(160.0, 48.0)]
 
 
+def test_a_series_without_a_finite_value_has_no_range():
+    drawn = chart(points([math.nan, math.inf, -math.inf]))
+    assert (drawn.low, drawn.high, drawn.lines, drawn.dots) == ("–", "–", [], [])
+    assert drawn.last == "-∞"
+
+
 def test_a_series_breaks_where_it_is_not_finite():
     drawn = chart(points([1.0, 2.0, math.nan, 3.0, math.inf, 4.0, 5.0]))
     assert len(drawn.lines) == 2

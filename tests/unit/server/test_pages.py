@@ -3,7 +3,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from trimtab.store import deleted, runs
+from trimtab.server import views
+from trimtab.store import deleted, metrics, runs
+from trimtab.store.records import Point
 
 VOID = {"meta", "link", "path", "circle", "line", "rect", "br", "polyline", "input"}
 
@@ -153,3 +155,37 @@ def test_a_deleted_run_says_so_and_is_not_listed(client, project):
     assert "trimtab runs restore" in " ".join(document.text.split())
     _, document = page(client, "/runs")
     assert f"/runs/{run}" not in document.addresses
+
+
+def test_a_run_of_very_many_series_shows_some_at_a_time(client, project, monkeypatch):
+    monkeypatch.setattr(views, "SERIES", 3)
+    run = runs.start(project.ws, "run", "many").id
+    points = [Point(key=f"k{n}", step=s, time=s, value=n) for n in range(5) for s in (0, 1)]
+    metrics.append(project.ws, run, [*points, Point(key="one", step=0, time=0, value=7.5)])
+    runs.finish(project.ws, run, "done")
+
+    def shown(asked=""):
+        text = client.get(f"/runs/{run}{asked}").text
+        return [key for key in ("k0", "k2", "k3", "k4") if f"<figcaption>{key} " in text], text
+
+    for asked in ("", "?series=x", "?series=-1", "?series=99999999999", "?series=6"):
+        keys, text = shown(asked)
+        assert keys == ["k0", "k2"]
+        assert "series 1 to 3 of 6" in text
+        assert 'rel="prev"' not in text
+    keys, text = shown("?series=3")
+    assert keys == ["k3", "k4"]
+    assert "<dt>one</dt><dd>7.5</dd>" in text
+    assert "series 4 to 6 of 6" in text
+    assert 'rel="next"' not in text
+    assert f'href="/runs/{run}?series=0#metrics"' in text
+
+
+def test_params_keep_their_names_and_long_ones_fold(client, project):
+    given = {"max_depth": "", "note": "x" * 401, "<b>": 0}
+    run = runs.start(project.ws, "run", "fit", params=given).id
+    answer, document = page(client, f"/runs/{run}")
+    text = answer.text
+    assert "max_depth" in document.text
+    assert "&lt;b&gt;" in text
+    assert f"<summary>{'x' * 200}…</summary>{'x' * 401}</details>" in text

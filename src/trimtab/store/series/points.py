@@ -61,6 +61,12 @@ class Columns:
             for number, rows in zip(numbers.tolist(), parts, strict=False)
         }
 
+    def of(self, key: str) -> Series:
+        """The points of one key, in order of arrival; those of the others are not looked at."""
+        if key not in self.keys:
+            return NOTHING
+        return self.points[self.key == self.keys.index(key)]
+
 
 NOTHING: Final = Series(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
 

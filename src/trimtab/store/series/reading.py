@@ -162,8 +162,10 @@ def _arrived(db: sa.Connection, ws: Workspace, run: str, key: str | None) -> dic
     table = tables.metric_batches
     query = sa.select(table.c.body).where(table.c.project == ws.project, table.c.run == run)
     for body in db.execute(query.order_by(table.c.seq)).scalars():
-        for name, part in batch.decode(body).series().items():
-            if key in (None, name):
+        columns = batch.decode(body)
+        found = columns.series() if key is None else {key: columns.of(key)}
+        for name, part in found.items():
+            if len(part):
                 parts.setdefault(name, []).append(part)
     return {name: joined(found) for name, found in parts.items()}
 

@@ -270,3 +270,13 @@ def test_tidying_takes_what_is_worth_it(ws: Workspace) -> None:
     assert compaction.tidy(ws) == 0
     assert compaction.waiting(ws, least=1) == ["short"]
     assert len(metrics.read(ws, "long")) == arrivals.WORTH
+
+
+def test_one_key_of_many_is_taken_as_if_all_were():
+    found = points.of_points(
+        [Point(key=k, step=n, time=0, value=n) for n in range(3) for k in "ab"]
+    )
+    every = found.series()
+    for key in "ab":
+        assert points.to_points(key, found.of(key)) == points.to_points(key, every[key])
+    assert len(found.of("c")) == 0
