@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
+import msgspec
 import sqlalchemy as sa
 
 from trimtab import ids
-from trimtab.errors import ConflictError, NotFoundError
+from trimtab.errors import ConflictError, NotFoundError, UsageError
 from trimtab.store import deleted as deletion
 from trimtab.store import outside, tables
 from trimtab.store.database import from_row, insert_new, to_row, writing
@@ -61,6 +63,33 @@ def update(ws: Workspace, run: str, **fields: Any) -> None:
         )
         if not fields.keys() <= {"heartbeat_at", "peak_bytes"}:
             outside.note_run(ws, run)
+
+
+def add(
+    ws: Workspace, run: str, *, params: Mapping[str, Any], tags: Mapping[str, Any]
+) -> Run | None:
+    """Add params and tags to those that a run has by now, whoever wrote them; None where it is gone.
+
+    Raises UsageError where a param would change.
+    """
+    table = tables.runs
+    query = sa.select(table).where(table.c.id == run, table.c.project == ws.project)
+    with ws.transaction() as tx:
+        row = tx.execute(query.with_for_update()).first()
+        if row is None:
+            return None
+        found = from_row(Run, row)
+        for key, value in params.items():
+            if key in found.params and found.params[key] != value:
+                raise UsageError(
+                    f"parameter {key!r} of run {found.name} was {found.params[key]!r}",
+                    hint="a parameter is set once; log what changes as a metric",
+                )
+        found = msgspec.structs.replace(
+            found, params={**found.params, **params}, tags={**found.tags, **tags}
+        )
+        update(ws, run, params=found.params, tags=found.tags)
+    return found
 
 
 def finish(ws: Workspace, run: str, status: RunStatus, **fields: Any) -> None:

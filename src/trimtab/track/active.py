@@ -130,11 +130,11 @@ class ActiveRun:
                 f"parameter {changed[0]!r} of run {self.name} was {known[changed[0]]!r}",
                 hint="a parameter is set once; log what changes as a metric",
             )
-        self._update("params", {**known, **plain(params)})
+        self._add(plain({key: value for key, value in params.items() if key not in known}), {})
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags."""
-        self._update("tags", {**self._run.tags, **plain(tags)})
+        self._add({}, plain(tags))
 
     def log_artifact(self, path: str | Path, name: str = "") -> str:
         """Store a file or folder under a name (by default its own) and return the tree's digest."""
@@ -322,9 +322,11 @@ class ActiveRun:
         self.home.link(self.id, "out", name, made)
         return digest
 
-    def _update(self, field: str, value: dict[str, Any]) -> None:
-        self.home.change(self.id, **{field: value})
-        self._run = msgspec.structs.replace(self._run, **{field: value})
+    def _add(self, params: dict[str, Any], tags: dict[str, Any]) -> None:
+        known = self.home.add(self.id, params, tags) or self._run
+        self._run = msgspec.structs.replace(
+            self._run, params={**known.params, **params}, tags={**known.tags, **tags}
+        )
 
 
 def packed(kind: str, values: Any, what: str) -> bytes:

@@ -34,8 +34,11 @@ class Home(Protocol):
     folder: Path
     project: str
 
-    def change(self, run: str, **fields: Any) -> None:
-        """Add `params` or `tags`, which are given as they are now."""
+    def add(self, run: str, params: dict[str, Any], tags: dict[str, Any]) -> Run | None:
+        """Add params and tags to what the run has; the run as it is then, where that is known.
+
+        Raises UsageError where a param would change.
+        """
         ...
 
     def link(self, run: str, direction: str, name: str, artifact: Artifact | str) -> None:
@@ -66,11 +69,11 @@ class StoreHome:
         runs.record(self.ws, run)
         return run
 
-    def change(self, run: str, **fields: Any) -> None:
-        """Update the run's row."""
+    def add(self, run: str, params: dict[str, Any], tags: dict[str, Any]) -> Run | None:
+        """Add to the run's row, which another process may have changed."""
         from trimtab.store import runs  # noqa: PLC0415 - see above
 
-        runs.update(self.ws, run, **fields)
+        return runs.add(self.ws, run, params=params, tags=tags)
 
     def link(self, run: str, direction: Any, name: str, artifact: Artifact | str) -> None:
         """Note the artifact and the link."""
@@ -114,9 +117,11 @@ class SpoolHome:
             self._write(blobs=[run.environment])
         return run
 
-    def change(self, run: str, **fields: Any) -> None:
+    def add(self, run: str, params: dict[str, Any], tags: dict[str, Any]) -> Run | None:
         """Add to the spool."""
-        self._write(**fields)
+        given = {"params": params, "tags": tags}
+        self._write(**{name: values for name, values in given.items() if values})
+        return None
 
     def link(self, run: str, direction: str, name: str, artifact: Artifact | str) -> None:
         """Add to the spool; the bytes travel beside it where they are here."""

@@ -55,6 +55,20 @@ def test_a_run_records_everything(ws: Workspace, tmp_path: Path) -> None:
     assert artifacts.get(ws, digest).run == run.id
 
 
+def test_what_another_process_adds_to_a_run_stays(ws: Workspace) -> None:
+    with start_run("fit", {"depth": 3}, {"team": "a"}, ws=ws) as run:
+        held = runs.get(ws, run.id)
+        runs.update(ws, run.id, params={**held.params, "theirs": 1}, tags={**held.tags, "b": "c"})
+        run.log_params({"ours": [1, 2]})
+        run.set_tags({"team": "d"})
+        with pytest.raises(UsageError, match="'theirs' of run fit was 1"):
+            run.log_params({"more": 1, "theirs": 2})
+        run.log_params({"theirs": 1, "ours": [1, 2]})
+    found = runs.get(ws, run.id)
+    assert found.params == {"depth": 3, "theirs": 1, "ours": [1, 2]}
+    assert (found.tags["b"], found.tags["team"]) == ("c", "d")
+
+
 def test_an_exception_ends_it_as_failed_and_goes_on(ws: Workspace) -> None:
     with pytest.raises(ZeroDivisionError), start_run("fit", ws=ws) as run:
         run.log({"loss": 1.0})
