@@ -59,4 +59,8 @@ class Direct:
         points, self._points = self._points, []
         self.batches += bool(points)
         self._flushed = time.monotonic()
-        metrics.append(self._ws, self._run, points)
+        try:
+            metrics.append(self._ws, self._run, points)
+        except BaseException:
+            self._points = points + self._points
+            raise

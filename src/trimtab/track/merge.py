@@ -98,7 +98,7 @@ def take_in(ws: Workspace, reader: Reader, blobs: Blobs, *, goes_on: bool) -> tu
             known, over = _mark(ws, reader.begin)
             if over:
                 break
-            if known and known != reader.at:
+            if known != reader.at:  # also where nothing is in: what was read may not have arrived
                 reader.seek(known)
             batch = reader.read()
             if batch.until == batch.since and known:

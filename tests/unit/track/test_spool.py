@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import random
@@ -18,11 +19,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trimtab.errors import DataError, IntegrityError, UsageError
+from trimtab.errors import DataError, IntegrityError, StorageError, UsageError
 from trimtab.store import metrics, runs, states
 from trimtab.store.blobs import LocalBlobs
 from trimtab.store.workspace import Workspace, open_workspace
-from trimtab.track import merge, process, spool
+from trimtab.track import merge, process, sender, spool
 from trimtab.track.frames import Reader
 from trimtab.track.homes import begin_of
 from trimtab.track.run import start_run
@@ -149,6 +150,33 @@ def test_a_merge_inside_a_transaction_that_is_undone_loses_nothing(ws: Workspace
     assert metrics.latest(ws, run.id) == {"a": 1}
     assert runs.get(ws, run.id).status == "done"
     assert spool.found(ws.root / merge.FOLDER) == []
+
+
+@pytest.mark.parametrize("refused", [1, 2, 5])
+def test_what_a_full_disk_did_not_take_at_first_is_taken_later(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
+    take = metrics.append_columns
+    left = [refused]
+
+    def full(*given) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise StorageError("the disk is full")
+        take(*given)
+
+    monkeypatch.setattr(sender, "SECONDS", 1e6)  # only what is asked for is taken
+    monkeypatch.setattr(metrics, "append_columns", full)
+    with start_run("fit", ws=ws) as run:
+        for step in range(3):
+            run.log({"loss": step, f"own {step}": 1})
+            for _ in range(2):
+                with contextlib.suppress(StorageError):
+                    run.flush()
+        assert [p.step for p in metrics.read(ws, run.id, "loss")] == list(range(3))
+    for step in range(3):
+        assert len(metrics.read(ws, run.id, f"own {step}")) == 1
+    assert list(spool.found(ws.root / merge.FOLDER)) == []
 
 
 def test_a_sync_that_is_killed_is_gone_on_with(ws: Workspace, tmp_path: Path) -> None:
