@@ -261,3 +261,29 @@ def test_a_client_s_own_run_takes_no_file_in_the_place_of_its_folder(ask, send):
     run = ask("runs/create", experiment_id="0").json()["run"]["info"]["run_id"]
     assert send("PUT", f"{FILES}/0/{run}/artifacts").status_code == 400
     assert send("PUT", f"{FILES}/0/{run}/artifacts/a").status_code == 200
+
+
+def test_only_runs_that_changed_are_read_again(other, found, monkeypatch):
+    made = [runs.start(other, "run", f"fit {number}") for number in range(3)]
+    assert len(found()) == 3
+    real, asked = following._records, []
+    monkeypatch.setattr(
+        following, "_records", lambda board, ids: asked.extend(ids) or real(board, ids)
+    )
+    log(other, made[1], "loss", 0.5)
+    assert found("metrics.loss = 0.5") == ["fit 1"]
+    runs.update(other, made[2].id, heartbeat_at=ids.now() + 1)
+    found()
+    assert asked == [made[1].id]
+
+
+def test_what_is_noted_no_more_is_read_whole(other, found):
+    run = runs.start(other, "run", "fit")
+    late = runs.start(other, "run", "late")
+    assert len(found()) == 2
+    log(other, run, "loss", 0.5)
+    with other.transaction() as tx:
+        tx.execute(sa.delete(tables.runs).where(tables.runs.c.id == late.id))
+        tx.exec_driver_sql("DELETE FROM changes WHERE seq < (SELECT max(seq) FROM changes)")
+    assert found("metrics.loss = 0.5") == ["fit"]
+    assert found() == ["fit"]

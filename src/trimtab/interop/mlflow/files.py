@@ -190,7 +190,7 @@ def _owner(board: Board, path: str) -> tuple[TrackedRun, str] | None:
     """The run whose files a path is of, and the path among them."""
     for part in path.split("/"):
         run = board.runs.get(part)
-        if run is not None and run.location.startswith("mlflow-artifacts:"):
+        if run is not None and run.location.startswith(PROXIED):
             root = below(run.location)
             if path == root or path.startswith(f"{root}/"):
                 return run, path.removeprefix(root).removeprefix("/")
