@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -38,6 +39,15 @@ def decide_few(signature: Signature, score: list[float]) -> list[Class]:
     positive, other, bound = _binary(signature)
     bound = _float32(bound)  # which is what NumPy compares float32 with
     return [positive if value >= bound else other for value in score]
+
+
+def decider(signature: Signature) -> Callable[[float], Class]:
+    """The same of one float32 score, with all that a signature says looked up beforehand."""
+    if signature.task == "regression":
+        return float
+    positive, other, bound = _binary(signature)
+    least = _float32(bound)
+    return lambda score: positive if score >= least else other
 
 
 def _binary(signature: Signature) -> tuple[Class, Class, float]:

@@ -23,6 +23,7 @@ from trimtab.errors import IntegrityError, MissingExtraError, ModelError, NotFou
 from trimtab.model import code, golden, parity, signature
 from trimtab.model.decide import decide, decide_few
 from trimtab.model.signature import Class, Signature
+from trimtab.model.single import Single
 
 GRAPH: Final = "model.onnx"
 NATIVE: Final = "model.skops"
@@ -43,13 +44,15 @@ class Outputs(msgspec.Struct, frozen=True, eq=False, gc=False):
 class LoadedModel:
     """A model that answers. `run` maps columns to float32 scores; call `predict` instead.
 
-    `run_packed`, where there is one, does so from the packed inputs of `predict_packed`.
+    `run_packed`, where there is one, does so from the packed inputs of `predict_packed`; `single`
+    makes what does so for one row at a time.
     """
 
     signature: Signature
     folder: Path
     run: Callable[[Columns], NDArray[np.float32]]
     run_packed: Callable[[NDArray[np.float64], Words], NDArray[np.float32]] | None = None
+    single: Callable[[], Single] | None = None
 
     def predict(self, columns: Columns) -> Outputs:
         """Score rows given as one array per input column.
@@ -108,7 +111,11 @@ def load(folder: Path, *, verify: bool = True, allow_python: bool = False) -> Lo
     if signed.engine == "onnx":
         packed = _onnx(folder, signed)
         model = LoadedModel(
-            signature=signed, folder=folder, run=packed, run_packed=packed.run_packed
+            signature=signed,
+            folder=folder,
+            run=packed,
+            run_packed=packed.run_packed,
+            single=packed.single if packed.is_single else None,
         )
     elif signed.engine == "python":
         function = code.runner(folder, signed, allow=allow_python)
@@ -170,6 +177,15 @@ class _Packed:
         self.run = getattr(session, "_sess", session).run
         self.numbers, self.words = signed.numbers, signed.words
         self.outputs = [signed.output]
+        (output,) = [one for one in session.get_outputs() if one.name == signed.output] or [None]
+        self.is_single = (
+            output is not None and output.type == "tensor(float)" and len(output.shape) == 1
+        )
+        self._signed = signed
+
+    def single(self) -> Single:
+        """What runs one row at a time."""
+        return Single(self.run, self._signed)
 
     def __call__(self, columns: Columns) -> NDArray[np.float32]:
         feed = {}

@@ -71,13 +71,19 @@ def alone(fast: Fast, bodies: Sequence[bytes]) -> tuple[list[Row], Sequence[str]
     """The row of each body that holds one, and the requests' own ids; raises one of `NOT_TAKEN`."""
     rows, names = [], []
     for body in bodies:
-        request = _decode(body)
-        row = _row(request.inputs, fast) if len(request.id) <= parse.MAX_ID else None
-        if row is None:
-            raise msgspec.ValidationError("not one row of plain tensors")
+        row, name = one(fast, body)
         rows.append(row)
-        names.append(request.id)
+        names.append(name)
     return rows, names
+
+
+def one(fast: Fast, body: bytes) -> tuple[Row, str]:
+    """The same of one body."""
+    request = _decode(body)
+    row = _row(request.inputs, fast) if len(request.id) <= parse.MAX_ID else None
+    if row is None:
+        raise msgspec.ValidationError("not one row of plain tensors")
+    return row, request.id
 
 
 def _row(inputs: list[_Tensor], fast: Fast) -> Row | None:

@@ -131,6 +131,12 @@ class Fast:
         decode, as_tuple = self._alone.decode, msgspec.structs.astuple
         return [as_tuple(decode(body).row) for body in bodies], ("",) * len(bodies)
 
+    def one(self, body: bytes) -> tuple[Row, str]:
+        """The same of one body, and no name."""
+        if self._alone is None:
+            raise msgspec.DecodeError("a column has a name that no decoder takes")
+        return msgspec.structs.astuple(self._alone.decode(body).row), ""
+
     def lines(self, columns: Mapping[str, list[Any]]) -> Taken | None:
         """Rows that came as one list per input, all equally long, or None where one needs a look."""
         cells = []
@@ -152,6 +158,16 @@ class Fast:
         if any(text and len(text) > parse.MAX_TEXT for text in cells[self._numbers :]):
             return None
         return (*cells, *self._unset)
+
+    def unseen(self, row: Row) -> Sequence[str] | None:
+        """Columns in which a row holds a text that training did not see; None where one is closed."""
+        found: list[str] = []
+        for name, place, known, closed in self._known:
+            if row[place] not in known:
+                if closed:
+                    return None
+                found.append(name)
+        return found
 
     def pack(self, taken: list[Taken]) -> Checked | None:
         """The rows of several requests in order, or None where one needs to be looked at alone."""
@@ -181,11 +197,12 @@ class Fast:
                 name: list(column)
                 for name, column in zip(self._words, cells[split:end], strict=True)
             },
-            context=self._sent(cells[end:]),
+            context=self.sent(cells[end:]),
             unseen=unseen,
         )
 
-    def _sent(self, cells: list[tuple[Any, ...]]) -> dict[str, list[Any]]:
+    def sent(self, cells: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
+        """Context columns that came, a list each."""
         if not cells:
             return {}
         unset = msgspec.UNSET

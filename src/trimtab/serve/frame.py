@@ -123,14 +123,18 @@ def pack_numbers(arrays: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:
 
 
 def pack(frame: Frame) -> bytes:
-    """A frame's bytes; raises TooLongError above 64 MiB."""
-    payload = _encoder.encode(frame)
-    if len(payload) > MAX_FRAME:
-        raise TooLongError(
-            f"a request's rows take {len(payload):,} bytes in the prediction log",
+    """A frame's bytes; raises StorageError above 64 MiB."""
+    return seal(_encoder.encode(frame))
+
+
+def seal(payload: bytes) -> bytes:
+    """A frame's bytes from its MessagePack map; raises StorageError above 64 MiB."""
+    length = len(payload)
+    if length > MAX_FRAME:
+        raise StorageError(
+            f"a request's rows take {length:,} bytes in the prediction log",
             hint=f"{MAX_FRAME:,} is the limit: send fewer rows at once",
         )
-    length = len(payload)
     return _FRAME.pack(length, _checksum(length, payload)) + payload
 
 

@@ -25,6 +25,7 @@ from trimtab.serve.contracts import Contracts
 from trimtab.serve.encoding import WORTH
 from trimtab.serve.fast import NOT_TAKEN, Row
 from trimtab.serve.limits import Limits
+from trimtab.serve.lone import Lone, lone
 from trimtab.serve.metrics import Metrics
 from trimtab.serve.oip import LENGTH_HEADER
 from trimtab.serve.record import Recorder
@@ -86,10 +87,19 @@ class Way:
         else:
             self.read = partial(columnwise.alone, route.fast)
             self.write = written.tensors(name, route.label, signature)
+        self.lone = lone(
+            contract.name,
+            route,
+            self.write,
+            packs=packs,
+            recorder=host.recorder,
+            metrics=host.metrics,
+            consumers=host.consumers,
+        )
 
     def end(self) -> None:
         """Let the model go: a head that does not come again keeps its plan, and with it this."""
-        del self.route, self.read, self.write
+        del self.route, self.read, self.write, self.lone
 
 
 class Plan:
@@ -148,7 +158,7 @@ class Hot:
     def turn(self, waiting: Sequence[Entry]) -> None:
         """Answer what came in one turn of the event loop."""
         self._look()
-        now = ids.now()
+        now, clock = ids.now(), time.perf_counter()
         groups: dict[Way, list[Entry]] = {}
         for entry in waiting:
             plan, body, client, _ = entry
@@ -163,7 +173,27 @@ class Hot:
             else:
                 groups[plan.way] = [entry]
         for way, entries in groups.items():
-            self._answer(way, entries)
+            if len(entries) > 1 or way.lone is None:
+                self._answer(way, entries)
+                continue
+            ((plan, body, client, begun),) = entries
+            arrived = now - int((clock - begun) * 1e6)
+            answer = _alone(plan, way.lone, body, arrived, begun)
+            if answer is None:
+                client.again(body)
+            else:
+                client.take(answer)
+
+    def alone(self, plan: Plan, body: bytes) -> bytes | None:
+        """At once the answer to a request that just came; None where it is to go the ordinary way."""
+        begun = time.perf_counter()
+        self._look()
+        now = ids.now()
+        if plan.until <= now and plan.epoch == self.epoch:
+            self.epoch += 1
+        if plan.epoch != self.epoch or plan.way.lone is None:
+            return None
+        return _alone(plan, plan.way.lone, body, now, begun)
 
     def _is_plain(self, table: Table, headers: Mapping[str, str]) -> bool:
         """Whether nothing asks for more than plain JSON there and back, of one model with one score."""
@@ -211,7 +241,7 @@ class Hot:
         outputs, runs = jobs.predict(route, checked)
         now, wall = time.perf_counter(), ids.now()
         made = ids.new_ids(len(rows))
-        answers = way.write(made, names, outputs)
+        answers = written.many(way.write, made, names, outputs)
         if way.packs and max(map(len, answers)) >= WORTH:
             return None
         spent = [now - entry[3] for entry in entries]
@@ -256,6 +286,21 @@ class Hot:
             way.end()
         self._ways = {}
         self.epoch += 1
+
+
+def _alone(plan: Plan, lone: Lone, body: bytes, arrived: int, begun: float) -> bytes | None:
+    """The answer to a request alone in its turn; None where it is to go the ordinary way."""
+    try:
+        return lone(body, plan.caller, arrived, begun)
+    except NOT_TAKEN:
+        plan.missed += 1
+        if plan.missed > MISSES:
+            plan.epoch = -1  # its client sends something else: no use to try again
+    except TrimtabError:
+        pass  # it says so again on the ordinary way
+    except Exception:
+        _said.exception("a request failed alone")
+    return None
 
 
 def _read(way: Way, entries: list[Entry]) -> tuple[list[Entry], list[Row], Sequence[str]]:

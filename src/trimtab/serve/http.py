@@ -240,13 +240,16 @@ class Connection(asyncio.Protocol):
         if known.epoch != hot.epoch:
             known.plan = hot.plan(known.parsed)
             known.epoch = hot.epoch
-        plan = known.plan
-        if (
-            plan is not None
-            and plan.epoch == hot.epoch
-            and not slots
-            and self._all.batcher.hurry(plan, body, self)
-        ):
+        plan, batcher = known.plan, self._all.batcher
+        if plan is None or plan.epoch != hot.epoch or slots:
+            self._ask(known.parsed, body)
+        elif batcher.clients == 1 and not batcher.pending and plan.way.lone is not None:
+            answer = hot.alone(plan, body)
+            if answer is None:
+                self._ask(known.parsed, body)
+            else:
+                self._transport.write(answer)
+        elif batcher.hurry(plan, body, self):
             self._hurried = known
             self._hot.data = None
             slots.append(self._hot)

@@ -46,7 +46,10 @@ class Log:
 
         Raises StorageError where the disk takes less than all of it.
         """
-        data = b"".join(map(bytes_of.pack, frames))
+        self.put(b"".join(map(bytes_of.pack, frames)))
+
+    def put(self, data: bytes) -> None:
+        """The same of the bytes of whole frames."""
         if (
             self._file >= 0
             and self._size + len(data) > self.segment_bytes

@@ -125,6 +125,31 @@ class Metrics:
         count, total = one.batches.get(rows, (0, 0))
         one.batches[rows] = (count + 1, total + nanoseconds)
 
+    def alone(
+        self, role: str, label: str, contract: str, *, waited: float, spent: float, now: int
+    ) -> None:
+        """A model scored the one row of a request, which was answered: `scored` and `answered`.
+
+        `now` is in microseconds since 1970.
+        """
+        one = self._models.get(f"{role} {label}") or self._of(role, label)
+        nanoseconds = int(spent * 1e9)
+        one.requests += 1
+        one.rows += 1
+        one.runs += 1
+        one.queue_ns += int(waited * 1e9)
+        one.compute_ns += nanoseconds
+        one.last_ms = now // 1_000
+        count, total = one.batches.get(1, (0, 0))
+        one.batches[1] = (count + 1, total + nanoseconds)
+        seconds = waited + spent
+        self._requests[contract, 200] = self._requests.get((contract, 200), 0) + 1
+        counts = self._seconds.get(contract)
+        if counts is None:
+            counts = self._seconds[contract] = [0.0] * (len(BUCKETS) + 2)
+        counts[bisect_left(BUCKETS, seconds)] += 1
+        counts[-1] += seconds
+
     def failed(self, role: str, label: str, seconds: float) -> None:
         """A model could not score a request that it had been given `seconds` ago."""
         one = self._of(role, label)

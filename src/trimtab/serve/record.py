@@ -77,6 +77,10 @@ class Recorder:
         )
         self.log.append((frame,))
 
+    def note(self, data: bytes) -> None:
+        """Append a frame as bytes; raises StorageError, and then it may not be answered."""
+        self.log.put(data)
+
     def keep(self, scored: Sequence[Scored]) -> StorageError | None:
         """Append what was scored, at once; an error means that none of it may be answered.
 

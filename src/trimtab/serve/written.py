@@ -7,15 +7,26 @@ with one score per row. All that one endpoint and model repeat is laid out befor
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
 
 from trimtab.model.load import Outputs
-from trimtab.model.signature import Signature
+from trimtab.model.signature import Class, Signature
 from trimtab.serve import oip
-from trimtab.serve.reply import Response, encode
+from trimtab.serve.reply import Response
 from trimtab.serve.wire import to_bytes
 
-Writer = Callable[[Sequence[str], Sequence[str], Outputs], list[bytes]]
-"""Prediction ids, the clients' own names for the requests or "", and outputs to whole answers."""
+encode: Final = msgspec.json.encode
+
+Writer = Callable[[str, str, bytes, Class], bytes]
+"""Prediction id, the client's own name for the request or "", score in JSON and decision to an answer."""
+
+
+def many(write: Writer, ids: Sequence[str], names: Sequence[str], outputs: Outputs) -> list[bytes]:
+    """The answers to requests that were scored together."""
+    scores = encode(outputs.score.tolist())[1:-1].split(b",")
+    return list(map(write, ids, names, scores, outputs.decision))
 
 
 def typed(name: str, label: str, signature: Signature) -> Writer:
@@ -26,26 +37,20 @@ def typed(name: str, label: str, signature: Signature) -> Writer:
         line = _head(label) + middle + b'"value":%b}]}'
         size = len(middle % (b"", b"")) + len(b'"value":}]}')
 
-        def values(ids: Sequence[str], _: Sequence[str], outputs: Outputs) -> list[bytes]:
-            return [
-                line % (size + 2 * len(made) + len(value), made, made, made, value)
-                for made, value in zip(map(str.encode, ids), _numbers(outputs), strict=True)
-            ]
+        def valued(made: str, _: str, value: bytes, __: Class) -> bytes:
+            named = made.encode()
+            return line % (size + 2 * len(named) + len(value), named, named, named, value)
 
-        return values
+        return valued
     line = _head(label) + middle + b'"decision":%b,"score":%b}]}'
     size = len(middle % (b"", b"")) + len(b'"decision":,"score":}]}')
 
-    def decisions(ids: Sequence[str], _: Sequence[str], outputs: Outputs) -> list[bytes]:
-        return [
-            line
-            % (size + 2 * len(made) + len(chosen) + len(score), made, made, made, chosen, score)
-            for made, chosen, score in zip(
-                map(str.encode, ids), map(encode, outputs.decision), _numbers(outputs), strict=True
-            )
-        ]
+    def decided(made: str, _: str, score: bytes, decision: Class) -> bytes:
+        named, chosen = made.encode(), encode(decision)
+        length = size + 2 * len(named) + len(chosen) + len(score)
+        return line % (length, named, named, named, chosen, score)
 
-    return decisions
+    return decided
 
 
 def tensors(name: str, label: str, signature: Signature) -> Writer:
@@ -62,18 +67,14 @@ def tensors(name: str, label: str, signature: Signature) -> Writer:
     size = len(body % ((b"",) * (1 + len(outputs_at))))
     is_text = any(one["name"] == "decision" and one["datatype"] == "BYTES" for one in others)
 
-    def answers(ids: Sequence[str], names: Sequence[str], outputs: Outputs) -> list[bytes]:
-        scores, found = _numbers(outputs), []
-        for place, made in enumerate(ids):
-            cells = [encode(names[place] or made), scores[place]]
-            if len(others) > 1:
-                chosen = outputs.decision[place]
-                cells.append(encode(str(chosen) if is_text else chosen))
-            cells.append(b'"%b"' % made.encode())
-            found.append(line % (size + sum(map(len, cells)), made.encode(), *cells))
-        return found
+    def answer(made: str, named: str, score: bytes, decision: Class) -> bytes:
+        cells = [encode(named or made), score]
+        if len(others) > 1:
+            cells.append(encode(str(decision) if is_text else decision))
+        cells.append(encode(made))
+        return line % (size + sum(map(len, cells)), made.encode(), *cells)
 
-    return answers
+    return answer
 
 
 def _head(label: str) -> bytes:
@@ -86,8 +87,3 @@ def _head(label: str) -> bytes:
 def _plain(text: bytes) -> bytes:
     """Text that stays as it is where a format is filled in."""
     return text.replace(b"%", b"%%")
-
-
-def _numbers(outputs: Outputs) -> list[bytes]:
-    """Scores in JSON."""
-    return encode(outputs.score.tolist())[1:-1].split(b",")

@@ -104,10 +104,12 @@ def talk(engine, *turns, clients=1):
     async def run():
         talk = Talk(engine, clients)
         taken = []
-        scored = engine.hot._scored
+        scored, fast = engine.hot._scored, engine.router.table.routes[0].fast
+        unseen = fast.unseen
         engine.hot._scored = lambda way, entries, *more: (
             taken.append(len(entries)) or scored(way, entries, *more)
         )
+        fast.unseen = lambda row: taken.append(1) or unseen(row)  # of a row alone in its turn
         return [await talk.say(*turn) for turn in turns], sum(taken)
 
     return asyncio.run(run())
@@ -241,18 +243,19 @@ def test_a_cell_that_no_model_takes_is_named_as_ever(value, engine):
     assert answers(found)[0][2] == alone.body
 
 
-def test_clients_that_send_something_else_are_soon_left_alone(engine, monkeypatch):
+@pytest.mark.parametrize(("clients", "tried"), [(1, 4), (2, 7)])
+def test_clients_that_send_something_else_are_soon_left_alone(clients, tried, engine, monkeypatch):
     monkeypatch.setattr(hot, "MISSES", 3)
     sent = request(json.dumps({"rows": [ROW]}).encode())
     reads = []
-    read = type(engine.router.table.routes[0].fast).alone
-    monkeypatch.setattr(
-        "trimtab.serve.fast.Fast.alone", lambda self, b: reads.append(1) or read(self, b)
-    )
-    found, taken = talk(engine, *[(sent,)] * 20)
+    kind = type(engine.router.table.routes[0].fast)
+    one, several = kind.one, kind.alone
+    monkeypatch.setattr(kind, "one", lambda self, b: reads.append(1) or one(self, b))
+    monkeypatch.setattr(kind, "alone", lambda self, b: reads.append(1) or several(self, b))
+    found, taken = talk(engine, *[(sent,) * clients] * 20, clients=clients)
     assert taken == 0
-    assert {answers(data)[0][0] for (data,) in found} == {200}
-    assert len(reads) == 8  # a group and then each of its one, four times
+    assert {answers(data)[0][0] for turn in found for data in turn} == {200}
+    assert len(reads) == tried  # alone four times; or once, then twice together and each of the two
 
 
 def test_clients_that_send_something_else_now_and_then_are_not_left_alone(engine, monkeypatch):
@@ -369,6 +372,7 @@ def test_bodies_that_break_the_reading_are_asked_the_ordinary_way(engine, monkey
 
     sent = request(plain())
     monkeypatch.setattr("trimtab.serve.fast.Fast.alone", broken)
+    monkeypatch.setattr("trimtab.serve.fast.Fast.one", broken)
     (_, found), taken = talk(engine, [sent] * 2, [sent] * 2, clients=2)
     assert [answers(data)[0][0] for data in found] == [200, 200]
     assert taken == 0
@@ -469,15 +473,17 @@ def test_an_answer_that_cannot_be_logged_is_not_given(engine, monkeypatch):
     assert sum(one.rows for one in log.read(engine.log.folder)[0]) == 4
 
 
-def test_what_nobody_foresaw_is_asked_again_and_said(engine, monkeypatch, caplog):
+@pytest.mark.parametrize(("clients", "said"), [(1, "failed alone"), (2, "failed together")])
+def test_what_nobody_foresaw_is_asked_again_and_said(clients, said, engine, monkeypatch, caplog):
     def broken(*given):
         raise RuntimeError("secret")
 
     sent = request(plain())
     monkeypatch.setattr(engine.recorder, "together", broken)
-    (_, (found,)), _ = talk(engine, (sent,), (sent,))
-    assert answers(found)[0][0] == 200
-    assert "failed together" in caplog.text
+    monkeypatch.setattr(engine.recorder, "note", broken)
+    (_, found), _ = talk(engine, (sent,) * clients, (sent,) * clients, clients=clients)
+    assert [answers(data)[0][0] for data in found] == [200] * clients
+    assert said in caplog.text
 
 
 def test_a_client_that_is_gone_is_not_scored(engine):
@@ -501,12 +507,12 @@ def test_who_ends_his_sending_gets_all_his_answers_and_then_the_end(pieces, body
     sent = request(body)
 
     async def run():
-        talk = Talk(engine)
+        talk = Talk(engine, 2)  # one alone has his answer at once
         await talk.say(sent)
         for _ in range(pieces):
             talk.clients[0].data_received(sent)
         assert talk.clients[0].eof_received()  # the transport stays open
-        (data,) = await talk.say()
+        data, _ = await talk.say()
         return [status for status, _, _ in answers(data)], talk.wires[0].is_closed
 
     assert asyncio.run(run()) == ([200] * pieces, True)
