@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from trimtab.errors import IntegrityError, MissingExtraError, ModelError, NotFoundError
 from trimtab.model import code, golden, parity, signature
 from trimtab.model.decide import decide, decide_few
+from trimtab.model.several import Several
 from trimtab.model.signature import Class, Signature
 from trimtab.model.single import Single
 
@@ -45,7 +46,7 @@ class LoadedModel:
     """A model that answers. `run` maps columns to float32 scores; call `predict` instead.
 
     `run_packed`, where there is one, does so from the packed inputs of `predict_packed`; `single`
-    makes what does so for one row at a time.
+    and `several` make what does so for one row at a time, and for the rows of one turn.
     """
 
     signature: Signature
@@ -53,6 +54,7 @@ class LoadedModel:
     run: Callable[[Columns], NDArray[np.float32]]
     run_packed: Callable[[NDArray[np.float64], Words], NDArray[np.float32]] | None = None
     single: Callable[[], Single] | None = None
+    several: Callable[[], Several] | None = None
 
     def predict(self, columns: Columns) -> Outputs:
         """Score rows given as one array per input column.
@@ -115,7 +117,8 @@ def load(folder: Path, *, verify: bool = True, allow_python: bool = False) -> Lo
             folder=folder,
             run=packed,
             run_packed=packed.run_packed,
-            single=packed.single if packed.is_single else None,
+            single=packed.single if packed.is_plain else None,
+            several=packed.several if packed.is_plain else None,
         )
     elif signed.engine == "python":
         function = code.runner(folder, signed, allow=allow_python)
@@ -178,7 +181,7 @@ class _Packed:
         self.numbers, self.words = signed.numbers, signed.words
         self.outputs = [signed.output]
         (output,) = [one for one in session.get_outputs() if one.name == signed.output] or [None]
-        self.is_single = (
+        self.is_plain = (
             output is not None and output.type == "tensor(float)" and len(output.shape) == 1
         )
         self._signed = signed
@@ -186,6 +189,10 @@ class _Packed:
     def single(self) -> Single:
         """What runs one row at a time."""
         return Single(self.run, self._signed)
+
+    def several(self) -> Several:
+        """What runs the rows of one turn."""
+        return Several(self.run, self._signed)
 
     def __call__(self, columns: Columns) -> NDArray[np.float32]:
         feed = {}

@@ -18,7 +18,7 @@ from trimtab.model.signature import Class, Signature
 
 _NAN: Final = float("nan")
 # How the greatest float32 begins, of either sign: what a little more than it is rounded to.
-_GREATEST: Final = b"\xff\xff\x7f"
+GREATEST: Final = b"\xff\xff\x7f"
 
 Run = Callable[[list[str], dict[str, Any], None], Sequence[Any]]
 """A session's `run`: names of outputs, inputs by name, no options."""
@@ -58,7 +58,7 @@ class Single:
                 self._fill(self._buffer, 0, *[_NAN if one is None else one for one in numbers])
         except OverflowError:
             return None
-        if _GREATEST in self._buffer:
+        if GREATEST in self._buffer:
             return None
         words = self._words
         for place, text in enumerate(cells[count:]):

@@ -169,6 +169,16 @@ class Fast:
                 found.append(name)
         return found
 
+    def unseen_in(self, columns: Sequence[Sequence[Any]]) -> dict[str, int] | None:
+        """How many such texts each column of a table holds."""
+        found: dict[str, int] = {}
+        for name, place, known, closed in self._known:
+            if not known.issuperset(columns[place]):
+                if closed:
+                    return None
+                found[name] = sum(cell not in known for cell in columns[place])
+        return found
+
     def pack(self, taken: list[Taken]) -> Checked | None:
         """The rows of several requests in order, or None where one needs to be looked at alone."""
         if len(taken) > 1 or len(taken[0].rows) > 1:
@@ -183,12 +193,9 @@ class Fast:
         matrix = _numbers(rows[0][:split] if count == 1 else None, cells[:split], count)
         if matrix is None:
             return None
-        unseen: dict[str, int] = {}
-        for name, place, known, closed in self._known:
-            if not known.issuperset(cells[place]):
-                if closed:
-                    return None
-                unseen[name] = sum(cell not in known for cell in cells[place])
+        unseen = self.unseen_in(cells)
+        if unseen is None:
+            return None
         end = split + len(self._words)
         return Checked(
             count=count,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter as Counted
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
@@ -17,7 +18,7 @@ from typing import Final, Protocol
 from trimtab import ids
 from trimtab.errors import TrimtabError
 from trimtab.serve import columnwise, written
-from trimtab.serve import job as jobs
+from trimtab.serve import outcome as outcomes
 from trimtab.serve.answer import Contract
 from trimtab.serve.auth import ANYBODY, SEEN_FOR, Caller, Gate
 from trimtab.serve.consumers import Counter
@@ -87,6 +88,7 @@ class Way:
         else:
             self.read = partial(columnwise.alone, route.fast)
             self.write = written.tensors(name, route.label, signature)
+        self.score = outcomes.of(route)
         self.lone = lone(
             contract.name,
             route,
@@ -99,7 +101,7 @@ class Way:
 
     def end(self) -> None:
         """Let the model go: a head that does not come again keeps its plan, and with it this."""
-        del self.route, self.read, self.write, self.lone
+        del self.route, self.read, self.write, self.score, self.lone
 
 
 class Plan:
@@ -168,10 +170,12 @@ class Hot:
                 self.epoch += 1
             if plan.epoch != self.epoch:
                 client.again(body)
-            elif plan.way in groups:
-                groups[plan.way].append(entry)
-            else:
+                continue
+            group = groups.get(plan.way)
+            if group is None:
                 groups[plan.way] = [entry]
+            else:
+                group.append(entry)
         for way, entries in groups.items():
             if len(entries) > 1 or way.lone is None:
                 self._answer(way, entries)
@@ -235,28 +239,27 @@ class Hot:
         """The answers, logged by now; None where a cell or an answer needs a look alone."""
         host, route = self._host, way.route
         begun = time.perf_counter()
-        checked = route.fast.matrix(rows)
-        if checked is None:
+        outcome = way.score(rows)
+        if outcome is None:
             return None
-        outputs, runs = jobs.predict(route, checked)
         now, wall = time.perf_counter(), ids.now()
         made = ids.new_ids(len(rows))
-        answers = written.many(way.write, made, names, outputs)
+        answers = written.many(way.write, made, names, outcome.scores, outcome.decisions)
         if way.packs and max(map(len, answers)) >= WORTH:
             return None
         spent = [now - entry[3] for entry in entries]
         latencies = [int(one * 1e6) for one in spent]
-        host.recorder.together(way.contract, route, checked, outputs, made, wall, latencies)
+        host.recorder.together(way.contract, route, outcome, made, wall, latencies)
         host.metrics.scored(
             route.role,
             route.label,
             requests=len(rows),
             rows=len(rows),
-            runs=runs,
+            runs=outcome.runs,
             waited=begun - entries[0][3],
             spent=now - begun,
         )
-        for column, count in checked.unseen.items():
+        for column, count in outcome.unseen.items():
             host.metrics.add("unseen_categories_total", count, model=route.label, column=column)
         host.metrics.answered_together(way.contract, spent)
         self._note(way, entries)
@@ -264,10 +267,11 @@ class Hot:
 
     def _note(self, way: Way, entries: list[Entry]) -> None:
         """Count who called."""
-        callers = [entry[0].caller for entry in entries]
         note, contract, label = self._host.consumers.note, way.contract, way.route.label
-        for caller in set(callers) if len(callers) > 1 else callers:
-            note(caller.id, caller.name, contract, label, callers.count(caller))
+        plans = [entry[0] for entry in entries]
+        several = plans.count(plans[0]) < len(plans)
+        for plan, count in Counted(plans).items() if several else ((plans[0], len(plans)),):
+            note(plan.caller.id, plan.caller.name, contract, label, count)
 
     def _look(self) -> None:
         """Begin a new epoch where anything has changed that plans depend on."""

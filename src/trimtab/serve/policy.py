@@ -74,7 +74,7 @@ class Policies:
         def run(numbers: NDArray[np.float64], words: Words) -> NDArray[np.float32]:
             return model.scores(*self.imputed(numbers, words))
 
-        return replace(model, signature=signed, run_packed=run, single=None)
+        return replace(model, signature=signed, run_packed=run, single=None, several=None)
 
     def imputed(
         self, numbers: NDArray[np.float64], words: Words

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from trimtab.errors import InputError, StorageError, TrimtabError
-from trimtab.model.load import Outputs
+from trimtab.model.several import floats
 from trimtab.serve import skew
 from trimtab.serve.folder import Settings
 from trimtab.serve.frame import Frame, Part, TooLongError
 from trimtab.serve.job import Job, Scored, apart, narrow
 from trimtab.serve.log import Log
 from trimtab.serve.metrics import Metrics
-from trimtab.serve.parse import Checked
+from trimtab.serve.outcome import Outcome, columns_of
 from trimtab.serve.privacy import Sampling
 from trimtab.serve.reply import code_of, status_of
 from trimtab.serve.router import Route
@@ -44,8 +44,7 @@ class Recorder:
         self,
         contract: str,
         route: Route,
-        checked: Checked,
-        outputs: Outputs,
+        outcome: Outcome,
         ids: Sequence[str],
         now: int,
         latencies: Sequence[int],
@@ -54,7 +53,6 @@ class Recorder:
 
         Raises StorageError, and then none of them was appended and none may be answered.
         """
-        numbers, words, context = _columns(route, checked)
         arrived = [now - one for one in latencies]
         parts = zip(ids, (1,) * len(ids), arrived, latencies, strict=True)
         frame = Frame(
@@ -67,11 +65,11 @@ class Recorder:
             label=route.label,
             contract=contract,
             latency_us=latencies[0],
-            numbers=numbers,
-            words=words,
-            context=context,
-            score=outputs.score.astype(_FLOAT32, copy=False).tobytes(),
-            decision=outputs.decision,
+            numbers=outcome.numbers,
+            words=outcome.words,
+            context=outcome.context,
+            score=floats("f", outcome.scores),
+            decision=outcome.decisions,
             # As tuples, which are written alike: a Part costs thrice as much.
             parts=tuple(parts) if len(ids) > 1 else (),  # type: ignore[arg-type]
         )
@@ -156,7 +154,7 @@ class Recorder:
         now = time.perf_counter()
         together = len(one.jobs) > 1
         route = first.route
-        numbers, words, context = _columns(route, checked)
+        numbers, words, context = columns_of(route, checked)
         return Frame(
             ids=tuple([name for job in one.jobs for name in job.ids]) if together else first.ids,
             request=first.request,
@@ -187,22 +185,6 @@ class Recorder:
             self._append(frames)
         except StorageError:
             self._metrics.add("unlogged_frames_total", len(frames))
-
-
-def _columns(
-    route: Route, checked: Checked
-) -> tuple[dict[str, bytes], dict[str, list[str | None]], dict[str, list[Any]]]:
-    """The columns as they may be logged."""
-    names = route.model.signature.numbers
-    if not route.rules:
-        whole, width = checked.numbers.tobytes(), 8 * checked.count
-        pieces = [whole[at : at + width] for at in range(0, len(whole), width)]
-        return dict(zip(names, pieces, strict=True)), checked.words, checked.context
-    numbers, words, context = route.rules.apply(
-        dict(zip(names, checked.numbers, strict=True)), checked.words, checked.context
-    )
-    packed = {name: values.tobytes() for name, values in numbers.items()}
-    return packed, dict(words), dict(context)
 
 
 def _parts(jobs: Sequence[Job], now: float) -> tuple[Part, ...]:

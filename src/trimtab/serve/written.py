@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-from trimtab.model.load import Outputs
 from trimtab.model.signature import Class, Signature
 from trimtab.serve import oip
 from trimtab.serve.reply import Response
@@ -23,10 +22,15 @@ Writer = Callable[[str, str, bytes, Class], bytes]
 """Prediction id, the client's own name for the request or "", score in JSON and decision to an answer."""
 
 
-def many(write: Writer, ids: Sequence[str], names: Sequence[str], outputs: Outputs) -> list[bytes]:
+def many(
+    write: Writer,
+    ids: Sequence[str],
+    names: Sequence[str],
+    scores: list[float],
+    decisions: Sequence[Class],
+) -> list[bytes]:
     """The answers to requests that were scored together."""
-    scores = encode(outputs.score.tolist())[1:-1].split(b",")
-    return list(map(write, ids, names, scores, outputs.decision))
+    return list(map(write, ids, names, encode(scores)[1:-1].split(b","), decisions))
 
 
 def typed(name: str, label: str, signature: Signature) -> Writer:
