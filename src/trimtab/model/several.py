@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
@@ -58,9 +59,8 @@ class Several:
         feed: dict[str, Any] = {}
         count, split = len(rows), self._split
         if split:
-            cells = list(chain.from_iterable([row[:split] for row in rows]))
             try:
-                data = floats("f", cells)
+                data = b"".join(packed("f", [row[:split] for row in rows]))
             except OverflowError:
                 return None
             if GREATEST in data:
@@ -74,13 +74,20 @@ class Several:
         return feed
 
 
-def floats(kind: str, cells: Sequence[Any]) -> bytes:
+def packed(kind: str, lists: Sequence[Sequence[Any]]) -> list[bytes]:
     """Numbers as little-endian floats of 32 ("f") or 64 bits ("d"), NaN for None.
 
-    Raises OverflowError where one is beyond them.
+    The lists are equally long. Raises OverflowError where a number is beyond them.
     """
-    layout = f"<{len(cells)}{kind}"
+    if not lists:
+        return []
+    pack = _layout(kind, len(lists[0])).pack
     try:
-        return struct.pack(layout, *cells)
+        return [pack(*one) for one in lists]
     except struct.error:  # a null
-        return struct.pack(layout, *[_NAN if cell is None else cell for cell in cells])
+        return [pack(*[_NAN if x is None else x for x in one]) for one in lists]
+
+
+@lru_cache(maxsize=256)
+def _layout(kind: str, count: int) -> struct.Struct:
+    return struct.Struct(f"<{count}{kind}")

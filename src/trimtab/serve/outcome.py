@@ -8,12 +8,11 @@ alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any
 
 import msgspec
 
-from trimtab.model.several import floats
+from trimtab.model.several import packed
 from trimtab.model.signature import Class
 from trimtab.serve import job
 from trimtab.serve.fast import Row
@@ -60,13 +59,12 @@ def of(route: Route) -> Score:
                 return None
             scores += found[0]
             decisions += found[1]
-        whole, width = floats("d", list(chain.from_iterable(columns[:split]))), 8 * count
-        pieces = [whole[at : at + width] for at in range(0, len(whole), width)]
         return Outcome(
             scores,
             decisions,
             -(-count // most),
-            dict(zip(numbers, pieces, strict=True)),
+            dict(zip(numbers, packed("d", columns[:split]), strict=True)),
+            # As tuples, which the log writes as lists.
             dict(zip(words, columns[split:end], strict=True)),  # type: ignore[arg-type]
             fast.sent(columns[end:]) if len(columns) > end else {},
             unseen,

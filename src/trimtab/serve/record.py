@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from trimtab.errors import InputError, StorageError, TrimtabError
-from trimtab.model.several import floats
+from trimtab.model.several import packed
 from trimtab.serve import skew
 from trimtab.serve.folder import Settings
 from trimtab.serve.frame import Frame, Part, TooLongError
@@ -68,7 +68,7 @@ class Recorder:
             numbers=outcome.numbers,
             words=outcome.words,
             context=outcome.context,
-            score=floats("f", outcome.scores),
+            score=packed("f", [outcome.scores])[0],
             decision=outcome.decisions,
             # As tuples, which are written alike: a Part costs thrice as much.
             parts=tuple(parts) if len(ids) > 1 else (),  # type: ignore[arg-type]
