@@ -123,15 +123,15 @@ def pack_numbers(arrays: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:
 
 
 def pack(frame: Frame) -> bytes:
-    """A frame's bytes; raises StorageError above 64 MiB."""
+    """A frame's bytes; raises TooLongError above 64 MiB."""
     return seal(_encoder.encode(frame))
 
 
 def seal(payload: bytes) -> bytes:
-    """A frame's bytes from its MessagePack map; raises StorageError above 64 MiB."""
+    """A frame's bytes from its MessagePack map; raises TooLongError above 64 MiB."""
     length = len(payload)
     if length > MAX_FRAME:
-        raise StorageError(
+        raise TooLongError(
             f"a request's rows take {length:,} bytes in the prediction log",
             hint=f"{MAX_FRAME:,} is the limit: send fewer rows at once",
         )

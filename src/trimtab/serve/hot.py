@@ -295,15 +295,17 @@ class Hot:
 def _alone(plan: Plan, lone: Lone, body: bytes, arrived: int, begun: float) -> bytes | None:
     """The answer to a request alone in its turn; None where it is to go the ordinary way."""
     try:
-        return lone(body, plan.caller, arrived, begun)
+        answer = lone(body, plan.caller, arrived, begun)
     except NOT_TAKEN:
-        plan.missed += 1
-        if plan.missed > MISSES:
-            plan.epoch = -1  # its client sends something else: no use to try again
+        _missed(plan)
     except TrimtabError:
         pass  # it says so again on the ordinary way
     except Exception:
         _said.exception("a request failed alone")
+    else:
+        if plan.missed and answer is not None:
+            _took(plan)
+        return answer
     return None
 
 
@@ -316,7 +318,7 @@ def _read(way: Way, entries: list[Entry]) -> tuple[list[Entry], list[Row], Seque
     else:
         if way.missed:
             for entry in entries:
-                _took(way, entry[0])
+                _took(entry[0])
         return entries, *found
     taken: list[Entry] = []
     rows: list[Row] = []
@@ -326,21 +328,25 @@ def _read(way: Way, entries: list[Entry]) -> tuple[list[Entry], list[Row], Seque
         try:
             row, name = way.read((body,))
         except NOT_TAKEN:
-            plan.missed += 1
-            way.missed += 1
-            if plan.missed > MISSES:
-                way.missed -= plan.missed
-                plan.missed = 0
-                plan.epoch = -1  # its client sends something else: no use to try again
+            _missed(plan)
         else:
-            _took(way, plan)
+            _took(plan)
             taken.append(entry)
             rows += row
             names += name
     return taken, rows, names
 
 
-def _took(way: Way, plan: Plan) -> None:
+def _took(plan: Plan) -> None:
     if plan.missed:
         plan.missed -= 1
-        way.missed -= 1
+        plan.way.missed -= 1
+
+
+def _missed(plan: Plan) -> None:
+    plan.missed += 1
+    plan.way.missed += 1
+    if plan.missed > MISSES:
+        plan.way.missed -= plan.missed
+        plan.missed = 0
+        plan.epoch = -1  # its client sends something else: no use to try again
