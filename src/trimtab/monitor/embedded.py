@@ -14,13 +14,12 @@ import os
 import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trimtab import ids
 from trimtab.config import duration
@@ -30,6 +29,7 @@ from trimtab.monitor import rows as turning
 from trimtab.monitor import spool
 from trimtab.monitor.budget import Budget
 from trimtab.monitor.findings import Findings
+from trimtab.monitor.ring import Ring, Waiting, is_row
 from trimtab.monitor.rows import Subject
 from trimtab.profile import profile as profiles
 from trimtab.profile import reference as references
@@ -38,15 +38,14 @@ from trimtab.profile.profile import Counter, Profile
 
 _said = logging.getLogger("trimtab.monitor")
 _LOOK_SECONDS: Final = 1.0
-"""Each look takes the interpreter away from the server's own work for a moment."""
+"""Each look takes the interpreter away from the server's own work for a moment; rows that wait longer
+are memory that its requests do not find warm again."""
 _ENOUGH: Final = 4_096
 """Rows that are worth counting before the next look."""
 _WAIT_SECONDS: Final = 5.0
-"""Few rows wait so long: counting 50 costs as much as counting 500."""
+"""Few rows wait so long, as columns: counting 50 costs as much as counting 500."""
 _KEPT: Final = 64
 _MONTH: Final = 30 * 86_400_000_000
-_ONE: Final = frozenset({float, int, str, bool, tuple, np.float64, np.float32, np.int64, np.str_})
-"""What the answer to one row is. Without one, a mapping may hold one row or columns: the slow way."""
 
 _every: weakref.WeakSet[Monitor] = weakref.WeakSet()
 
@@ -59,13 +58,20 @@ class _Batch(NamedTuple):
     time: int
 
 
+class _Turned(NamedTuple):
+    """Rows that were logged one by one, as columns, and their times (microseconds)."""
+
+    columns: dict[str, Column]
+    times: NDArray[np.int64]
+
+
 class Monitor:
     """Watches one model, or one table's columns, from inside any process.
 
     `Monitor("loans@v1")` takes the model's own reference from the project of the working directory
     (or `project`); its windows are judged by `trimtab tick` and shown by `trimtab monitor` under
     `name` (default: `MODEL-embedded`). `Monitor.against(table)` needs no project: `findings()`
-    judges what was logged. Thread-safe; at most `limit` rows wait to be counted.
+    judges what was logged. Thread-safe; at most `limit` rows wait for its thread.
 
     Raises NotFoundError for an unknown version or one without a reference.
     """
@@ -109,32 +115,29 @@ class Monitor:
         self._layout, self._reference = subject.layout, subject.reference
         self._counter = Counter(subject.reference.bins)
         self.name, self.model = subject.name, subject.model
-        self._ring: deque[Any] = deque()
-        self._clock = [ids.now_ns()]
-        self._alarm = [threading.Event()]
-        # What a request waits for is this function alone, so it shadows the method: one row, one
-        # copy, one append (which is atomic), and a clock that the thread keeps.
-        room = self._enough, limit
-        fast, self._shut = _fast(self._ring, self._clock, self._alarm, room, self.log)
-        self.__dict__["log"] = fast
+        self._ring = Ring(self._enough, limit, self.log)
+        # What a request waits for is this function alone, so it shadows the method.
+        self._ring.log.__doc__ = Monitor.log.__doc__
+        self.__dict__["log"] = self._ring.log
         self._reset()
         _every.add(self)
 
     def _reset(self) -> None:
         """An empty ring and a thread of this process's own."""
-        self._ring.clear()
+        self._ring.renew()
         self._queued = 0
+        self._turned: list[_Turned] = []
         self._lost = self._told = 0
         self._windows: dict[int, Profile] = {}
         self._unsent: dict[int, Profile] = {}
         self._newest: dict[int, int] = {}
         self._lock = threading.RLock()
-        self._over, self._alarm[0] = False, threading.Event()
+        self._over = False
         self._counted_at = self._sent_at = time.monotonic()
         # A daemon that holds no strong reference: a monitor that nobody holds any more ends.
         threading.Thread(
             target=_work,
-            args=(weakref.ref(self), self._alarm[0]),
+            args=(weakref.ref(self), self._ring.alarm),
             name="trimtab-monitor",
             daemon=True,
         ).start()
@@ -149,14 +152,11 @@ class Monitor:
         """
         if self._over:
             raise UsageError("this monitor is closed", hint="make another one")
-        if isinstance(rows, np.ndarray) and rows.ndim == 1:
-            entry: Any = (rows.copy(), predictions, ids.now_ns())
-            count = 1
-        elif isinstance(rows, dict) and _is_row(rows, predictions):
-            entry, count = (rows.copy(), predictions, ids.now_ns()), 1
-        else:
-            entry = self._batch(rows, predictions, ids.now_ns())
-            count = entry.rows
+        now = ids.now_ns()
+        entry: Any = self._alone(rows, predictions)
+        if entry is None:
+            entry = self._batch(rows, predictions, now)
+        count = entry.rows if isinstance(entry, _Batch) else 1
         with self._lock:
             if isinstance(entry, _Batch) and count > self._limit:
                 self._store(entry)  # larger than all that may wait: the caller's own time counts it
@@ -166,9 +166,9 @@ class Monitor:
                 return
             if isinstance(entry, _Batch):
                 self._queued += count
-            self._ring.append(entry)
+            self._ring.add(entry, predictions, now)
             if max(self._queued, len(self._ring)) >= self._enough:
-                self._alarm[0].set()
+                self._ring.alarm.set()
 
     @property
     def dropped(self) -> int:
@@ -203,9 +203,9 @@ class Monitor:
         """Count what waits and end; logging afterwards is an error. Closing again changes nothing."""
         if self._over:
             return
-        self._shut()  # whatever is logged from now on takes the slow way, and is refused there
+        self._ring.shut()  # whatever is logged from now on takes the slow way, and is refused there
         self._over = True
-        self._alarm[0].set()
+        self._ring.alarm.set()
         self.flush()
 
     def __enter__(self) -> Self:
@@ -218,6 +218,12 @@ class Monitor:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _alone(self, rows: Any, predictions: Any) -> Any:
+        """A copy of one row; None where it is no single one."""
+        if isinstance(rows, np.ndarray):
+            return rows.copy() if rows.ndim == 1 else None
+        return rows.copy() if isinstance(rows, dict) and is_row(rows, predictions) else None
 
     def _batch(self, rows: Any, predictions: Any, now: int) -> _Batch:
         if isinstance(rows, np.ndarray):
@@ -235,65 +241,67 @@ class Monitor:
         return _Batch(columns, count, now // 1000)
 
     def _work(self) -> None:
-        """One look of the thread: count what is worth counting, leave what is due."""
+        """One look of the thread: turn what waits, count and leave what is due."""
         now = time.monotonic()
-        waiting = len(self._ring)
-        due = now - self._counted_at >= _WAIT_SECONDS
-        if waiting and (waiting >= self._enough or self._queued or due):
-            with self._lock:
-                while self._ring:
-                    self._count()
-            self._counted_at = now
-        if now - self._sent_at >= self._every:
-            with self._lock:
+        with self._lock:
+            self._turn()
+            if self._turned and now - self._counted_at >= _WAIT_SECONDS:
+                self._count()
+            if now - self._sent_at >= self._every:
                 self._catch_up()
 
     def _catch_up(self) -> None:
         """Count and leave everything; the caller holds the lock."""
-        while self._ring:
+        self._turn()
+        if self._turned:
             self._count()
         self._send()
 
-    def _count(self) -> None:
-        """Count up to 16,384 waiting rows; the caller holds the lock."""
-        ring = self._ring
-        single: list[Any] = []
-        batches: list[_Batch] = []
-        for _ in range(min(len(ring), 4 * _ENOUGH)):
-            entry = ring.popleft()
-            if isinstance(entry, _Batch):
-                batches.append(entry)
-                self._queued -= entry.rows
-            else:
-                single.append(entry)
-        for kind in (dict, np.ndarray):
-            mine = [one for one in single if isinstance(one[0], kind)]
-            if mine:
-                self._take(mine, kind)
-        for batch in batches:
-            self._store(batch)
+    def _turn(self) -> None:
+        """Turn what waits into columns, count those that are enough; the caller holds the lock."""
+        while self._ring:
+            waiting = self._ring.take(4 * _ENOUGH)
+            found = {one.__class__ for one in waiting.rows}
+            for kind in (dict, np.ndarray):
+                if kind in found:
+                    self._take(waiting.of(kind), kind)
+            if _Batch in found:
+                for batch in waiting.of(_Batch).rows:
+                    self._queued -= batch.rows
+                    self._store(batch)
+            if sum(len(one.times) for one in self._turned) >= self._enough:
+                self._count()
 
-    def _store(self, batch: _Batch) -> None:
-        self._add(batch.time // self._span * self._span, batch.columns, batch.time)
-
-    def _take(self, entries: list[Any], kind: type) -> None:
-        rows, given, stamps = zip(*entries, strict=True)
+    def _take(self, waiting: Waiting, kind: type) -> None:
+        turn = turning.from_mappings if kind is dict else turning.from_arrays
         try:
-            turn = turning.from_mappings if kind is dict else turning.from_arrays
-            columns = turn(self._layout, rows) | turning.answers(self._layout, given)
+            columns = turn(self._layout, waiting.rows)
+            columns |= turning.answers(self._layout, waiting.answers)
         except (TrimtabError, ValueError, TypeError) as error:
-            self._lost += len(entries)
-            _said.warning("%d rows could not be read and were dropped: %s", len(entries), error)
+            count = len(waiting.rows)
+            self._lost += count
+            _said.warning("%d rows could not be read and were dropped: %s", count, error)
             return
-        times = np.fromiter(stamps, np.int64, len(stamps)) // 1000
+        times = np.fromiter(waiting.times, np.int64, len(waiting.times)) // 1000
+        self._turned.append(_Turned(columns, times))
+
+    def _count(self) -> None:
+        """Count the rows that were turned; the caller holds the lock."""
+        pieces, self._turned = self._turned, []
+        self._counted_at = time.monotonic()
+        columns = turning.joined([one.columns for one in pieces])
+        times = np.concatenate([one.times for one in pieces])
         slots = times // self._span * self._span
-        if slots[0] == slots[-1] and slots.min() == slots.max():
+        if slots.min() == slots.max():
             self._add(int(slots[0]), columns, int(times.max()))
             return
         for slot in np.unique(slots).tolist():
             mine = slots == slot
             part = {name: values[mine] for name, values in columns.items()}
             self._add(slot, part, int(times[mine].max()))
+
+    def _store(self, batch: _Batch) -> None:
+        self._add(batch.time // self._span * self._span, batch.columns, batch.time)
 
     def _add(self, start: int, columns: dict[str, Column], newest: int) -> None:
         count = len(next(iter(columns.values())))
@@ -340,37 +348,6 @@ class Monitor:
             del self._unsent[start]
 
 
-def _is_row(rows: dict[str, Any], predictions: Any) -> bool:
-    return (predictions is None or predictions.__class__ in _ONE) and not turning.is_table(rows)
-
-
-def _fast(
-    ring: deque[Any],
-    clock: list[int],
-    alarm: list[threading.Event],
-    room: tuple[int, int],
-    slow: Callable[[Any, Any], None],
-) -> tuple[Callable[..., None], Callable[[], None]]:
-    """The shortest way of one row into the ring, and how to shut it; `room` is enough and limit."""
-    append, kinds, enough, limit = ring.append, _ONE, room[0] - 1, room[1]
-
-    def log(rows: Any, predictions: Any = None) -> None:
-        waiting = len(ring)
-        if rows.__class__ is dict and predictions.__class__ in kinds and waiting < limit:
-            append((rows.copy(), predictions, clock[0]))
-            if waiting >= enough and not alarm[0].is_set():
-                alarm[0].set()
-        else:
-            slow(rows, predictions)
-
-    def shut() -> None:
-        nonlocal limit
-        limit = 0
-
-    log.__doc__ = Monitor.log.__doc__
-    return log, shut
-
-
 def _work(monitor: weakref.ref[Monitor], alarm: threading.Event) -> None:
     while True:
         alarm.wait(_LOOK_SECONDS)
@@ -379,7 +356,7 @@ def _work(monitor: weakref.ref[Monitor], alarm: threading.Event) -> None:
         if found is None or found._over:  # noqa: SLF001 - the thread is the monitor's own
             return
         try:
-            found._clock[0] = ids.now_ns()  # noqa: SLF001
+            found._ring.look()  # noqa: SLF001
             found._work()  # noqa: SLF001
         except Exception:
             _said.exception("logged rows could not be counted")

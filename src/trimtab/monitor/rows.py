@@ -98,6 +98,13 @@ def from_arrays(layout: Layout, rows: Sequence[Any]) -> dict[str, Column]:
     }
 
 
+def joined(pieces: Sequence[Mapping[str, Column]]) -> dict[str, Column]:
+    """The rows of several tables that have the same columns, one table after the other."""
+    if len(pieces) == 1:
+        return dict(pieces[0])
+    return {name: np.concatenate([one[name] for one in pieces]) for name in pieces[0]}
+
+
 def from_table(layout: Layout, table: Any) -> tuple[dict[str, Column], int]:
     """Columns of a mapping of arrays or of a frame (polars, pandas), copied, and their length."""
     names = [str(name) for name in getattr(table, "columns", None) or table]

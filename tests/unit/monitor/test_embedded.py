@@ -189,6 +189,57 @@ def test_what_fills_the_room_is_counted_before_the_next_look(as_table, monkeypat
     monitor.close()
 
 
+def test_rows_of_several_looks_are_counted_together_as_in_one_table(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 1e6)
+    odd = [None, "many", 10**400, True, 3, np.float32(2.5), float("inf")]
+    rows = plain(ordinary(40, 3))
+    rows += [{"income": one, "years": 2, "town": one if one is None else str(one)} for one in odd]
+    table = {name: np.array([row[name] for row in rows], dtype=object) for name in rows[0]}
+    expected = profiles.count(references.fit_reference(ordinary()).bins, table)
+    with watcher() as monitor:
+        for number, row in enumerate(rows):
+            monitor.log(row, 0.5)
+            if number % 9 == 8:
+                monitor._work()
+        assert not monitor._windows, "too few to be counted yet"
+        assert monitor.rows == len(rows)
+        (counted,) = monitor._windows.values()
+        assert np.array_equal(counted.counts, expected.counts)
+        assert (counted.totals, counted.rows) == (expected.totals, expected.rows)
+
+
+def test_a_row_counts_in_the_window_of_its_look(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 1e6)
+    clock = [7_000_000_000]
+    monkeypatch.setattr("trimtab.ids.now_ns", lambda: clock[0])
+    with watcher(window="1h") as monitor:
+        for hour, count in ((0, 3), (0, 4), (1, 5), (3, 2), (2, 1)):
+            clock[0] = (hour * 3600 + 7) * 1_000_000_000
+            monitor._ring.look()
+            for row in plain(ordinary(count)):
+                monitor.log(row, 0.5)
+            if hour != 1:
+                monitor._work()
+        monitor.flush()
+        seen = {start // 3_600_000_000: one.rows for start, one in monitor._windows.items()}
+        assert seen == {0: 7, 1: 5, 2: 1, 3: 2}
+        assert monitor._newest[3 * 3_600_000_000] == (3 * 3600 + 7) * 1_000_000
+
+
+def test_what_waits_as_columns_is_bounded(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 1e6)
+    with watcher(limit=40) as monitor:
+        for row in plain(ordinary(200)):
+            monitor.log(row, 0.5)
+            if len(monitor._ring) == 7:
+                monitor._work()
+            assert sum(len(one.times) for one in monitor._turned) < 20
+        assert (monitor.rows, monitor.dropped) == (200, 0)
+
+
 def test_a_forked_child_begins_afresh():
     monitor = watcher()
     monitor.log(plain(ordinary(1))[0])
