@@ -23,7 +23,8 @@ Coding = Callable[[Hashes], Coder]
 Search = Callable[[NDArray[np.float64]], Codes]
 
 _WORTH: Final = 10_000
-_UNKNOWN: Final = -1
+_UNKNOWN: Final = 0x10FFFF
+"""The last character; levels are a thousand at most."""
 _UNRESOLVED: Final = -2
 
 
@@ -76,11 +77,14 @@ def _searcher(edges: NDArray[np.float64]) -> Search:
     return search
 
 
-class _Index(dict[Any, int]):
-    """Codes by level; what is not listed has none."""
+class _Index(dict[Any, str]):
+    """Codes by level, as the characters of these numbers; what is not listed has none.
 
-    def __missing__(self, value: Any) -> int:
-        return _UNKNOWN
+    Characters become an array by joining them, which is quicker than from numbers one by one.
+    """
+
+    def __missing__(self, value: Any) -> str:
+        return chr(_UNKNOWN)
 
 
 class _Levels:
@@ -88,8 +92,9 @@ class _Levels:
 
     def __init__(self, cells: CategoryCells) -> None:
         self.listed = len(cells.levels)
-        self.index = _Index({level: code for code, level in enumerate(cells.levels)})
-        self.index[None] = self.listed + 2
+        self.missing = self.listed + 2
+        self.index = _Index({level: chr(code) for code, level in enumerate(cells.levels)})
+        self.index[None] = chr(self.missing)
         self.complete = cells.complete
         self.tail = frozenset(np.frombuffer(cells.tail, dtype="<u8").tolist())
 
@@ -105,10 +110,15 @@ class _Levels:
 
     def plain(self, values: Sequence[Any] | NDArray[Any], strange: Hashes) -> Codes:
         """The codes of Python values."""
+        each = (
+            values.flat if isinstance(values, np.ndarray) else values
+        )  # quicker than its iterator
         try:
-            found = np.fromiter(map(self.index.__getitem__, values), np.int64, len(values))
+            letters = "".join(map(self.index.__getitem__, each))
         except TypeError:  # an unhashable value
-            found = np.array([_look_up(self.index, value) for value in values], dtype=np.int64)
+            letters = "".join([_look_up(self.index, value) for value in values])
+        raw = letters.encode("utf-32-le", "surrogatepass")
+        found = np.frombuffer(raw, dtype="<u4").astype(np.int64)
         known: dict[str, int] = {}
         for row in np.flatnonzero(found == _UNKNOWN).tolist():
             found[row] = self.resolve(known, values[row], strange)
@@ -121,7 +131,7 @@ class _Levels:
             known: dict[str, int] = {}
             for place in np.unique(column.codes[found == _UNRESOLVED]).tolist():
                 level = column.levels[place]
-                code = self.index[level]
+                code = ord(self.index[level])
                 table[place] = self.resolve(known, level, strange) if code == _UNKNOWN else code
             found = table.take(column.codes, mode="wrap")
         return found
@@ -140,7 +150,7 @@ def _level_coding(cells: CategoryCells) -> Coding:
             if id(column.levels) not in tables:
                 # the levels are kept with the table, so that their id is not given to others
                 table = np.full(len(column.levels) + 1, _UNRESOLVED, dtype=np.int64)
-                table[-1] = levels.index[None]
+                table[-1] = levels.missing
                 tables[id(column.levels)] = (column.levels, table)
             return levels.coded(column, tables[id(column.levels)][1], strange)
 
@@ -149,5 +159,5 @@ def _level_coding(cells: CategoryCells) -> Coding:
     return begin
 
 
-def _look_up(index: _Index, value: object) -> int:
-    return index[value] if value is None or isinstance(value, str) else _UNKNOWN
+def _look_up(index: _Index, value: object) -> str:
+    return index[value] if value is None or isinstance(value, str) else chr(_UNKNOWN)

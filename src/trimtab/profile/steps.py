@@ -51,8 +51,8 @@ def table(edges: Floats) -> Callable[[Floats], NDArray[np.int64]]:
         codes += values >= first.take(at, mode="clip")
         if second is not None:
             codes += values >= second.take(at, mode="clip")
-        left = np.flatnonzero(codes < 0)
-        if left.size:
+        if codes.min(initial=0) < 0:
+            left = np.flatnonzero(codes < 0)
             codes[left] = np.searchsorted(edges, values[left], side="right")
         return codes
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from trimtab.profile.coder import coder
+from trimtab.profile.cells import CategoryCells
+from trimtab.profile.coder import coder, coding
+from trimtab.profile.columns import Coded
 from trimtab.profile.fit import fit
 from trimtab.profile.steps import table
 
@@ -125,3 +129,52 @@ def test_tables_agree_at_every_edge_and_beside_it():
             values = np.concatenate([edges, *beside, reference, -reference, odd])
             found = np.searchsorted(edges, values, side="right")
             assert np.array_equal(table(edges)(values), found)
+
+
+odd = st.one_of(
+    st.text(max_size=3),
+    st.sampled_from(["a", "b", "\ud800", "\udfff", "", "nan"]),
+    st.none(),
+    st.floats(),
+    st.integers(-3, 3),
+    st.just([1]),
+    st.booleans(),
+)
+
+
+def one_by_one(cells, value):
+    if value in cells.levels:
+        return cells.levels.index(value)
+    if isinstance(value, str):
+        return len(cells.levels) + 1
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return len(cells.levels) + (2 if missing else 3)
+
+
+@given(st.lists(st.text(max_size=2), max_size=40, unique=True), st.lists(odd, max_size=60))
+def test_levels_are_coded_as_one_by_one(levels, values):
+    cells = CategoryCells(
+        name="x", levels=tuple(levels), tail=b"", complete=True, once=0, twice=0,
+        scores=(0,) * (len(levels) + 4),
+    )  # fmt: skip
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    strange = set()
+    codes = coding(cells)(strange)(column)
+    assert codes.dtype == np.int64
+    assert codes.tolist() == [one_by_one(cells, value) for value in values]
+    assert len(strange) == len({one for one in values if isinstance(one, str)} - set(levels))
+
+
+def test_more_levels_than_the_plane_of_letters_has_room_before_its_surrogates():
+    levels = tuple(f"level {k}" for k in range(70_000))
+    cells = CategoryCells(
+        name="x", levels=levels, tail=b"", complete=True, once=0, twice=0,
+        scores=(0,) * (len(levels) + 4),
+    )  # fmt: skip
+    picked = np.arange(0, 70_000, 7)
+    column = np.array([levels[k] for k in picked] + [None, "other"], dtype=object)
+    expected = [*picked.tolist(), 70_002, 70_001]
+    assert coder(cells)(column).tolist() == expected
+    coded = Coded((*levels, "other"), np.array([*picked, -1, 70_000]))
+    assert coder(cells)(coded).tolist() == expected
