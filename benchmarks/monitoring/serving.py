@@ -1,11 +1,13 @@
 """What `trimtab.Monitor` adds to the answers of somebody else's server: goal 8's p99.
 
-`python benchmarks/monitoring/serving.py [--model linear] [--requests 60000] [--rate 200]` starts one
-Starlette app three times, each in a process of its own: plain, plain again, and with a monitor that logs
-every request (20 features, one score). The model is what people serve, a scikit-learn pipeline of boosted
-trees, or a dot product, which leaves nothing but the monitor to see. One client asks them in turn, a
-request at a time, in an order drawn anew for each round, so that whatever else the machine does meets all
-three alike. The second plain one shows the noise.
+`python benchmarks/monitoring/serving.py [--model linear] [--requests 2500] [--rate 200] [--starts 16]`
+starts one Starlette app four times, each in a process of its own: plain, plain again, one that packs each
+request's row (20 features, one score) and forgets it, and one with a monitor that logs it. The model is
+what people serve, a scikit-learn pipeline of boosted trees, or a dot product, which leaves nothing but the
+monitor to see. One client asks them in turn, a request at a time, in an order drawn anew for each round, so
+that whatever else the machine does meets all alike. The second plain one shows the noise, the third what
+any look at a row costs. Processes differ from each other by more than requests do, so all are started anew
+many times: the medians over starts count, and their intervals resample starts.
 """
 
 from __future__ import annotations
@@ -15,16 +17,18 @@ import http.client
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 FEATURES = 20
-KINDS = ("plain", "plain again", "with a monitor")
+KINDS = ("plain", "plain again", "packs a row and forgets it", "with a monitor")
 _WARM = 500
 
 
@@ -52,7 +56,7 @@ def linear(names: list[str]) -> Callable[[dict[str, float]], float]:
 MODELS = {"trees": trees, "linear": linear}
 
 
-def serve(port: int, watched: bool, model: str) -> None:
+def serve(port: int, kind: str, model: str) -> None:
     """The app: reads JSON, scores it, answers."""
     import uvicorn
     from starlette.applications import Starlette
@@ -66,7 +70,8 @@ def serve(port: int, watched: bool, model: str) -> None:
     names = [f"f{i}" for i in range(FEATURES)]
     score_of = MODELS[model](names)
     monitor: Any = None
-    if watched:
+    pack, get = struct.Struct(f"{FEATURES}d").pack, itemgetter(*names)
+    if kind == KINDS[3]:
         monitor = trimtab.Monitor.against({name: random.normal(size=20_000) for name in names})
 
     async def predict(request: Request) -> Response:
@@ -74,6 +79,8 @@ def serve(port: int, watched: bool, model: str) -> None:
         score = score_of(row)
         if monitor is not None:
             monitor.log(row, score)
+        elif kind == KINDS[2]:
+            pack(*get(row))
         return JSONResponse({"score": score})
 
     async def seen(request: Request) -> Response:
@@ -83,14 +90,14 @@ def serve(port: int, watched: bool, model: str) -> None:
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
 
 
-def measure(requests: int, rate: float, model: str) -> dict[str, Any]:
+def measure(requests: int, rate: float, model: str, seed: int = 1) -> dict[str, Any]:
     """Milliseconds of every answer of each server, and what the monitor counted."""
     ports = [_free_port() for _ in KINDS]
     servers = [
         subprocess.Popen(
             [
                 *(sys.executable, __file__, "--serve", str(port), "--model", model),
-                *("--watched", str(int("with" in kind))),
+                *("--kind", kind),
             ],
             env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
@@ -98,7 +105,7 @@ def measure(requests: int, rate: float, model: str) -> dict[str, Any]:
     ]
     try:
         lines = [_connect(port) for port in ports]
-        spent = _ask(lines, requests, rate)
+        spent = _ask(lines, requests, rate, seed)
         counted = _read(lines[-1], "GET", "/seen", b"")
     finally:
         for one in servers:
@@ -108,8 +115,10 @@ def measure(requests: int, rate: float, model: str) -> dict[str, Any]:
     return {"ms": spent, "seen": json.loads(counted)}
 
 
-def _ask(lines: list[http.client.HTTPConnection], requests: int, rate: float) -> np.ndarray:
-    random = np.random.default_rng(1)
+def _ask(
+    lines: list[http.client.HTTPConnection], requests: int, rate: float, seed: int
+) -> np.ndarray:
+    random = np.random.default_rng(seed)
     bodies = [
         json.dumps({f"f{i}": float(x) for i, x in enumerate(row)}).encode()
         for row in random.normal(size=(256, FEATURES))
@@ -126,34 +135,37 @@ def _ask(lines: list[http.client.HTTPConnection], requests: int, rate: float) ->
     return spent
 
 
-def report(requests: int, rate: float, model: str = "trees") -> dict[str, Any]:
-    """Print p50 and p99 of each, and how far they lie from the plain server's, with intervals."""
+def report(requests: int, rate: float, model: str = "trees", starts: int = 8) -> dict[str, Any]:
+    """Print p50, p99 and p99.9 of each, and how far they lie from the plain server's, with intervals."""
     pace = f"about {rate:g} rounds a second" if rate else "without a pause"
-    found = measure(requests, rate, model)
-    spent, done = found["ms"], {}
-    print(
-        f"{requests:,} requests to each server, {model}, {FEATURES} features, {pace}; {found['seen']}"
-    )
+    print(f"{starts} x {requests:,} requests to each server, {model}, {FEATURES} features, {pace}")
+    found = [measure(requests, rate, model, seed) for seed in range(starts)]
+    print(f"  the last monitor: {found[-1]['seen']}")
+    done = {}
+    shares = (0.5, 0.99, 0.999)
+    seen = np.array(
+        [np.quantile(one["ms"], shares, axis=1) for one in found]
+    )  # start, share, server
+    change = seen / seen[:, :, :1] - 1
     for place, kind in enumerate(KINDS):
-        p50, p99 = np.quantile(spent[place], [0.5, 0.99])
-        line = f"  {kind:16} p50 {p50:.3f} ms, p99 {p99:.3f} ms, mean {spent[place].mean():.3f} ms"
-        if place:
-            change, low, high = _change(spent[0], spent[place])
-            line += f"; p99 {change:+.2%} ({low:+.2%} to {high:+.2%})"
-            done[kind] = {"p99_change": change, "from": low, "to": high}
+        line = f"  {kind:26}"
+        for row, share in enumerate(shares):
+            line += f" p{100 * share:g} {np.median(seen[:, row, place]):.3f} ms"
+            if place:
+                value, low, high = _median(change[:, row, place])
+                line += f" ({value:+.1%}, {low:+.1%} to {high:+.1%})"
+                if share == 0.99:
+                    done[kind] = {"p99_change": value, "from": low, "to": high}
         print(line, flush=True)
     return done
 
 
-def _change(base: np.ndarray, other: np.ndarray, turns: int = 400) -> tuple[float, float, float]:
-    """The change of p99 and its 95 % interval, by resampling stretches of 100 rounds together."""
+def _median(values: np.ndarray, turns: int = 2_000) -> tuple[float, float, float]:
+    """The median over starts and its 95 % interval, by resampling starts."""
     random = np.random.default_rng(2)
-    size = len(base) // 100 * 100
-    a, b = base[:size].reshape(-1, 100), other[:size].reshape(-1, 100)
-    drawn = [random.integers(0, len(a), len(a)) for _ in range(turns)]
-    ratios = [np.quantile(b[rows], 0.99) / np.quantile(a[rows], 0.99) - 1 for rows in drawn]
-    low, high = np.quantile(ratios, [0.025, 0.975]).tolist()
-    return float(np.quantile(other, 0.99) / np.quantile(base, 0.99) - 1), low, high
+    drawn = np.median(random.choice(values, (turns, len(values))), axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
+    return float(np.median(values)), low, high
 
 
 def _connect(port: int) -> http.client.HTTPConnection:
@@ -187,16 +199,17 @@ def _free_port() -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--requests", type=int, default=60_000)
+    parser.add_argument("--requests", type=int, default=2_500)
+    parser.add_argument("--starts", type=int, default=16)
     parser.add_argument("--model", choices=sorted(MODELS), default="trees")
     parser.add_argument("--rate", type=float, default=0.0, help="rounds a second (0: no pause)")
     parser.add_argument("--serve", type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument("--watched", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--kind", choices=KINDS, default=KINDS[0], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
-        serve(given.serve, bool(given.watched), given.model)
+        serve(given.serve, given.kind, given.model)
     else:
-        report(given.requests, given.rate, given.model)
+        report(given.requests, given.rate, given.model, given.starts)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,10 @@ from trimtab.profile.cells import CategoryCells, NumberCells
 from trimtab.profile.distance import anderson_darling
 
 Counts = NDArray[Any]
+
+_OUTER: Final = NumberCells.FIRST
+"""Codes on either side of the reference's range."""
+_TOLD: Final = 0.001
 
 
 def numbers_moved(case: Case, cells: NumberCells) -> Signal | None:
@@ -92,12 +96,20 @@ def _moved(line: Grid, window: Counts, reference: Counts, effect: Effect) -> str
     width_now, width_was = float(f @ away), float(g @ away)
     if abs(now - was) >= abs(width_now - width_was):
         word = "higher" if now > was else "lower"
-        return f"{effect.value:.2g} sd {word}: mean {now:.4g}, was {was:.4g}"
+        return f"{effect.value:.2g} sd {word}: mean {now:.4g}, was {was:.4g}{_outside(f)}"
     word = "wider" if width_now > width_was else "narrower"
     return (
         f"{effect.value:.2g} sd {word}: mean distance from the median {width_now:.3g}, "
-        f"was {width_was:.3g}"
+        f"was {width_was:.3g}{_outside(f)}"
     )
+
+
+def _outside(share: NDArray[Any]) -> str:
+    """What a mean does not see: values beyond the reference's range count as its ends."""
+    outside = float(share[:_OUTER].sum() + share[-_OUTER:].sum())
+    if outside < _TOLD:
+        return ""
+    return f", {_percent(outside)} of values cut to the reference's range"
 
 
 def _swapped(cells: CategoryCells, codes: Counts, window: Counts, reference: Counts) -> str:

@@ -71,6 +71,23 @@ def test_a_shift_is_data_drift(reference):
     assert "higher" in feature.note
 
 
+def test_a_mean_says_what_it_does_not_see(reference):
+    high = reference.bins.feature("income").high
+
+    def change(columns, random):
+        columns["income"] = np.minimum(columns["income"] * 1.2, high)
+        columns["income"][:250] = high * 1.5
+
+    (feature,) = only(judged(reference, change), "data drift", "income").features
+    assert feature.note.endswith(", 5 % of values cut to the reference's range")
+
+    def inside(columns, random):
+        columns["age"] = np.floor(random.uniform(30, 90, len(columns["age"])))
+
+    (feature,) = only(judged(reference, inside), "data drift", "age").features
+    assert "cut" not in feature.note
+
+
 def test_a_wider_distribution_is_data_drift(reference):
     def change(columns, random):
         columns["__score__"] = random.beta(1, 1, len(columns["__score__"]))
