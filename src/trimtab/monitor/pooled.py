@@ -102,9 +102,10 @@ def as_window(pool: Pool, newest: Window) -> Window:
 
 
 def _affordable(sound: Sequence[tuple[Window, int]]) -> list[Window]:
-    """The newest windows that the largest pool may hold, oldest first."""
+    """The newest windows that the largest pool may hold, oldest first; the newest one at least, which
+    can say that what failed is over."""
     total = [*accumulate(rows for _, rows in reversed(sound[-SIZES[-1] :]))]
-    count = sum(one <= MOST_ROWS for one in total)
+    count = max(sum(one <= MOST_ROWS for one in total), min(len(total), 1))
     return [one for one, _ in sound[len(sound) - count :]]
 
 

@@ -173,6 +173,16 @@ def test_very_many_rows_are_judged_by_windows_alone(site, monkeypatch):
     assert {one.details["windows"] for one in pools(place)} == {2}
 
 
+def test_what_failed_ends_though_each_window_since_is_larger_than_a_pool_may_be(site, monkeypatch):
+    monkeypatch.setattr(pooled, "MOST_ROWS", 1_000)
+    place = site()
+    bounded(place, **BOUND["binary"])
+    live(place, range(8), 120, meaning=MEANING["binary"])
+    assert "requirement" in {one.kind for one in place.look(8).alarms}
+    live(place, [8], 1_100)
+    assert place.look(9).alarms == []
+
+
 def test_observing_twice_looks_at_no_pool_twice(site):
     place = site()
     live(place, range(5))
