@@ -103,7 +103,8 @@ def as_window(pool: Pool, newest: Window) -> Window:
 
 def _affordable(sound: Sequence[tuple[Window, int]]) -> list[Window]:
     """The newest windows that the largest pool may hold, oldest first; the newest one at least, which
-    can say that what failed is over."""
+    can say that what failed is over.
+    """
     total = [*accumulate(rows for _, rows in reversed(sound[-SIZES[-1] :]))]
     count = max(sum(one <= MOST_ROWS for one in total), min(len(total), 1))
     return [one for one, _ in sound[len(sound) - count :]]
