@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from trimtab import ids
 from trimtab.config import duration
-from trimtab.errors import StorageError, TrimtabError, UsageError
+from trimtab.errors import StorageError, UsageError
 from trimtab.monitor import judge as judging
 from trimtab.monitor import rows as turning
 from trimtab.monitor import spool
@@ -223,10 +223,10 @@ class Monitor:
         self.close()
 
     def _alone(self, rows: Any, predictions: Any) -> Any:
-        """A copy of one row; None where it is no single one."""
+        """A copy of one row, of no subclass; None where it is no single one."""
         if isinstance(rows, np.ndarray):
-            return rows.copy() if rows.ndim == 1 else None
-        return rows.copy() if isinstance(rows, dict) and is_row(rows, predictions) else None
+            return np.array(rows) if rows.ndim == 1 else None
+        return dict(rows) if isinstance(rows, dict) and is_row(rows, predictions) else None
 
     def _batch(self, rows: Any, predictions: Any, now: int) -> _Batch:
         if isinstance(rows, np.ndarray):
@@ -283,7 +283,7 @@ class Monitor:
         try:
             columns = turn(self._layout, waiting.rows)
             columns |= turning.answers(self._layout, waiting.answers)
-        except (TrimtabError, ValueError, TypeError) as error:
+        except Exception as error:  # what a caller's values do when they are read
             count = len(waiting.rows)
             self._lost += count
             _said.warning("%d rows could not be read and were dropped: %s", count, error)

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from collections import OrderedDict, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,24 @@ def test_a_row_is_copied():
         assert counted.counts[list(codes)].sum() == 0
 
 
+class Array(np.ndarray):
+    pass
+
+
+def test_rows_of_subclasses_count_and_stay_as_they_are():
+    table = {"a": np.arange(100.0), "b": np.arange(100.0)}
+    lazy, ordered = defaultdict(float, a=1.0), OrderedDict(a=2.0, b=3.0)
+    with trimtab.Monitor.against(table) as monitor:
+        for row in (lazy, ordered, np.ones(2).view(Array)):
+            monitor.log(row, 0.5)
+            monitor.log(row)
+        assert (monitor.rows, monitor.dropped) == (6, 0)
+        (counted,) = monitor._windows.values()
+        codes = monitor._reference.bins.feature("b").groups()["missing"]
+        assert counted.counts[monitor._reference.bins.spans()["b"]][list(codes)].sum() == 2
+    assert dict(lazy) == {"a": 1.0}
+
+
 def test_odd_values_are_counted_and_never_raised():
     odd = [None, "many", float("nan"), float("inf"), 1e308, [1], 10**400, True, np.float32(3)]
     with watcher() as monitor:
@@ -122,6 +141,20 @@ def test_what_does_not_fit_is_dropped_counted_and_said(caplog):
     assert monitor.rows == 100
     assert "150 rows were dropped" in caplog.text
     monitor.close()
+
+
+class Refuses:
+    def __float__(self):
+        raise RuntimeError("no number today")
+
+
+def test_rows_whose_values_raise_are_dropped_counted_and_said(caplog):
+    with watcher() as monitor, caplog.at_level(logging.WARNING, "trimtab.monitor"):
+        monitor.log({"income": Refuses(), "years": 1.0, "town": "A"}, 0.5)
+        monitor.flush()
+        monitor.log({"income": 1.0, "years": 1.0, "town": "A"}, 0.5)
+        assert (monitor.rows, monitor.dropped) == (1, 1)
+    assert "1 rows could not be read and were dropped: no number today" in caplog.text
 
 
 def test_a_batch_larger_than_what_may_wait_is_counted_at_once():
