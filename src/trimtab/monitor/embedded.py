@@ -43,8 +43,7 @@ are memory that its requests do not find warm again."""
 _ENOUGH: Final = 4_096
 """Rows that are worth counting before the next look."""
 _FEW: Final = 256
-"""Where rows are no burst so many are turned at a time, so that a request waits a third of a
-millisecond at most."""
+"""Where rows are no burst so many are turned at a time: a request waits for about 0.3 ms of it."""
 _WAIT_SECONDS: Final = 5.0
 """Few rows wait so long, as columns: counting 50 costs as much as counting 500."""
 _KEPT: Final = 64
