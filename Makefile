@@ -57,7 +57,7 @@ demo: $(VENV)/.stamp-local ## Show the whole loop on this machine (ARGS=... are 
 
 .PHONY: test
 test: formatted lint types layers ## Everything that must hold before a change lands
-	@$(PY) -m pytest -n 2 --dist worksteal tests $(ARGS)
+	@$(PY) -m pytest -n 3 --dist worksteal tests $(ARGS)
 
 .PHONY: check
 check: formatted lint types layers ## The quick part of it: no slow, integration or end-to-end test

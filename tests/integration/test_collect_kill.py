@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -102,7 +101,7 @@ def seen(folder):
     return found
 
 
-@pytest.mark.parametrize("every", [1 if os.environ.get("TRIMTAB_CRASHES") == "all" else 4])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 6])
 def test_killed_at_a_write_and_called_again_it_ends_the_same(tmp_path, every):
     filled(tmp_path / "first")
     before = ids.now()

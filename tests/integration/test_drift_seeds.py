@@ -22,9 +22,9 @@ def story():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [2, 5])
+@pytest.mark.parametrize("seed", [2, 5, 14])
 def test_calm_is_calm_and_both_shifts_get_their_name(story, seed, tmp_path):
-    """Seed 2 is one of those whose requirement fails before the error detector is sure."""
+    """Seeds 2 and 14 are among those whose requirement fails before the error detector is sure."""
     found = story.play(seed, tmp_path)
     assert found.kinds(story.CALM) == []
     assert found.kinds(story.SHIFTED) == ["data drift"]

@@ -9,7 +9,7 @@ SHELLS = Path(__file__).parents[1] / "fuzz" / "shells.py"
 
 def test_the_shells_agree_on_the_corpus_and_on_some_damage() -> None:
     done = subprocess.run(
-        [sys.executable, str(SHELLS), "--seconds", "2", "--seed", "11"],
+        [sys.executable, str(SHELLS), "--seconds", "4", "--seed", "11"],
         capture_output=True,
         text=True,
         timeout=120,

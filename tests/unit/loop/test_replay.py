@@ -349,10 +349,10 @@ def test_the_picture_is_one_document_with_a_mark_for_each_retraining(sudden):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", histories.KINDS)
-def test_the_right_training_is_recommended_for_each_seed_or_all_but_one(kind):
+def test_the_right_training_is_recommended_for_nine_of_ten_seeds(kind):
     wanted = "static" if kind in histories.STATIC else "dynamic"
-    found = [replayed(histories.history(kind, seed, 6000)).training for seed in range(3)]
-    assert found.count(wanted) >= 2
+    found = [replayed(histories.history(kind, seed, 6000)).training for seed in range(10)]
+    assert found.count(wanted) >= 9
 
 
 def test_electricity_is_drifting_and_its_labels_follow_each_other(real_data, need):

@@ -1,7 +1,6 @@
 import contextlib
 import importlib.util
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -370,7 +369,7 @@ def state(project):
 
 @pytest.mark.slow
 def test_a_kill_at_every_write_is_repaired_by_the_next_pass(template, tmp_path, monkeypatch):
-    """Both sides of every write to the store and of every act on files; by default of some."""
+    """Both sides of every write to the store and of every act on files."""
 
     def ended(at):
         folder = tmp_path / str(at)
@@ -385,8 +384,7 @@ def test_a_kill_at_every_write_is_repaired_by_the_next_pass(template, tmp_path, 
     points, expected = ended(0)
     assert points > 40
     assert expected["phases"] == ["retired", "gone", "announced"]
-    step = 1 if os.environ.get("TRIMTAB_CRASHES") == "all" else 3
-    for at in range(1, points + 1, step):
+    for at in range(1, points + 1):
         assert ended(at)[1] == expected, at
 
 
