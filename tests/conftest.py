@@ -8,21 +8,39 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.util import LRUCache
 
 # Two test workers share the cores; thread pools inside each of them only get in the way. Set
 # before any of these libraries is imported.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
     os.environ.setdefault(_name, "1")
 
+# Each test has a store of its own; what SQLAlchemy compiled for one of them serves the others too.
+_compiled = LRUCache(4000)
+_engine = sa.Engine.__init__
+
+
+def _sharing(engine: sa.Engine, *arguments: Any, **named: Any) -> None:
+    _engine(engine, *arguments, **named)
+    engine._compiled_cache = _compiled
+
+
+sa.Engine.__init__ = _sharing
+SQLiteDialect_pysqlite.__eq__ = lambda one, other: type(one) is type(other)
+SQLiteDialect_pysqlite.__hash__ = lambda one: hash(type(one))
+
 ROOT = Path(__file__).resolve().parent.parent
 ALL = os.environ.get("TRIMTAB_TEST_ALL") == "1"
 
 # No deadlines: a busy machine is not a failure.
 _calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("default", _calm, max_examples=40)
+settings.register_profile("default", _calm, max_examples=60)
 settings.register_profile("quick", _calm, max_examples=15)
 settings.register_profile("fuzz", _calm, max_examples=300, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 from trimtab.errors import NotFoundError
@@ -29,9 +30,7 @@ def get(group: str, name: str) -> Any:
     """The extension called `name`; raises NotFoundError with the nearest known name."""
     found = _registered.get((group, name))
     if found is None:
-        for point in entry_points(group=f"trimtab.{group}", name=name):
-            found = point.load()
-            break
+        found = next((one.load() for one in _outside(group) if one.name == name), None)
     if found is None:
         known = names(group)
         near = difflib.get_close_matches(name, known, n=1)
@@ -48,5 +47,15 @@ def get(group: str, name: str) -> Any:
 
 def names(group: str) -> list[str]:
     """Every known name of a group, sorted."""
-    outside = {point.name for point in entry_points(group=f"trimtab.{group}")}
+    outside = {point.name for point in _outside(group)}
     return sorted(outside | {name for kind, name in _registered if kind == group})
+
+
+@cache
+def _outside(group: str) -> tuple[EntryPoint, ...]:
+    """What installed packages register; what is installed later is known to the next process.
+
+    Kept, because finding it reads the list of every installed package, and a pass of the controller asks
+    for names several times.
+    """
+    return tuple(entry_points(group=f"trimtab.{group}"))

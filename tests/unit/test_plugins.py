@@ -1,6 +1,7 @@
 """Extensions are found by name, whoever registered them."""
 
 import json
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -11,8 +12,11 @@ from trimtab.errors import NotFoundError
 
 
 @pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(plugins, "_registered", {})
+    plugins._outside.cache_clear()
+    yield
+    plugins._outside.cache_clear()
 
 
 def test_an_object_comes_back_as_it_is() -> None:
@@ -55,3 +59,11 @@ def test_an_installed_package_extends_by_entry_point(monkeypatch: pytest.MonkeyP
     assert plugins.names("codecs") == ["outside"]
     assert plugins.names("metrics") == []
     assert plugins.get("codecs", "outside") is json.loads
+
+
+def test_installed_packages_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(plugins, "entry_points", lambda **wanted: asked.append(wanted) or [])
+    for _ in range(3):
+        assert plugins.names("codecs") == []
+    assert asked == [{"group": "trimtab.codecs"}]
