@@ -70,7 +70,7 @@ from trimtab.pipeline.events import Progress, StepCached, StepFinished
 from trimtab.store.workspace import open_workspace
 import trimtab.store.metrics
 
-def attempt(folder):
+def attempt(folder, heard):
     acks = os.open(folder / "acks", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     def listen(event):
         # A step may be killed after it is kept and before it is told; then the next run tells it.
@@ -78,6 +78,9 @@ def attempt(folder):
             os.write(acks, (event.step + "\\n").encode())
         elif isinstance(event, Progress):
             os.write(acks, (event.text + "\\n").encode())
+        else:
+            return
+        os.write(heard, b".")
     os.chdir(folder)
     ws = open_workspace(folder, "demo")
     found = config.parse({"project": {"name": "demo"}})
@@ -98,17 +101,25 @@ while kills < wanted:
     while True:
         told, called = set(lines(folder / "acks")), len(lines(folder / "calls"))
         attempts += 1
+        hear, heard = os.pipe()
         child = os.fork()
         if child == 0:
+            os.close(hear)
             try:
-                attempt(folder)
+                attempt(folder, heard)
             except BaseException as error:
                 print(repr(error), file=sys.stderr, flush=True)
                 os._exit(1)
             os._exit(0)
-        time.sleep(chance.uniform(0.0, longest))
+        os.close(heard)
+        # It dies so many words and a drawn moment later; by time alone a busy machine gets nowhere.
+        left = chance.randrange(0, 12)
+        while left and os.read(hear, 1):
+            left -= 1
+        time.sleep(chance.uniform(0.0, 0.06))
         os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
+        os.close(hear)
         repeated += [name for name in lines(folder / "calls")[called:] if name in told]
         if os.WIFEXITED(status):
             assert os.WEXITSTATUS(status) == 0
