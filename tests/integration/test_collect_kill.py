@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from trimtab import ids
@@ -16,54 +11,13 @@ from trimtab.store.records import Artifact, Point
 from trimtab.store.tables import metadata
 from trimtab.store.workspace import open_workspace
 
-# A child per line of input, because starting Python takes longer than it lives. It dies before its
-# n-th write, commit or removal, and says when there was no n-th.
-CREW = """
-import os, sys
-from pathlib import Path
-import sqlalchemy as sa
-from trimtab.store import blobs, database
-from trimtab.store.workspace import open_workspace
+SCRIPT = """
 from trimtab.track import collect
 
+ACTS.append((blobs.LocalBlobs, "remove"))
 
-def work(folder, number, before):
-    ws = open_workspace(folder, "demo")
-    left = [number]
-
-    def step(*_):
-        left[0] -= 1
-        if left[0] == 0:
-            os._exit(9)
-
-    def wrapped(function):
-        def call(*arguments, **named):
-            step()
-            return function(*arguments, **named)
-        return call
-
-    @sa.event.listens_for(ws.engine, "before_cursor_execute")
-    def look(connection, cursor, statement, *rest):
-        if statement.split()[0] in ("INSERT", "UPDATE", "DELETE"):
-            step()
-
-    database._commit = wrapped(database._commit)
-    blobs.LocalBlobs.remove = wrapped(blobs.LocalBlobs.remove)
-    Path.unlink = wrapped(Path.unlink)
+def work(ws, before):
     collect.collect(ws, before)
-
-
-for line in sys.stdin:
-    folder, number, before = line.split()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work(Path(folder), int(number), int(before))
-            code = 0
-        finally:
-            os._exit(code)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -102,31 +56,8 @@ def seen(folder):
 
 
 @pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 6])
-def test_killed_at_a_write_and_called_again_it_ends_the_same(tmp_path, every):
+def test_killed_at_a_write_and_called_again_it_ends_the_same(tmp_path, dying, every):
     filled(tmp_path / "first")
-    before = ids.now()
-    with subprocess.Popen(
-        [sys.executable, "-c", CREW], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as crew:
-
-        def collected(folder: Path, number: int) -> int:
-            crew.stdin.write(f"{folder} {number} {before}\n")
-            crew.stdin.flush()
-            return int(crew.stdout.readline())
-
-        shutil.copytree(tmp_path / "first", tmp_path / "whole")
-        assert collected(tmp_path / "whole", 0) == 0
-        wanted = seen(tmp_path / "whole")
-        assert len(wanted[1]) == 2  # the last run's own bytes, and the shared ones
-        number, code = 1 - every, 9
-        while code == 9:
-            number += every
-            folder = tmp_path / "cut"
-            shutil.copytree(tmp_path / "first", folder)
-            code = collected(folder, number)
-            assert code in (0, 9)
-            assert collected(folder, 0) == 0
-            assert seen(folder) == wanted
-            shutil.rmtree(folder)
-        crew.stdin.close()
+    wanted, number = dying(SCRIPT, (ids.now(),), seen, every)
+    assert len(wanted[1]) == 2  # the last run's own bytes, and the shared ones
     assert number > 12
