@@ -2,67 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import httpx
 import pytest
 import sqlalchemy as sa
 
 from trimtab import ids
 from trimtab.errors import StorageError
 from trimtab.interop.mlflow import following, ours
-from trimtab.interop.mlflow.app import Mlflow
-from trimtab.store import artifacts, deleted, metrics, outside, runs, tables, trees
-from trimtab.store.records import Artifact, Point
-from trimtab.store.workspace import open_workspace
+from trimtab.store import deleted, metrics, outside, runs, tables
+from trimtab.store.records import Point
 
 API = "/api/2.0/mlflow/"
 
 
 @pytest.fixture
-def other(tmp_path):
-    """The same store, as another process has it."""
-    opened = open_workspace(tmp_path, "demo")
-    yield opened
-    opened.close()
+def post(ask):
+    return lambda path, **fields: ask("POST", API + path, json=fields)
 
 
 @pytest.fixture
-def app(tmp_path, monkeypatch):
-    monkeypatch.setattr(following, "SECONDS", 0.0)
-    ws = open_workspace(tmp_path, "demo")
-    made = Mlflow(None, ws)
-    yield made
-    made.following.close()
-    ws.close()
-
-
-@pytest.fixture
-def ask(app):
-    async def one(path, fields):
-        transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            return await client.post(API + path, json=fields, timeout=60)
-
-    return lambda path, **fields: asyncio.run(one(path, fields))
-
-
-@pytest.fixture
-def send(app):
-    """A request for files: `send("GET", path, **headers)`."""
-
-    async def one(method, path, headers):
-        transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            return await client.request(method, path, headers=headers, timeout=60)
-
-    return lambda method, path, **headers: asyncio.run(one(method, path, headers))
-
-
-@pytest.fixture
-def found(ask):
+def found(post):
     def search(text=""):
-        reply = ask("runs/search", experiment_ids=["0"], filter=text)
+        reply = post("runs/search", experiment_ids=["0"], filter=text)
         assert reply.status_code == 200, reply.text
         return [one["info"]["run_name"] for one in reply.json().get("runs", [])]
 
@@ -93,7 +53,7 @@ def test_flows_are_listed_and_what_is_in_them_is_not(other, found):
     assert found("tags.`trimtab.kind` = 'flow'") == ["train"]
 
 
-def test_clients_only_read_it(other, ask, found):
+def test_clients_only_read_it(other, post, found):
     run = runs.start(other, "run", "fit", params={"depth": 6})
     assert found() == ["fit"]
     for path, fields in (
@@ -105,37 +65,37 @@ def test_clients_only_read_it(other, ask, found):
         ("runs/delete", {}),
         ("runs/restore", {}),
     ):
-        reply = ask(path, run_id=run.id, **fields)
+        reply = post(path, run_id=run.id, **fields)
         assert (reply.status_code, "only read" in reply.json()["message"]) == (400, True), path
     assert runs.get(other, run.id) == run
 
 
-def test_a_client_s_run_that_the_sdk_takes_up_again(other, ask, found):
-    made = ask("runs/create", experiment_id="0", run_name="mine").json()["run"]["info"]["run_id"]
-    ask("runs/log-parameter", run_id=made, key="a", value="1")
+def test_a_client_s_run_that_the_sdk_takes_up_again(other, post, found):
+    made = post("runs/create", experiment_id="0", run_name="mine").json()["run"]["info"]["run_id"]
+    post("runs/log-parameter", run_id=made, key="a", value="1")
     runs.update(other, made, pid=7, params={"a": "1", "b": 2}, heartbeat_at=ids.now())
     assert found("params.b = '2'") == ["mine"]
-    assert ask("runs/log-parameter", run_id=made, key="c", value="3").status_code == 200
+    assert post("runs/log-parameter", run_id=made, key="c", value="3").status_code == 200
     assert runs.get(other, made).params == {"a": "1", "b": "2", "c": "3"}
 
 
-def test_what_the_sdk_wrote_to_a_client_s_run_stays_though_nobody_looks(other, ask):
-    made = ask("runs/create", experiment_id="0", run_name="mine").json()["run"]["info"]["run_id"]
-    ask("runs/log-parameter", run_id=made, key="a", value="1")
-    ask("runs/update", run_id=made, status="FINISHED", end_time=7)
+def test_what_the_sdk_wrote_to_a_client_s_run_stays_though_nobody_looks(other, post):
+    made = post("runs/create", experiment_id="0", run_name="mine").json()["run"]["info"]["run_id"]
+    post("runs/log-parameter", run_id=made, key="a", value="1")
+    post("runs/update", run_id=made, status="FINISHED", end_time=7)
     tags = runs.get(other, made).tags
     runs.update(
         other, made, pid=7, status="running", ended_at=0, params={"a": "1", "b": "2"},
         tags={**tags, "ours": "x"},
     )  # fmt: skip
-    assert ask("runs/set-tag", run_id=made, key="theirs", value="y").status_code == 200
+    assert post("runs/set-tag", run_id=made, key="theirs", value="y").status_code == 200
     found = runs.get(other, made)
     assert (found.status, found.params) == ("running", {"a": "1", "b": "2"})
     assert found.tags.items() >= {"ours": "x", "theirs": "y"}.items()
     with other.transaction():
         runs.finish(other, made, "done")
         outside.note_run(other, made)
-    assert ask("runs/set-tag", run_id=made, key="late", value="z").status_code == 200
+    assert post("runs/set-tag", run_id=made, key="late", value="z").status_code == 200
     assert runs.get(other, made).status == "done"
     assert runs.get(other, made).ended_at > 0
 

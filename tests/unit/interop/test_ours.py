@@ -2,48 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import httpx
 import pytest
 import yaml
 
-from trimtab.interop.mlflow import following
-from trimtab.interop.mlflow.app import Mlflow
 from trimtab.store import artifacts, runs, trees, versions
 from trimtab.store.records import Artifact
-from trimtab.store.workspace import open_workspace
 
 API = "/api/2.0/mlflow/"
 FILES = "/api/2.0/mlflow-artifacts/artifacts"
-
-
-@pytest.fixture
-def other(tmp_path):
-    """The same store, as another process has it."""
-    opened = open_workspace(tmp_path, "demo")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def app(tmp_path, monkeypatch):
-    monkeypatch.setattr(following, "SECONDS", 0.0)
-    ws = open_workspace(tmp_path, "demo")
-    made = Mlflow(None, ws)
-    yield made
-    made.following.close()
-    ws.close()
-
-
-@pytest.fixture
-def ask(app):
-    async def one(method, path, given):
-        transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            return await client.request(method, path, timeout=60, **given)
-
-    return lambda method, path, **given: asyncio.run(one(method, path, given))
 
 
 @pytest.fixture
