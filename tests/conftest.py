@@ -35,6 +35,19 @@ sa.Engine.__init__ = _sharing
 SQLiteDialect_pysqlite.__eq__ = lambda one, other: type(one) is type(other)
 SQLiteDialect_pysqlite.__hash__ = lambda one: hash(type(one))
 
+# Begun first, the longest before the others, so that no worker is left with one of them at the end.
+LONGEST = (
+    "test_crash_points",
+    "test_series_kill",
+    "test_slots",
+    "test_weeks",
+    "test_strangers",
+    "test_tick_kill",
+    "test_workers",
+    "test_scoring",
+    "test_retire",
+)
+
 ROOT = Path(__file__).resolve().parent.parent
 ALL = os.environ.get("TRIMTAB_TEST_ALL") == "1"
 
@@ -44,6 +57,12 @@ settings.register_profile("default", _calm, max_examples=60)
 settings.register_profile("quick", _calm, max_examples=15)
 settings.register_profile("fuzz", _calm, max_examples=300, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
+
 
 Need = Callable[[object, str], None]
 
@@ -63,6 +82,12 @@ def need() -> Need:
         pytest.skip(reason)
 
     return check
+
+
+@pytest.fixture(scope="session")
+def whole() -> bool:
+    """Whether TRIMTAB_TEST_ALL=1 asks for all of what a plain run takes a stated part of."""
+    return ALL
 
 
 @pytest.fixture(scope="session")
