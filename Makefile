@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 SECONDS ?= 60
+WORKERS ?= 3
 PART ?=
 ARGS ?=
 HERE := $(CURDIR)
@@ -11,7 +12,9 @@ SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+ifndef BESIDE
 .NOTPARALLEL:
+endif
 
 # An environment knows the folder that it was made in; one that came along in a copy is made anew.
 ifneq ($(wildcard $(VENV)/.home),)
@@ -56,8 +59,13 @@ demo: $(VENV)/.stamp-local ## Show the whole loop on this machine (ARGS=... are 
 # --- Checks ------------------------------------------------------------------------------------
 
 .PHONY: test
-test: formatted lint types layers ## Everything that must hold before a change lands
-	@$(PY) -m pytest -n 3 --dist worksteal tests $(ARGS)
+test: $(VENV)/.stamp-dev ## Everything that must hold before a change lands (WORKERS=2 for fewer)
+	@$(MAKE) --no-print-directory -j 2 BESIDE=1 formatted lint types layers suite
+
+# The types are checked beside the first tests.
+.PHONY: suite
+suite: $(VENV)/.stamp-dev
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal tests $(ARGS)
 
 .PHONY: check
 check: formatted lint types layers ## The quick part of it: no slow, integration or end-to-end test
