@@ -97,7 +97,7 @@ while kills < wanted:
     folder.mkdir()
     (folder / "pipeline.py").write_text(sys.argv[4])
     open_workspace(folder, "demo").close()
-    projects, longest = projects + 1, 0.12
+    projects += 1
     while True:
         told, called = set(lines(folder / "acks")), len(lines(folder / "calls"))
         attempts += 1
@@ -125,8 +125,6 @@ while kills < wanted:
             assert os.WEXITSTATUS(status) == 0
             break
         kills += 1
-        if set(lines(folder / "acks")) == told:
-            longest *= 1.25  # on a busy machine no step ends so soon
     names = {"first", "trials", "side", "last", *(f"trial-{n}" for n in range(6))}
     assert set(lines(folder / "acks")) == names
 print(json.dumps({"kills": kills, "projects": projects, "repeated": repeated, "attempts": attempts}))

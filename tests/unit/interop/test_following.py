@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from trimtab import ids
 from trimtab.errors import StorageError
 from trimtab.interop.mlflow import following, ours
-from trimtab.store import deleted, metrics, outside, runs, tables
-from trimtab.store.records import Point
+from trimtab.store import artifacts, deleted, metrics, outside, runs, tables, trees
+from trimtab.store.records import Artifact, Point
 
 API = "/api/2.0/mlflow/"
 
@@ -17,6 +17,16 @@ API = "/api/2.0/mlflow/"
 @pytest.fixture
 def post(ask):
     return lambda path, **fields: ask("POST", API + path, json=fields)
+
+
+@pytest.fixture
+def send(ask):
+    """A request for files: `send("GET", path, **headers)`."""
+
+    def one(method, path, **headers):
+        return ask(method, path, headers=headers)
+
+    return one
 
 
 @pytest.fixture
@@ -217,8 +227,8 @@ def test_what_cannot_be_read_or_named_hides_nothing_else(other, send):
     assert send("GET", f"{FILES}/0/{run}/artifacts/b.txt").status_code == 404
 
 
-def test_a_client_s_own_run_takes_no_file_in_the_place_of_its_folder(ask, send):
-    run = ask("runs/create", experiment_id="0").json()["run"]["info"]["run_id"]
+def test_a_client_s_own_run_takes_no_file_in_the_place_of_its_folder(post, send):
+    run = post("runs/create", experiment_id="0").json()["run"]["info"]["run_id"]
     assert send("PUT", f"{FILES}/0/{run}/artifacts").status_code == 400
     assert send("PUT", f"{FILES}/0/{run}/artifacts/a").status_code == 200
 
