@@ -205,8 +205,20 @@ def state(ws: Workspace, name: str) -> State | None:
 
 def refused(ws: Workspace, endpoint: Endpoint) -> str:
     """Why a running endpoint does not answer by its newest routes, "" where it does."""
-    told = state(ws, endpoint.name) if endpoint.state == "ready" else None
-    return told.error if told is not None and told.pid == endpoint.pid else ""
+    told, given = _told(ws, endpoint), _routes(folder(ws, endpoint.name))
+    is_behind = told is not None and given is not None and told.routes_version < given.version
+    return told.error if told is not None and is_behind else ""
+
+
+def settled(ws: Workspace, endpoint: Endpoint) -> bool:
+    """Whether a running endpoint says that it answers by its newest routes."""
+    told, given = _told(ws, endpoint), _routes(folder(ws, endpoint.name))
+    return told is not None and given is not None and told.routes_version >= given.version
+
+
+def _told(ws: Workspace, endpoint: Endpoint) -> State | None:
+    found = state(ws, endpoint.name) if endpoint.state == "ready" else None
+    return found if found is not None and found.pid == endpoint.pid else None
 
 
 def end(pid: int, since: float) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from trimtab import ids, schedule
 from trimtab.deploy import local
-from trimtab.loop import freeze, incidents, jobs, pause, retrain, rollout, steering, triggers
+from trimtab.loop import freeze, heard, incidents, jobs, pause, retrain, rollout, steering, triggers
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Outlook
 from trimtab.monitor import catalogue, progress
@@ -95,6 +95,9 @@ def _endpoints(project: Project) -> Iterator[Line]:
     for one in operations.endpoints(ws):
         if one.state == "lost" and one.routes and one.target == local.TARGET:
             yield "next", f"start {one.name} again, whose process died"
+        refused = heard.why(project, one.name)
+        if refused:
+            yield "held", refused
 
 
 def _jobs(project: Project) -> Iterator[Line]:
@@ -134,6 +137,8 @@ def _rollout(project: Project, one: Rollout, now: int) -> Line:
     kept = steering.kept(ws, one, now)
     looked = steering.patient(one, now) if kept else one
     decision, reason = rollout.decide(config, looked, judged, answered, now)
+    if not kept and decision != "hold" and heard.why(project, one.endpoint):
+        kept = "the endpoint does not take its routes"
     if kept and decision != "roll back":
         return "held", f"{name} stays at {stage}: {kept}"
     if decision == "hold":
@@ -152,6 +157,8 @@ def _rollout(project: Project, one: Rollout, now: int) -> Line:
 def _incident(project: Project, incident: Incident) -> Iterator[Line]:
     ws, name = project.ws, incident.endpoint
     if operations.rollouts(ws, endpoint=name, state="open"):
+        return
+    if incident.kind == heard.KIND:  # the endpoint's own line says it
         return
     if incident.kind == incidents.DOWN:
         yield "held", f"a person must decide: {incident.title}"

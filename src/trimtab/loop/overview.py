@@ -9,7 +9,7 @@ from dataclasses import replace
 from trimtab import ids
 from trimtab.deploy import local, tomb
 from trimtab.errors import NotFoundError
-from trimtab.loop import freeze, outlook, pause, retirement
+from trimtab.loop import freeze, heard, outlook, pause, retirement
 from trimtab.loop.project import Project, applied
 from trimtab.loop.reports import Node, Overview, RequirementState
 from trimtab.monitor import knowledge
@@ -217,9 +217,12 @@ def _sentence(
             f": {one.reason}." if one.reason else "."
         )
     said += "".join(f" Open: {one.title}" for one in is_open)
+    deaf = [why for one in ready if (why := heard.why(project, one.name))]
+    if not any(one.kind == heard.KIND for one in is_open):
+        said += "".join(f" {one}." for one in deaf)
     if any(knowledge.blind(project.ws, one.name) for one in ready):
         said += " Whether it is right cannot be known: labels are missing."
-    elif ready and not is_open:
+    elif ready and not is_open and not deaf:
         said += " Nothing is off course."
     jobs = [one for one in actions if one.kind == "retrain" and one.state in ("planned", "running")]
     if jobs:

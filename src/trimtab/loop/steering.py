@@ -14,7 +14,7 @@ import msgspec
 from trimtab import ids
 from trimtab.deploy import local
 from trimtab.errors import ConflictError, NotFoundError, RefusedError, TrimtabError
-from trimtab.loop import experiment, freeze, hand, incidents, release, rollout
+from trimtab.loop import experiment, freeze, hand, heard, incidents, release, rollout
 from trimtab.loop.hand import NOBODY, Hand
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Deployed
@@ -240,6 +240,8 @@ def _objections(project: Project, one: Rollout) -> list[str]:
     """What speaks against advancing by hand; what is undecided does not."""
     frozen = freeze.frozen(project.config, ids.now())
     found = [f"advancing waits: {frozen.sentence}"] if frozen else []
+    deaf = heard.why(project, one.endpoint)
+    found += [deaf] if deaf else []
     try:
         step = rollout.look(project, patient(one, ids.now()), ids.now())
         failed = [v for v in step.verdicts if v.status == "fail"]

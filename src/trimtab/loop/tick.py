@@ -25,6 +25,7 @@ from trimtab.loop import (
     firings,
     freeze,
     hand,
+    heard,
     incidents,
     notify,
     quiet,
@@ -129,6 +130,7 @@ def _endpoint(
 ) -> None:
     ws, name = project.ws, endpoint.name
     restarts.look(project, endpoint, notes)
+    heard.look(project, endpoint, notes)
     champion = release.champion_of(project, name)
     if champion is None:
         return
@@ -157,12 +159,13 @@ def _rollout(project: Project, one: Rollout, notes: Notes, now: int, *, rests: b
     rollout.route(
         project, one, candidate, champion
     )  # repairs routes that a killed pass left behind
-    kept = steering.kept(ws, one, ids.now())
+    kept, deaf = steering.kept(ws, one, ids.now()), heard.why(project, one.endpoint)
     step = rollout.look(project, steering.patient(one, ids.now()) if kept else one, ids.now())
     stage = one.stages[one.stage]
     said = f"{candidate.label} at {stage}: {step.decision}; {step.reason}"
-    if step.decision == "hold" or ((rests or kept) and step.decision != "roll back"):
-        notes.waiting.append(f"{candidate.label} at {stage}: {kept}" if kept else said)
+    if step.decision == "hold" or ((rests or kept or deaf) and step.decision != "roll back"):
+        why = kept or deaf
+        notes.waiting.append(f"{candidate.label} at {stage}: {why}" if why else said)
         notes.acted += experiment.over(project, one, ids.now())
         return
     # The decision and what follows from it in the store are one; routes that are written before a
