@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Final
 
 from trimtab.serve.batcher import Batcher
 from trimtab.serve.engine import Engine
 from trimtab.serve.reply import Refusal, Response, refused
+from trimtab.serve.wire import no_version
 
+# Those of ASGI; a server that takes HTTP/2.0 from a request line passes that on as it is.
+_VERSIONS: Final = ("1.0", "1.1", "2", "3")
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -35,6 +38,8 @@ class App:
             name, text = raw.decode("latin-1"), value.decode("latin-1")
             headers[name] = f"{headers[name]}, {text}" if name in headers else text
         try:
+            if scope.get("http_version", "1.1") not in _VERSIONS:
+                raise no_version(scope["http_version"])
             self.engine.limits.check_body(len(body))
         except Refusal as error:
             response = refused(error)

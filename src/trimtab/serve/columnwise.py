@@ -7,6 +7,7 @@ Its shape is decoded in one go. What it does not take, for whatever reason, goes
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any, Final
 
@@ -62,6 +63,8 @@ def read(body: bytes, fast: Fast) -> tuple[Taken, str] | None:
             or tensor.datatype not in _FITS.get(fast.kinds.get(tensor.name, ""), ())
         ):
             return None
+        if tensor.datatype in tensors.RANGES and not tensors.whole(tensor.datatype, tensor.data):
+            return None
         columns[tensor.name] = tensor.data
     taken = fast.lines(columns) if len(columns) == len(request.inputs) else None
     return None if taken is None else (taken, request.id)
@@ -112,6 +115,14 @@ def _order(names: tuple[str, ...], datatypes: tuple[str, ...], fast: Fast) -> Or
     for name, datatype in zip(names, datatypes, strict=True):
         if datatype not in _FITS[fast.kinds[name]]:
             return None
-    if names == fast.columns:
-        return list
-    return itemgetter(*map(names.index, fast.columns))
+    order: Order = list if names == fast.columns else itemgetter(*map(names.index, fast.columns))
+    whole = [(i, one) for i, one in enumerate(datatypes) if one in tensors.RANGES]
+    return partial(_whole, order, whole) if whole else order
+
+
+def _whole(order: Order, whole: list[tuple[int, str]], cells: list[Any]) -> Sequence[Any]:
+    """An order where some of the datatypes hold whole numbers only; raises one of `NOT_TAKEN`."""
+    for place, datatype in whole:
+        if not tensors.whole(datatype, cells[place : place + 1]):
+            raise msgspec.ValidationError(f"not of {datatype}")
+    return order(cells)

@@ -227,7 +227,8 @@ def _typed(column: Column | None, cells: list[str], *, anyway: bool) -> list[Any
         numbers = [float(x) for x in cells]
     except ValueError:
         return [_number(x) for x in cells]
-    if math.isfinite(sum(numbers)) and not any("_" in x for x in cells):
+    joined = "".join(cells)
+    if math.isfinite(sum(numbers)) and joined.isascii() and "_" not in joined:
         return numbers
     return [_number(x) for x in cells]
 
@@ -239,7 +240,8 @@ def _number(cell: str) -> float | str | None:
         number = float(cell)
     except ValueError:
         return cell
-    return number if math.isfinite(number) and "_" not in cell else cell
+    is_plain = cell.isascii() and "_" not in cell
+    return number if math.isfinite(number) and is_plain else cell
 
 
 def _csv(answer: Answer, *, header: bool) -> bytes:

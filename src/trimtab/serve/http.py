@@ -19,7 +19,7 @@ from trimtab.serve.batcher import Batcher
 from trimtab.serve.engine import Engine
 from trimtab.serve.heads import Heads, Known
 from trimtab.serve.reply import Refusal, Response, refused
-from trimtab.serve.wire import Head, Slot, header_name, target, to_bytes
+from trimtab.serve.wire import Head, Slot, header_name, target, to_bytes, unspoken
 
 MAX_PIPELINED: Final = 64
 HEAD_SECONDS: Final = 10.0
@@ -195,10 +195,9 @@ class Connection(asyncio.Protocol):
             self._check(self._limits.check_body, int(length))
         elif headers.get("transfer-encoding", "chunked").lower() != "chunked":
             self._stop(Refusal(501, "transfer_encoding", "only chunked is spoken"))
-        if "host" not in headers and self._parser.get_http_version() == "1.1":
-            self._stop(Refusal(400, "bad_request", "the header host is missing"))
-        if self._parser.should_upgrade():
-            self._stop(Refusal(501, "upgrade", "this endpoint speaks HTTP/1.1 only"))
+        wrong = unspoken(self._parser, headers)
+        if wrong is not None:
+            self._stop(wrong)
         expected = headers.get("expect")
         if expected is not None:
             if expected.lower() != "100-continue":
@@ -218,7 +217,7 @@ class Connection(asyncio.Protocol):
         self._head = 0
         self._deadline = self._loop.time() + IDLE_SECONDS
         try:
-            path, query = target(self._url)
+            path, query = target(self._url, self._headers)
         except httptools.HttpParserInvalidURLError:
             self._stop(Refusal(400, "bad_request", "the target is not one of HTTP"))
         head = Head(

@@ -18,6 +18,12 @@ from trimtab.serve import cells
 from trimtab.serve.reply import Refusal
 
 INTEGERS: Final = frozenset(f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64))
+RANGES: Final = {
+    name: (0, 2 ** int(name[4:]) - 1) if name[0] == "U" else (-half, half - 1)
+    for name in INTEGERS
+    for half in (2 ** (int(name.lstrip("UINT")) - 1),)
+}
+"""The least and the greatest number of an integer datatype."""
 FLOATS: Final = frozenset({"FP16", "BF16", "FP32", "FP64"})
 FITS: Final = {
     "number": INTEGERS | FLOATS,
@@ -52,7 +58,15 @@ def flat(name: str, datatype: str, shape: list[int], data: list[Any]) -> list[An
         raise _wrong(name, f"is nested deeper than its shape {shape}")
     if len(values) != math.prod(shape):
         raise _wrong(name, f"has {len(values)} values, its shape is {shape}")
+    if datatype in RANGES:
+        _check_whole(name, datatype, values)
     return values
+
+
+def whole(datatype: str, values: list[Any]) -> bool:
+    """Whether JSON values, at least one, are all whole numbers that an integer datatype holds."""
+    least, most = RANGES[datatype]
+    return {int}.issuperset(map(type, values)) and least <= min(values) and max(values) <= most
 
 
 def decode(name: str, datatype: str, shape: list[int], data: memoryview) -> list[Any]:
@@ -106,6 +120,23 @@ def _texts(name: str, count: int, data: memoryview) -> list[Any]:
     if place != len(raw):
         raise _wrong(name, "has another number of bytes than its elements")
     return texts
+
+
+def _check_whole(name: str, datatype: str, values: list[Any]) -> None:
+    """Refuse a number that is none of an integer datatype; what is no number, its column refuses."""
+    if not values or whole(datatype, values):
+        return
+    least, most = RANGES[datatype]
+    for place, value in enumerate(values):
+        if type(value) in (int, float) and not (least <= value <= most and value == value // 1):
+            said = f"{value:g}" if type(value) is float else _short(value)
+            raise _wrong(
+                name, f"holds {said} at place {place}, {datatype} holds {least} to {most}, whole"
+            )
+
+
+def _short(value: int) -> str:
+    return str(value) if value.bit_length() <= 128 else "a number of more than 128 bits"
 
 
 def _wrong(name: str, said: str) -> Refusal:

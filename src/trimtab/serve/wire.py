@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 import httptools
 
 from trimtab.serve.job import Job
-from trimtab.serve.reply import Response
+from trimtab.serve.reply import Refusal, Response
 
 _STATUS: Final = {
     one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\ncontent-type: ".encode() for one in HTTPStatus
@@ -58,8 +59,11 @@ def to_bytes(response: Response, *, is_head: bool, is_last: bool) -> bytes:
     )  # fmt: skip
 
 
-def target(url: bytes) -> tuple[str, str]:
-    """Path (decoded) and query of a request's target; raises HttpParserInvalidURLError."""
+def target(url: bytes, headers: dict[str, str] | None = None) -> tuple[str, str]:
+    """Path (decoded) and query of a request's target; raises HttpParserInvalidURLError.
+
+    A target that names a host makes it the one in `headers`, whatever was there.
+    """
     path, _, query = url.partition(b"?")
     if b"#" in url:  # a fragment is never sent, see RFC 9112 section 3.2
         raise httptools.HttpParserInvalidURLError
@@ -68,8 +72,31 @@ def target(url: bytes) -> tuple[str, str]:
         path, query = parsed.path, parsed.query or b""
         if path is None:
             raise httptools.HttpParserInvalidURLError
+        if headers is not None:
+            authority = url.partition(b"://")[2].partition(b"/")[0]
+            headers["host"] = authority.rpartition(b"@")[2].decode("latin-1")
     text = path.decode("latin-1")
     return unquote(text) if "%" in text else text, query.decode("latin-1")
+
+
+def unspoken(parser: Any, headers: Mapping[str, str]) -> Refusal | None:
+    """Why a request whose head httptools has read is not one of HTTP/1; None where it is.
+
+    Sources: RFC 9110 sections 2.5 and 15.6.6, RFC 9112 section 3.2.
+    """
+    version = parser.get_http_version()
+    if not version.startswith("1."):
+        return no_version(version)
+    if version == "1.1" and "host" not in headers:
+        return Refusal(400, "bad_request", "the header host is missing")
+    if parser.should_upgrade():
+        return Refusal(501, "upgrade", "this endpoint speaks HTTP/1.1 only")
+    return None
+
+
+def no_version(version: str) -> Refusal:
+    """That a request is of a version of HTTP that is not spoken."""
+    return Refusal(505, "http_version", f"this endpoint speaks HTTP/1.1, not HTTP/{version[:9]}")
 
 
 def header_name(name: bytes) -> str:

@@ -1,13 +1,15 @@
 import asyncio
 import json
 
+import pytest
+
 from trimtab.serve import log
 from trimtab.serve.asgi import App
 
 ROW = {"income": 10.0, "debt": 1.0, "owner": True, "purpose": "car", "region": "n"}
 
 
-def ask(engine, chunks, method="POST", path="/predict", headers=()):
+def ask(engine, chunks, method="POST", path="/predict", headers=(), **scope):
     """Send a request in chunks; None as a chunk is a client that goes away."""
     sent, waiting = [], list(chunks)
 
@@ -20,7 +22,7 @@ def ask(engine, chunks, method="POST", path="/predict", headers=()):
     async def send(message):
         sent.append((message, [frame.role for frame in log.read(engine.log.folder)[0]]))
 
-    scope = {"type": "http", "method": method, "path": path, "headers": list(headers)}
+    scope |= {"type": "http", "method": method, "path": path, "headers": list(headers)}
     asyncio.run(App(engine)(scope, receive, send))
     return sent, waiting
 
@@ -49,6 +51,14 @@ def test_a_client_that_goes_away_is_not_answered(engine):
     sent, _ = ask(engine, [b'{"row":', None])
     assert sent == []
     assert log.read(engine.log.folder)[0] == []
+
+
+@pytest.mark.parametrize(("version", "status"), [("1.1", 200), ("2", 200), ("2.0", 505)])
+def test_a_version_that_asgi_does_not_know_is_not_answered_as_one_that_it_does(
+    engine, version, status
+):
+    sent, _ = ask(engine, [b""], method="GET", path="/v2/health/live", http_version=version)
+    assert sent[0][0]["status"] == status
 
 
 def test_head_has_no_body(engine):

@@ -248,6 +248,8 @@ def test_without_pyarrow_the_extra_is_named(monkeypatch):
         (' 1 ,2e3,1,"a,""b""\nc",n', False, [1.0, 2000.0, True, 'a,"b"\nc', "n"]),
         ("debt,income,purpose,region,owner\n2,1,car,n,true", True, [1.0, 2.0, True, "car", "n"]),
         ("nan,inf,yes,,n", False, ["nan", "inf", "yes", "", "n"]),
+        ("\u0661\u0662,\uff12,,car,n", False, ["\u0661\u0662", "\uff12", None, "car", "n"]),
+        ("\u00a01,2\u2003,,car,n", False, ["\u00a01", "2\u2003", None, "car", "n"]),
         ("1_0,two,,car,n", False, ["1_0", "two", None, "car", "n"]),
     ],
 )

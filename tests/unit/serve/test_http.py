@@ -185,6 +185,8 @@ REFUSED = {
     "a target that is none": (b"GET http://[x HTTP/1.1\r\nhost: a\r\n\r\n", 400),
     "a fragment": (b"GET /ping#x HTTP/1.1\r\nhost: a\r\n\r\n", 400),
     "a target without a path": (b"GET http://x HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+    "another major version": (request(b"", "/ping", "GET", version="2.0"), 505),
+    "a version before 1.0": (request(b"", "/ping", "GET", version="0.9"), 505),
     "an upgrade": (request(b"", "/ping", "GET", connection="upgrade", upgrade="websocket"), 501),
     "a tunnel": (b"CONNECT x:1 HTTP/1.1\r\nhost: x:1\r\n\r\n", 501),
 }  # fmt: skip
@@ -262,6 +264,21 @@ def test_targets():
     assert wire.target(b"/a/b?c=d?e") == ("/a/b", "c=d?e")
     assert wire.target(b"http://host:80/a%20b?x") == ("/a b", "x")
     assert wire.target(b"*") == ("*", "")
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        (b"/a?b=http://c/", "a:1"),
+        (b"*", "a:1"),
+        (b"http://b:80/a?x", "b:80"),
+        (b"http://me@[::1]:80/", "[::1]:80"),
+    ],
+)
+def test_the_host_of_a_target_that_names_one_is_the_one_that_was_asked(url, host):
+    headers = {"host": "a:1"}
+    wire.target(url, headers)
+    assert headers == {"host": host}
 
 
 def test_a_header_given_twice_is_one_list(engine, monkeypatch):

@@ -102,6 +102,20 @@ def test_one_tensor_per_column(shape, speak):
     }
 
 
+@pytest.mark.parametrize(
+    ("datatype", "least", "most"),
+    [("INT8", -128, 127), ("UINT16", 0, 65_535), ("INT64", -(2**63), 2**63 - 1)],
+)
+def test_integers_to_their_ends(datatype, least, most, speak):
+    listed = inputs(debt={"datatype": datatype, "data": [least, most]})
+    assert speak(Oip(), {"inputs": listed}).status == 200
+
+
+@pytest.mark.parametrize("values", [[5.0, 1], [1e2, 1.0]])
+def test_whole_numbers_may_be_written_as_floats(values, speak):
+    assert speak(Oip(), {"inputs": inputs(debt={"data": values})}).status == 200
+
+
 def test_packed_tensors_give_the_same_answer(speak):
     packed = [
         {"name": "numbers", "datatype": "FP32", "shape": [2, 3], "data": [10, 1, 1, None, -5, 0]},
@@ -140,6 +154,11 @@ def test_packed_tensors_give_the_same_answer(speak):
         (inputs(debt={"datatype": "BYTES"}), 422, "datatype 'BYTES'; send FP32"),
         (inputs(debt={"data": [1], "shape": [1]}), 422, "1 to 2 rows"),
         (inputs(debt={"data": [1, "x"]}), 422, "(row 1)"),
+        (inputs(debt={"datatype": "INT8", "data": [1, 300]}), 400, "'debt' holds 300 at place 1"),
+        (inputs(debt={"datatype": "UINT8", "data": [-1, 1]}), 400, "UINT8 holds 0 to 255"),
+        (inputs(debt={"datatype": "INT32", "data": [1, 1.5]}), 400, "holds 1.5 at place 1"),
+        (inputs(debt={"data": [1, 2**63]}), 400, "place 1"),
+        (inputs(debt={"data": [10**999, 1]}), 400, "more than 128 bits at place 0"),
         (inputs(debt={"parameters": {"shared_memory_region": "x"}}), 501, "shared memory"),
         (inputs(debt={"parameters": {"binary_data_size": 8}}), 400, "data twice"),
         (inputs(debt={"data": "1"}), 400, "no data as a list"),
