@@ -6,12 +6,14 @@ The first deployment starts the endpoint with the model alone. A later one opens
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from trimtab import ids
 from trimtab.deploy import local, tomb
 from trimtab.errors import ConflictError, NotFoundError, RefusedError, TrimtabError, UsageError
-from trimtab.loop import experiment, freeze, hand, retire, retirement, rollout, skew
+from trimtab.loop import earlier, experiment, freeze, hand, retire, retirement, rollout, skew
 from trimtab.loop.gate import CHAMPION
 from trimtab.loop.hand import NOBODY, Hand
 from trimtab.loop.project import Project, apply
@@ -23,7 +25,7 @@ from trimtab.serve.routes import RoutesFile
 from trimtab.store import ledger, operations, versions
 from trimtab.store.records import Endpoint, Version
 
-PREVIOUS = "previous"
+PREVIOUS = earlier.PREVIOUS
 
 
 def deploy(
@@ -144,21 +146,29 @@ def _open(
 
 
 def rollback(project: Project, name: str = "", who: Hand = NOBODY) -> Deployed:
-    """Go back to the model before the champion, where no rollout is open; in one step."""
+    """Go back to the model before the champion, where no rollout is open; in one step.
+
+    Asked again it goes one further back, never to what was left. Raises NotFoundError where nothing
+    was before, TrimtabError where the endpoint does not take the model: then nothing is changed.
+    """
     ws = project.ws
     name = name or project.config.model_name
     if retirement.is_over(ws, name):
         retire.refuse(project, name)
     with hand.moving(ws):
         champion = champion_of(project, name) if local.find(ws, name) else None
-        before = versions.aliases(ws, "model", champion.name).get(PREVIOUS) if champion else None
-        if champion is None or not before or before == champion.digest:
-            raise NotFoundError(f"endpoint {name!r} has no earlier model to go back to")
-        version = versions.get(ws, "model", before)
+        known = earlier.chain(ws, champion.name) if champion else []
+        before = [one for one in known if champion and one != champion.digest]
+        if champion is None or not before:
+            raise NotFoundError(
+                f"endpoint {name!r} has no earlier model to go back to",
+                hint="`trimtab deploy MODEL@vN` answers with any other version",
+            )
+        version = versions.get(ws, "model", before[0])
         registry.check_signature(ws, version.digest, project.config.model.verify_key)
         said = f"{version.label} answers again, not {champion.label}"
         with ws.transaction():
-            switch(project, name, version, champion)
+            switch(project, name, version, champion, behind=before[1:])
             hand.note(
                 ws, "roll back", f"rollback:{ids.new_id()}", said,
                 who, endpoint=name, model=version.digest,
@@ -167,7 +177,7 @@ def rollback(project: Project, name: str = "", who: Hand = NOBODY) -> Deployed:
             local.settle(ws, name)
         except TrimtabError as error:
             with ws.transaction():
-                switch(project, name, champion, version)
+                switch(project, name, champion, version, behind=known)
                 hand.note(
                     ws, "roll back", f"rollback:{ids.new_id()}",
                     f"{champion.label} answers still, not {version.label}: {error.message}",
@@ -177,13 +187,25 @@ def rollback(project: Project, name: str = "", who: Hand = NOBODY) -> Deployed:
     return _deployed(project, name, version, said)
 
 
-def switch(project: Project, name: str, version: Version, served: Version) -> None:
-    """Make `version` champion of its name and the only answer of the endpoint; keeps the other."""
+def switch(
+    project: Project,
+    name: str,
+    version: Version,
+    served: Version,
+    *,
+    behind: Sequence[str] | None = None,
+) -> None:
+    """Make `version` champion of its name and the only answer of the endpoint; keeps the other.
+
+    `behind` are the champions before, where `served` is not to be the newest of them.
+    """
     ws = project.ws
+    if behind is None:
+        behind = [served.digest, *earlier.chain(ws, version.name)]
     local.set_routes(ws, name, [local.spec(ws, version, "champion", 1.0)])
     with ws.transaction():
         versions.set_alias(ws, "model", version.name, CHAMPION, version.digest)
-        versions.set_alias(ws, "model", version.name, PREVIOUS, served.digest)
+        earlier.put(ws, version.name, behind)
         ledger.append(
             ws, "deploy", {"endpoint": name, "version": version.label, "model": version.digest}
         )

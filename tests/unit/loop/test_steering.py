@@ -227,6 +227,23 @@ def test_going_back_without_a_rollout_is_kept_too(project, seen):
         steering.go_back(project, "nonesuch")
 
 
+def test_going_back_again_goes_one_further_and_never_to_what_was_left(project, seen, monkeypatch):
+    versions.add(project.ws, "model", "loans", "blake3:" + "c" * 64)
+    one, two, three = (versions.get(project.ws, "model", f"loans@v{n}") for n in (1, 2, 3))
+    release.switch(project, "loans", one, one, behind=[])
+    release.switch(project, "loans", two, one)
+    release.switch(project, "loans", three, two)
+    assert [steering.go_back(project).version for _ in "ab"] == ["loans@v2", "loans@v1"]
+    for _ in "ab":
+        with pytest.raises(NotFoundError, match="no earlier model") as refused:
+            steering.go_back(project)
+        assert "trimtab deploy" in refused.value.hint
+    assert shares(project) == {"loans@v1": 1.0}
+    assert "previous" not in versions.aliases(project.ws, "model", "loans")
+    release.switch(project, "loans", three, one)
+    assert steering.go_back(project).version == "loans@v1"
+
+
 def test_going_back_to_a_model_that_the_endpoint_does_not_take_changes_nothing(
     project, seen, monkeypatch
 ):
