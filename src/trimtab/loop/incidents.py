@@ -393,6 +393,7 @@ _RUNBOOK: dict[str, str] = {
     "or a change of what is sent?",
     "latency change": "Answers take longer than usual. Look at the endpoint's machine and at what is "
     "asked; `trimtab bench` measures what it can do.",
+    "errors": "The model fails on requests: the endpoint's log says on what. `trimtab rollback` goes back.",
     REQUIREMENT: "A requirement no longer holds in production. Retraining is proposed where "
     "[retrain] says so; else a person decides.",
 }

@@ -22,7 +22,7 @@ Severity = Literal["page", "digest", "notice"]
 FILE: Final = "importance.json"
 ORDER: Final[tuple[Severity, ...]] = ("notice", "digest", "page")
 BROKEN: Final = ("broken input", "broken join", "skew")
-SERVICE: Final = ("traffic change", "latency change")
+SERVICE: Final = ("traffic change", "latency change", "errors")
 _FULL: Final = {"sd": 0.5, "share": 0.25, "correlation": 0.3}
 """The sure effects at which an alarm counts in full."""
 _HARMLESS: Final = 0.02

@@ -17,6 +17,7 @@ Kind = Literal[
     "concept drift",
     "traffic change",
     "latency change",
+    "errors",
 ]
 Form = Literal[
     "",

@@ -12,7 +12,7 @@ import msgspec
 
 from trimtab import ids
 from trimtab.config import Config, duration
-from trimtab.monitor import asking, refusals, volume
+from trimtab.monitor import asking, failures, refusals, volume
 from trimtab.monitor.budget import Budget
 from trimtab.monitor.findings import FeatureFinding, Finding
 from trimtab.serve.frame import Frame
@@ -46,10 +46,14 @@ def look(
     """What the newest closed windows show of traffic and latency; `closed` are the champion's."""
     span, alpha = duration(config.monitor.window), volume.level(budget)
     found = []
-    refused = refusals.look(ws, config, endpoint, moment, alpha)
+    turned = [
+        one
+        for one in (each.look(ws, config, endpoint, moment, alpha) for each in (refusals, failures))
+        if one is not None
+    ]
     starts, counts = _volumes(ws, config, endpoint, moment, span)
     change = volume.change(counts, alpha, period=_period(span))
-    if change is not None and (refused is None or change.ratio > 1):  # what is refused was asked
+    if change is not None and (not turned or change.ratio > 1):  # what is refused was asked
         one = volume.finding("traffic change", change, counts[-1], "")
         found.append(_dated(one, starts))
     known = [one for one in closed if one.features.get(asking.LATENCY)]
@@ -59,16 +63,17 @@ def look(
         usual = change._replace(usual=change.usual / 1000)
         one = volume.finding("latency change", usual, spent[-1], " ms")
         found.append(_dated(one, [window.start for window in known]))
-    standing = [*_clock(ws, config, endpoint, span), *([refused] if refused else [])]
+    standing = [*_clock(ws, config, endpoint, span), *turned]
     said = asking.sentence(closed[-1].features.get(asking.UNSEEN, {})) if closed else ""
     return Pulse([*found, *standing], [f"{endpoint}: {said}"] if said else [])
 
 
 def arrive(ws: Workspace, config: Config, endpoint: str, frames: Sequence[Frame]) -> None:
-    """Note when the newest event time moved on last, and what was refused; call it where the log's
-    cursor moves.
+    """Note when the newest event time moved on last, and what was refused and failed; call it where the
+    log's cursor moves.
     """
     refusals.arrive(ws, config, endpoint, frames)
+    failures.arrive(ws, config, endpoint, frames)
     frames = [one for one in frames if one.ids]
     if not frames:
         return

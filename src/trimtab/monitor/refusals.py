@@ -6,9 +6,9 @@ are counted, window by window, with the columns that were to blame.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -21,7 +21,7 @@ from trimtab.serve.frame import Frame
 from trimtab.store import states
 from trimtab.store.workspace import Workspace
 
-_FAILED: Final = 500
+FAILED: Final = 500
 _KEPT: Final = 57
 _MARGIN: Final = 0.05
 """The share of requests, beyond what was refused before, that is nobody's trouble."""
@@ -46,17 +46,48 @@ class _Kept(msgspec.Struct, kw_only=True):
     windows: dict[int, Window] = {}
 
 
-def arrive(ws: Workspace, config: Config, endpoint: str, frames: Iterable[Frame]) -> None:
-    """Count requests as the log is taken in; call it where the log's cursor moves.
+class Spell(NamedTuple):
+    """The windows in which far more requests were turned away than in those `before`."""
 
-    A refused request told no event time that counts: where clients tell it, it is of the window
-    that the answers before it have reached.
+    now: list[tuple[int, Window]]
+    before: list[tuple[int, Window]]
+
+    def said(self) -> tuple[int, int, str]:
+        """How many were turned away of how many, and a half-sentence on before."""
+        hits, total = (_sum(self.before, name) for name in ("refused", "asked"))
+        was = f"; {hits:,} of {total:,} were before" if total else ""
+        return _sum(self.now, "refused"), _sum(self.now, "asked"), was
+
+    def blamed(self) -> list[tuple[str, int]]:
+        """What was to blame for how many, the most first."""
+        found: dict[str, int] = {}
+        for _, one in self.now:
+            for name, count in one.columns.items():
+                found[name] = found.get(name, 0) + count
+        return sorted(found.items(), key=lambda one: (-one[1], one[0]))
+
+
+def arrive(ws: Workspace, config: Config, endpoint: str, frames: Iterable[Frame]) -> None:
+    """Count requests as the log is taken in; call it where the log's cursor moves."""
+    asked = (one for one in frames if one.role != "shadow" and one.status < FAILED)
+    count(ws, config, _name(endpoint), asked, _blamed)
+
+
+def count(
+    ws: Workspace,
+    config: Config,
+    name: str,
+    frames: Iterable[Frame],
+    blamed: Callable[[Frame], str],
+) -> None:
+    """Count requests under the name of a state, and what was to blame where it is turned away.
+
+    Such a request told no event time that counts: where clients tell it, it is of the window that
+    the answers before it have reached.
     """
-    kept, span = _kept(ws, endpoint), duration(config.monitor.window)
+    kept, span = _kept(ws, name), duration(config.monitor.window)
     told = config.serve.event_time == "client"
     for frame in frames:
-        if frame.role == "shadow" or frame.status >= _FAILED:
-            continue
         if frame.ids:
             kept.newest = max(kept.newest, *frame.times())
         moment = kept.newest if told and kept.newest else frame.received_at
@@ -65,15 +96,23 @@ def arrive(ws: Workspace, config: Config, endpoint: str, frames: Iterable[Frame]
         window.asked += requests
         if frame.status != ANSWERED:
             window.refused += requests
-            blamed = frame.error.partition(" in ")[2] or _ANY
-            if blamed in window.columns or len(window.columns) < _COLUMNS:
-                window.columns[blamed] = window.columns.get(blamed, 0) + requests
+            what = blamed(frame)
+            if what in window.columns or len(window.columns) < _COLUMNS:
+                window.columns[what] = window.columns.get(what, 0) + requests
     kept.windows = {one: kept.windows[one] for one in sorted(kept.windows)[-_KEPT:]}
-    states.put(ws, _name(endpoint), msgspec.to_builtins(kept, str_keys=True))
+    states.put(ws, name, msgspec.to_builtins(kept, str_keys=True))
 
 
 def look(ws: Workspace, config: Config, endpoint: str, moment: int, alpha: float) -> Finding | None:
-    """A broken input where far more requests are refused than before.
+    """A broken input where far more requests are refused than before."""
+    found = spell(ws, config, _name(endpoint), moment, alpha, _MARGIN)
+    return None if found is None else _finding(found)
+
+
+def spell(
+    ws: Workspace, config: Config, name: str, moment: int, alpha: float, margin: float
+) -> Spell | None:
+    """The newest windows, where more requests by `margin` are turned away than before.
 
     The newest window counts while it is open too, once it has refused half of what a window is
     usually asked: what refuses everything is not left waiting for midnight. A log that is `sample`d
@@ -82,7 +121,7 @@ def look(ws: Workspace, config: Config, endpoint: str, moment: int, alpha: float
     if config.serve.sample:
         return None
     span, late = duration(config.monitor.window), duration(config.monitor.lateness)
-    known = sorted(_kept(ws, endpoint).windows.items())
+    known = sorted(_kept(ws, name).windows.items())
     least = config.monitor.min_rows
     if known and known[-1][0] + span + late > moment:
         usual = median([one.asked for _, one in known[:-1]]) if known[1:] else 0
@@ -91,34 +130,29 @@ def look(ws: Workspace, config: Config, endpoint: str, moment: int, alpha: float
     while known and known[-1][1].asked < _LEAST:  # too few to say that it is over
         known = known[:-1]
     first = len(known)
-    while first and _refuses(known[first - 1][1], known[: first - 1], least, alpha):
+    while first and _refuses(known[first - 1][1], known[: first - 1], least, alpha, margin):
         first -= 1
-    return _finding(known[first:], known[:first]) if first < len(known) else None
+    return Spell(known[first:], known[:first]) if first < len(known) else None
 
 
-def _refuses(now: Window, before: Sequence[tuple[int, Window]], least: int, alpha: float) -> bool:
-    hits, total = sum(one.refused for _, one in before), sum(one.asked for _, one in before)
+def _refuses(
+    now: Window, before: Sequence[tuple[int, Window]], least: int, alpha: float, margin: float
+) -> bool:
+    hits, total = _sum(before, "refused"), _sum(before, "asked")
     if total < least:  # nothing is known to be usual yet
         low = rates.wilson(now.refused, now.asked, 1 - 2 * min(alpha, 0.01))[0]
-        return now.asked >= least and low > _MARGIN
+        return now.asked >= least and low > margin
     if now.refused < _LEAST:
         return False
-    grown = rates.difference(now.refused, now.asked, hits, total).lo > _MARGIN
+    grown = rates.difference(now.refused, now.asked, hits, total).lo > margin
     return grown and rates.two_sided(now.refused, now.asked, hits, total) <= alpha
 
 
-def _finding(now: Sequence[tuple[int, Window]], before: Sequence[tuple[int, Window]]) -> Finding:
-    asked, refused = sum(one.asked for _, one in now), sum(one.refused for _, one in now)
-    hits, total = sum(one.refused for _, one in before), sum(one.asked for _, one in before)
-    columns: dict[str, int] = {}
-    for _, one in now:
-        for name, count in one.columns.items():
-            columns[name] = columns.get(name, 0) + count
-    ranked = sorted(columns.items(), key=lambda one: (-one[1], one[0]))
+def _finding(found: Spell) -> Finding:
+    refused, asked, was = found.said()
+    ranked, since = found.blamed(), found.now[0][0]
     features = tuple(_feature(name, count, asked) for name, count in ranked)
     named = ", ".join(f"{name} in {count:,}" for name, count in ranked[:_LISTED] if name != _ANY)
-    was = f"; {hits:,} of {total:,} were before" if total else ""
-    since = now[0][0]
     return Finding(
         kind="broken input",
         severity="alarm",
@@ -140,8 +174,16 @@ def _feature(name: str, count: int, asked: int) -> FeatureFinding:
     )  # fmt: skip
 
 
-def _kept(ws: Workspace, endpoint: str) -> _Kept:
-    body: dict[str, Any] = states.get(ws, _name(endpoint)) or {}
+def _blamed(frame: Frame) -> str:
+    return frame.error.partition(" in ")[2] or _ANY
+
+
+def _sum(windows: Sequence[tuple[int, Window]], name: str) -> int:
+    return sum(getattr(one, name) for _, one in windows)
+
+
+def _kept(ws: Workspace, name: str) -> _Kept:
+    body: dict[str, Any] = states.get(ws, name) or {}
     return msgspec.convert(body, _Kept, strict=False)
 
 

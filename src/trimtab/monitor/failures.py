@@ -1,0 +1,63 @@
+"""Requests that the champion failed on (500): clients get no answer, and no row tells of it.
+
+They are counted window by window beside what was answered, as refusals are. What a candidate fails on
+is its rollout's: a guard of it goes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from trimtab import ids
+from trimtab.config import Config
+from trimtab.monitor import rates, refusals
+from trimtab.monitor.findings import FeatureFinding, Finding
+from trimtab.monitor.traffic import ANSWERED
+from trimtab.serve.frame import Frame
+from trimtab.store.workspace import Workspace
+
+FEATURE: Final = "__errors__"
+_MARGIN: Final = 0.01
+"""The share of requests, beyond what failed before, that is nobody's trouble."""
+_LISTED: Final = 3
+
+
+def arrive(ws: Workspace, config: Config, endpoint: str, frames: Iterable[Frame]) -> None:
+    """Count requests as the log is taken in; call it where the log's cursor moves."""
+    asked = (
+        one
+        for one in frames
+        if one.role == "champion" and (one.status == ANSWERED or one.status >= refusals.FAILED)
+    )
+    refusals.count(ws, config, _name(endpoint), asked, lambda one: one.label)
+
+
+def look(ws: Workspace, config: Config, endpoint: str, moment: int, alpha: float) -> Finding | None:
+    """Errors where far more requests fail than before, the model of each named."""
+    found = refusals.spell(ws, config, _name(endpoint), moment, alpha, _MARGIN)
+    if found is None:
+        return None
+    failed, asked, was = found.said()
+    since, (lo, hi) = found.now[0][0], rates.wilson(failed, asked)
+    named = ", ".join(f"{label} on {count:,}" for label, count in found.blamed()[:_LISTED])
+    note = f"failed on {failed:,} of {asked:,} requests"
+    return Finding(
+        kind="errors",
+        severity="alarm",
+        features=(
+            FeatureFinding(
+                feature=FEATURE, statistic="errors", p=0.0, effect=failed / asked, lo=lo, hi=hi,
+                unit="share", note=note,
+            ),
+        ),
+        since=since,
+        text=f"Errors: the endpoint {note} since {ids.iso(since)}: {named}{was}.",
+        detail={"failed": float(failed), "asked": float(asked)},
+        form="sudden",
+        share=failed / asked,
+    )  # fmt: skip
+
+
+def _name(endpoint: str) -> str:
+    return f"failed:{endpoint}"

@@ -1,0 +1,82 @@
+"""Requests that the model failed on leave no row to profile; a rise of them is an incident all the same."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from trimtab import ids
+from trimtab.loop import severity
+from trimtab.monitor import failures, pulse, refusals
+
+from .test_refusals import ALPHA, BEGIN, DAY, day, frame
+
+BROKEN = {"status": 500, "error": "model"}
+
+
+@pytest.fixture
+def place(site):
+    found = site()
+    serve = msgspec.structs.replace(found.config.serve, event_time="server")
+    found.config = msgspec.structs.replace(found.config, serve=serve)
+    return found
+
+
+def arrive(place, *parts):
+    for part in parts:
+        pulse.arrive(place.ws, place.config, "goods", part)
+
+
+def look(place, lived):
+    moment = BEGIN + round(lived * DAY)
+    return failures.look(place.ws, place.config, "goods", moment, ALPHA)
+
+
+def test_a_rise_of_failed_answers_is_errors_with_its_model_and_its_first_day(place):
+    arrive(place, day(0, 99, 1, **BROKEN), day(1, 100), day(2, 80, 20, **BROKEN))
+    found = look(place, 3)
+    assert (found.kind, found.severity, found.since) == ("errors", "alarm", BEGIN + 2 * DAY)
+    assert "failed on 20 of 100 requests" in found.text
+    assert "goods@v1 on 20; 1 of 200 were before" in found.text
+    assert refusals.look(place.ws, place.config, "goods", BEGIN + 3 * DAY, ALPHA) is None
+    arrive(place, day(3, 100))
+    assert look(place, 4) is None
+
+
+def test_what_fails_everything_is_named_before_its_window_closes(place):
+    arrive(place, day(0, 100), day(1, 100), day(2, 0, 10, **BROKEN))
+    assert look(place, 2.1) is None
+    arrive(place, day(2, 0, 60, **BROKEN))
+    assert look(place, 2.2).share == 1.0
+
+
+@pytest.mark.parametrize("role", ["canary", "shadow"])
+def test_what_a_candidate_fails_on_is_its_rollouts(place, role):
+    arrive(place, day(0, 100), day(1, 100, 60, role=role, **BROKEN))
+    assert look(place, 2) is None
+
+
+def test_few_failures_and_refusals_alarm_nobody(place):
+    arrive(place, *(day(number, 99, 1, **BROKEN) for number in range(6)), day(6, 50, 50))
+    assert [look(place, lived) for lived in (1, 3, 6, 7)] == [None] * 4
+
+
+def test_errors_are_a_page_of_the_pass_and_no_loss_of_traffic(site):
+    place = site()
+    for number in range(12):
+        rows = place.rows(60)
+        for i in range(60):
+            one = type(rows)({k: v[i : i + 1] for k, v in rows.columns.items()},
+                             rows.score[i : i + 1], rows.decision[i : i + 1], [])  # fmt: skip
+            moment = BEGIN + number * DAY + i
+            if number < 11 or i < 2:
+                place.append(one, [ids.new_id()], [moment], role="champion")
+            else:
+                place.log.append([frame(moment, 500, error="model")])
+    place.live(12, 60)
+    for _ in range(2):
+        seen = place.look(13, acted=False)
+    (alarm,) = [one for one in seen.alarms if one.kind == "errors"]
+    assert "58 of 60 requests" in alarm.title
+    assert severity.weigh(alarm, severity.Importance(), None).severity == "page"
+    assert not [one for one in seen.alarms if one.kind in ("traffic change", "broken input")]
