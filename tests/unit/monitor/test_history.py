@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 from hashlib import blake2b
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -31,6 +32,7 @@ SIGNED = Signature(
     positive="yes",
 )
 NOW = 480_000 * HOUR
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def frame(names, *, model="m1", role="champion", received=NOW, label="", **fields) -> Frame:
@@ -150,6 +152,33 @@ def test_files_lie_by_model_version_and_hour(index, dead):
         f"history/%2E./_/{hour}",
     }
     assert read(index) == ["a", "b", "d", "e"]
+
+
+def test_a_column_that_a_rule_made_text_of_is_read_with_the_numbers_before(index, dead):
+    """A rule of `[serve] pii` that hashes a column from some day on; in files, and beside a segment."""
+    write(index, [frame(["a", "b"])])
+    compact(index)
+    hashed = msgspec.structs.replace(
+        frame(["c"], received=NOW + HOUR), numbers={}, words={"x": ["0f"]}
+    )
+    write(index, [hashed])
+    for _ in "ab":
+        rows = history.read(index, SIGNED, "m1", tail=True)
+        cells = dict(zip(rows.ids, rows.columns["x"].tolist(), strict=True))
+        assert cells == {"a": 0.0, "b": 1.0, "c": "0f"}
+        take_in(index)
+        found = history.lookup(index, ["a", "c"], lambda model: SIGNED, ["x"])
+        assert sorted(found["m1", False].columns["x"].tolist(), key=str) == [0.0, "0f"]
+        compact(index)
+    for one in (msgspec.structs.replace(hashed, ids=("d",)), frame(["e"], received=NOW + HOUR)):
+        write(index, [one])
+    compact(index)
+    page = (DOCS / "formats" / "prediction-log.md").read_text()
+    (code,) = [x.split("```")[0] for x in page.split("```python\n")[1:] if "read_parquet" in x]
+    found: dict = {}
+    exec(code.replace("endpoints/NAME", str(index.folder)), found)
+    texts = dict(found["history"].select("prediction_id", "input_x").rows())
+    assert texts == {"a": "0.0", "b": "1.0", "c": "0f", "d": "0f", "e": "0.0"}
 
 
 def test_late_rows_of_an_hour_go_to_further_files(index, dead):
