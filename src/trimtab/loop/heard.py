@@ -32,25 +32,32 @@ def look(project: Project, endpoint: Endpoint, notes: Notes) -> None:
                 incidents.resolve(project, one.id, _TAKEN)
                 notes.observed.append(f"{name} answers by its routes again")
         return
-    notes.waiting.append(f"{name} goes on with the models that it had; a person must decide")
+    notes.waiting.append(f"{name} refuses its newest routes; a person must decide")
     if not is_open and not _closed_by_hand(project, endpoint):
         notes.acted += incidents.ask(
-            project, KIND, name, f"{_named(endpoint)}: {reason}", _detail(endpoint, reason)
+            project, KIND, name, _title(endpoint, reason), _detail(endpoint, reason)
         )
 
 
 def why(project: Project, name: str) -> str:
-    """That and why an endpoint goes on with the models that it had, "" where it does not."""
+    """That and why an endpoint refuses its newest routes, "" where it does not."""
     found = local.find(project.ws, name)
     reason = local.refused(project.ws, found) if found is not None else ""
-    return f"{name} goes on with the models that it had: {reason}" if reason else ""
+    return f"{name} refuses its newest routes: {_first(reason)}" if reason else ""
 
 
-def _named(endpoint: Endpoint) -> str:
-    labels = dict.fromkeys(
-        route["label"] for kind in ("routes", "shadow") for route in endpoint.routes.get(kind, [])
+def _title(endpoint: Endpoint, reason: str) -> str:
+    given = [route for kind in ("routes", "shadow") for route in endpoint.routes.get(kind, [])]
+    labels = ", ".join(dict.fromkeys(route["label"] for route in given))
+    return (
+        f"{endpoint.name} refuses its newest routes ({labels}) and goes on with those before: "
+        f"{_first(reason)}"
     )
-    return f"{endpoint.name} goes on with the models that it had, not {' and '.join(labels)}"
+
+
+def _first(reason: str) -> str:
+    """What happened, without what to do about it."""
+    return reason.partition("; ")[0]
 
 
 def _detail(endpoint: Endpoint, reason: str) -> dict[str, Any]:

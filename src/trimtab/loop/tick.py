@@ -159,7 +159,8 @@ def _rollout(project: Project, one: Rollout, notes: Notes, now: int, *, rests: b
     rollout.route(
         project, one, candidate, champion
     )  # repairs routes that a killed pass left behind
-    kept, deaf = steering.kept(ws, one, ids.now()), heard.why(project, one.endpoint)
+    kept = steering.kept(ws, one, ids.now())
+    deaf = "the endpoint refuses its newest routes" if heard.why(project, one.endpoint) else ""
     step = rollout.look(project, steering.patient(one, ids.now()) if kept else one, ids.now())
     stage = one.stages[one.stage]
     said = f"{candidate.label} at {stage}: {step.decision}; {step.reason}"

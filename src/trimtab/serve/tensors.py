@@ -131,7 +131,8 @@ def _check_whole(name: str, datatype: str, values: list[Any]) -> None:
         if type(value) in (int, float) and not (least <= value <= most and value == value // 1):
             said = f"{value:g}" if type(value) is float else _short(value)
             raise _wrong(
-                name, f"holds {said} at place {place}, {datatype} holds {least} to {most}, whole"
+                name,
+                f"holds {said} at place {place}, {datatype} holds whole numbers from {least} to {most}",
             )
 
 

@@ -61,7 +61,7 @@ def tell(project, version, error=""):
     pid = os.getpid()
     told = State(
         pid=pid, pid_started=started(pid), host="127.0.0.1", port=8080, ready=True,
-        routes_version=version, error=error,
+        routes_version=version, error=f"{error}; copy it anew" if error else "",
     )  # fmt: skip
     write_state(local.folder(project.ws, "loans"), told)
 
@@ -85,10 +85,10 @@ def test_refused_routes_are_one_incident_that_closes_when_they_are_taken(project
     assert [len(one) for one in acted] == [1, 0, 0]
     (known,) = operations.incidents(project.ws, state="open")
     assert known.kind == heard.KIND
-    assert (
-        known.title
-        == f"loans goes on with the models that it had, not loans@v1 and loans@v2: {WHY}"
+    assert known.title == (
+        f"loans refuses its newest routes (loans@v1, loans@v2) and goes on with those before: {WHY}"
     )
+    assert known.detail["reason"] == f"{WHY}; copy it anew"
     assert "trimtab rollback" in known.detail["runbook"]
     tell(project, 1)
     assert look(project).observed == ["loans answers by its routes again"]
@@ -130,7 +130,7 @@ def test_a_rollout_whose_routes_are_refused_goes_no_further_and_goes_back_all_th
     told = passed(project)
     (one,) = operations.rollouts(project.ws)
     assert (one.state, one.stage, told.acted) == ("open", 0, [])
-    assert WHY in told.waiting[0]
+    assert "refuses its newest routes" in told.waiting[0]
     with pytest.raises(RefusedError, match="manifest"):
         steering.advance(project, "loans", Hand("maria"))
     tell(project, 1)

@@ -155,7 +155,11 @@ def test_packed_tensors_give_the_same_answer(speak):
         (inputs(debt={"data": [1], "shape": [1]}), 422, "1 to 2 rows"),
         (inputs(debt={"data": [1, "x"]}), 422, "(row 1)"),
         (inputs(debt={"datatype": "INT8", "data": [1, 300]}), 400, "'debt' holds 300 at place 1"),
-        (inputs(debt={"datatype": "UINT8", "data": [-1, 1]}), 400, "UINT8 holds 0 to 255"),
+        (
+            inputs(debt={"datatype": "UINT8", "data": [-1, 1]}),
+            400,
+            "UINT8 holds whole numbers from 0 to 255",
+        ),
         (inputs(debt={"datatype": "INT32", "data": [1, 1.5]}), 400, "holds 1.5 at place 1"),
         (inputs(debt={"data": [1, 2**63]}), 400, "place 1"),
         (inputs(debt={"data": [10**999, 1]}), 400, "more than 128 bits at place 0"),
