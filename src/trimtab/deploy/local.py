@@ -205,15 +205,18 @@ def state(ws: Workspace, name: str) -> State | None:
 
 def refused(ws: Workspace, endpoint: Endpoint) -> str:
     """Why a running endpoint does not answer by its newest routes, "" where it does."""
-    told, given = _told(ws, endpoint), _routes(folder(ws, endpoint.name))
-    is_behind = told is not None and given is not None and told.routes_version < given.version
-    return told.error if told is not None and is_behind else ""
+    told = _told(ws, endpoint)
+    return told.error if told is not None and told.routes_version < _given(endpoint) else ""
 
 
 def settled(ws: Workspace, endpoint: Endpoint) -> bool:
     """Whether a running endpoint says that it answers by its newest routes."""
-    told, given = _told(ws, endpoint), _routes(folder(ws, endpoint.name))
-    return told is not None and given is not None and told.routes_version >= given.version
+    told = _told(ws, endpoint)
+    return told is not None and told.routes_version >= _given(endpoint)
+
+
+def _given(endpoint: Endpoint) -> int:
+    return int(endpoint.routes.get("version", 0))
 
 
 def _told(ws: Workspace, endpoint: Endpoint) -> State | None:
