@@ -6,6 +6,7 @@ incident closes by itself once the endpoint has taken its routes.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from trimtab.deploy import local
@@ -16,6 +17,7 @@ from trimtab.store import operations
 from trimtab.store.records import Endpoint
 
 KIND: Final = "routes refused"
+_DIGEST: Final = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _TAKEN: Final = "the endpoint answers by its routes"
 
 
@@ -51,13 +53,13 @@ def _title(endpoint: Endpoint, reason: str) -> str:
     labels = ", ".join(dict.fromkeys(route["label"] for route in given))
     return (
         f"{endpoint.name} refuses its newest routes ({labels}) and goes on with those before: "
-        f"{_first(reason)}"
+        f"{_first(reason)}."
     )
 
 
 def _first(reason: str) -> str:
-    """What happened, without what to do about it."""
-    return reason.partition("; ")[0]
+    """What happened, without what to do about it, digests by their beginning."""
+    return _DIGEST.sub(r"\1", reason.partition("; ")[0])
 
 
 def _detail(endpoint: Endpoint, reason: str) -> dict[str, Any]:

@@ -86,7 +86,10 @@ def test_refused_routes_are_one_incident_that_closes_when_they_are_taken(project
     (known,) = operations.incidents(project.ws, state="open")
     assert known.kind == heard.KIND
     assert known.title == (
-        f"loans refuses its newest routes (loans@v1, loans@v2) and goes on with those before: {WHY}"
+        f"loans refuses its newest routes (loans@v1, loans@v2) and goes on with those before: {WHY}."
+    )
+    assert heard._first(f"/models/{'0a' * 32} has digest blake3:{'b1' * 32}; do so") == (
+        "/models/0a0a0a0a0a0a has digest blake3:b1b1b1b1b1b1"
     )
     assert known.detail["reason"] == f"{WHY}; copy it anew"
     assert "trimtab rollback" in known.detail["runbook"]
