@@ -169,6 +169,7 @@ def _table(rows: list[Run]) -> None:
 def _render_one(shown: RunShown) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
     from trimtab.server import words
+    from trimtab.track.search.record import flat
 
     run = shown.run
     paper.facts(
@@ -181,11 +182,11 @@ def _render_one(shown: RunShown) -> None:
             "took": words.took(run),
             "peak memory": words.size(run.peak_bytes) if run.peak_bytes else "",
             "cause": words.cause(run),
-            "params": _cut(run.params),
-            "tags": _cut(run.tags),
+            "params": _cut(dict(flat(run.params))),
+            "tags": _cut(dict(flat(run.tags))),
             "code": run.code,
             "environment": run.environment,
-            "error": words.cell(run.error) if run.error else "",
+            "error": words.error(run.error or {}),
         }
     )
     if shown.metrics:
@@ -194,6 +195,8 @@ def _render_one(shown: RunShown) -> None:
             [(key, words.number(value)) for key, value in sorted(shown.metrics.items())],
             right=["value"],
         )
+    if run.error and (said := str(run.error.get("traceback") or "").rstrip()):
+        paper.say(said)
     for link in shown.links:
         paper.say(f"{link.direction.ljust(3)}  {link.name}  {link.digest}")
     if shown.children:

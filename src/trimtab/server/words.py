@@ -122,6 +122,12 @@ def _part(name: str, value: Any) -> str:
     return moment(value) if name in _TIMES and isinstance(value, int) else cell(value)
 
 
+def error(found: dict[str, Any]) -> str:
+    """Type and message of an error, and what to do next; the traceback is shown apart."""
+    said = ": ".join(str(found[name]) for name in ("type", "message") if found.get(name))
+    return f"{said} ({found['hint']})" if found.get("hint") else said
+
+
 def cause(run: Run) -> str:
     """Why a run was begun; by hand where nothing is said, a dash for a part of another run."""
     said = dict(run.cause)

@@ -11,9 +11,10 @@ import msgspec
 import sqlalchemy as sa
 
 from trimtab import ids
-from trimtab.errors import ConflictError, NotFoundError, UsageError
+from trimtab.errors import ConflictError, NotFoundError
 from trimtab.store import deleted as deletion
 from trimtab.store import outside, tables
+from trimtab.store import params as set_once
 from trimtab.store.database import from_row, insert_new, to_row, writing
 from trimtab.store.records import Link, Run, RunStatus
 from trimtab.store.statements import write
@@ -65,6 +66,14 @@ def update(ws: Workspace, run: str, **fields: Any) -> None:
             outside.note_run(ws, run)
 
 
+def held(tx: sa.Connection, ws: Workspace, run: str) -> Run | None:
+    """A run that nobody else changes until the transaction is over; None where it is gone."""
+    table = tables.runs
+    query = sa.select(table).where(table.c.id == run, table.c.project == ws.project)
+    row = tx.execute(query.with_for_update()).first()
+    return None if row is None else from_row(Run, row)
+
+
 def add(
     ws: Workspace, run: str, *, params: Mapping[str, Any], tags: Mapping[str, Any]
 ) -> Run | None:
@@ -72,19 +81,11 @@ def add(
 
     Raises UsageError where a param would change.
     """
-    table = tables.runs
-    query = sa.select(table).where(table.c.id == run, table.c.project == ws.project)
     with ws.transaction() as tx:
-        row = tx.execute(query.with_for_update()).first()
-        if row is None:
+        found = held(tx, ws, run)
+        if found is None:
             return None
-        found = from_row(Run, row)
-        for key, value in params.items():
-            if key in found.params and found.params[key] != value:
-                raise UsageError(
-                    f"parameter {key!r} of run {found.name} was {found.params[key]!r}",
-                    hint="a parameter is set once; log what changes as a metric",
-                )
+        set_once.check(found.name, found.params, params)
         found = msgspec.structs.replace(
             found, params={**found.params, **params}, tags={**found.tags, **tags}
         )

@@ -22,6 +22,7 @@ import msgspec
 
 from trimtab import ids
 from trimtab.errors import NotFoundError, TrimtabError, UsageError
+from trimtab.store import params as set_once
 from trimtab.store import trees
 from trimtab.store.records import Artifact, Run, RunStatus
 from trimtab.track import media, process, sender
@@ -123,14 +124,9 @@ class ActiveRun:
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Add parameters; raises UsageError where one would change."""
-        known = self._run.params
-        changed = [k for k, v in params.items() if k in known and known[k] != v]
-        if changed:
-            raise UsageError(
-                f"parameter {changed[0]!r} of run {self.name} was {known[changed[0]]!r}",
-                hint="a parameter is set once; log what changes as a metric",
-            )
-        self._add(plain({key: value for key, value in params.items() if key not in known}), {})
+        known, given = self._run.params, plain(params)
+        set_once.check(self.name, known, given)
+        self._add({key: value for key, value in given.items() if key not in known}, {})
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags."""
@@ -330,11 +326,16 @@ class ActiveRun:
 
 
 def packed(kind: str, values: Any, what: str) -> bytes:
-    """Numbers as little-endian bytes; raises UsageError for others."""
-    made = getattr(values, "astype", None)
+    """Numbers of one dimension as little-endian bytes; raises UsageError for others."""
+    made, shape = getattr(values, "astype", None), getattr(values, "shape", (0,))
+    if len(shape) != 1:
+        raise UsageError(f"{what}: an array of {len(shape)} dimensions, not one")
     try:
         if made is not None:
-            return bytes(made({"d": "<f8", "q": "<i8"}[kind]).tobytes())
+            # a cast would drop the half of a step and an imaginary part
+            if values.dtype.kind not in ("cMm" if kind == "d" else "fcMmOu"):
+                return bytes(made({"d": "<f8", "q": "<i8"}[kind]).tobytes())
+            values = values.tolist()
         return array.array(kind, values).tobytes()
     except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{what} are no numbers: {error}") from error

@@ -156,9 +156,37 @@ def begin_of(run: Run, project: str, *, main: bool = True, resumes: bool = False
 
 
 def plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Only what MessagePack holds; a value of a foreign kind is its text."""
-    found: dict[str, Any] = msgspec.to_builtins(dict(value), enc_hook=str)
+    """Only what MessagePack and JSON hold: a number of numpy's is that number; a value of another
+    foreign kind, a number of more than 64 bits and a key are their text. Raises UsageError for what
+    has no names, and for text that is no Unicode.
+    """
+    try:
+        found: dict[str, Any] = msgspec.to_builtins(dict(value), enc_hook=_plain, str_keys=True)
+        try:
+            msgspec.msgpack.encode(found)
+        except OverflowError:
+            found = {name: _short(one) for name, one in found.items()}
+            msgspec.msgpack.encode(found)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"params and tags are Unicode text: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"params and tags are values by their names: {error}") from error
     return found
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _short(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_short(one) for one in value]
+    is_long = isinstance(value, int) and not -(1 << 63) <= value < 1 << 64
+    return str(value) if is_long else value
+
+
+def _plain(value: Any) -> Any:
+    is_number = hasattr(value, "dtype") and getattr(value, "ndim", None) == 0
+    found = value.item() if is_number else None
+    return found if isinstance(found, (bool, int, float)) else str(value)
 
 
 def spool_folder(asked: bool | str | Path | None) -> Path | None:

@@ -180,14 +180,23 @@ def _begin(ws: Workspace, begin: Begin) -> None:
         runs.record(ws, row(begin))
     elif begin.resumes:
         runs.update(ws, run, status="running", ended_at=0, error=None, pid=begin.pid)
+        given = row(begin)
+        _add(ws, run, given.params, given.tags)
+
+
+def _add(ws: Workspace, run: str, params: dict[str, Any], tags: dict[str, Any]) -> None:
+    """Add what is new; a param stays as it was first set."""
+    if not params and not tags:
+        return
+    with ws.transaction() as tx:
+        known = runs.held(tx, ws, run)
+        if known is not None:
+            both = {"params": {**params, **known.params}, "tags": {**known.tags, **tags}}
+            runs.update(ws, run, **both)
 
 
 def _document(ws: Workspace, run: str, document: dict[str, Any]) -> None:
-    if "params" in document:
-        known = runs.get(ws, run).params
-        runs.update(ws, run, params={**document["params"], **known})
-    if "tags" in document:
-        runs.update(ws, run, tags={**runs.get(ws, run).tags, **document["tags"]})
+    _add(ws, run, document.get("params", {}), document.get("tags", {}))
     if "artifact" in document:
         artifacts.record(ws, msgspec.convert(document["artifact"], Artifact))
     if "link" in document:

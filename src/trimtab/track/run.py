@@ -110,13 +110,14 @@ def _begun(
 ) -> ActiveRun:
     if not isinstance(home, StoreHome):
         return _offline(home, run, resumes=resumes, system=system)
-    main, steps, known = True, None, None
+    main, steps = True, None
     if resumes:
         # The database, only where it is the home.
         from trimtab.track import resume  # noqa: PLC0415
 
-        known, main, steps = resume.taken_up(home.ws, run)
-    run = known or home.begin(run)
+        run, main, steps = resume.taken_up(home.ws, run)
+    else:
+        home.begin(run)
     started = ActiveRun(home, run, main=main, spooled=spool, steps=steps, system=system)
     if spool:
         started.tended()

@@ -7,18 +7,23 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 
 from trimtab.cli.main import main
 from trimtab.errors import UsageError
 from trimtab.store import metrics, runs, trees
+from trimtab.store.records import Run
 from trimtab.store.workspace import Workspace, open_workspace
-from trimtab.track import merge, process, spool
+from trimtab.track import merge, process, resume, spool
 from trimtab.track.run import active, start_run
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(spool.__file__).parents[2])}
+MARK = {process.TAG: process.mark()}
 HEAVY = ("numpy", "sqlalchemy", "polars", "sklearn", "onnx", "alembic", "pandas", "matplotlib")
 
 
@@ -157,3 +162,79 @@ def test_a_run_is_taken_up_again(ws: Workspace) -> None:
     with pytest.raises(UsageError, match="no id of a run"):
         start_run(id="mine", ws=ws)
     assert active.get() is None
+
+
+def test_what_several_take_up_at_once_is_all_kept(ws: Workspace) -> None:
+    for number in range(4):
+        run = Run(id=f"{number:032x}", kind="run", name="shared", pid=os.getpid(), tags=MARK)
+        ready = threading.Barrier(4)
+        begun: list[bool] = []
+
+        def join(name: str, run: Run = run, ready: threading.Barrier = ready) -> None:
+            own = msgspec.structs.replace(run, params={name: 1}, tags={**MARK, name: 2})
+            ready.wait()
+            begun.append(resume.taken_up(ws, own)[1])  # noqa: B023 - all end below
+
+        threads = [threading.Thread(target=join, args=(name,)) for name in "abcd"]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+        found = runs.get(ws, run.id)
+        assert found.params == dict.fromkeys("abcd", 1)
+        assert found.tags == {**MARK, **dict.fromkeys("abcd", 2)}
+        assert sorted(begun) == [False, False, False, True]
+
+
+def test_a_param_that_a_resumed_run_gives_anew_is_told(ws: Workspace, capsys) -> None:
+    nan = {"nan": float("nan"), "pair": (1, 2)}
+    with start_run("first", {"a": 1, **nan}, ws=ws, capture=False) as run:
+        run.log_params(nan)
+    with start_run("first", {"a": 2, **nan}, id=run.id, ws=ws, capture=False):
+        pass
+    said = "parameter 'a' stays 1, 2 is left out"
+    assert [said in line for line in capsys.readouterr().err.splitlines()] == [True]
+
+
+def test_a_run_that_is_taken_up_without_a_store_keeps_what_it_is_given(
+    ws: Workspace, tmp_path: Path
+) -> None:
+    with start_run("first", {"a": 1}, {"t": 1}, ws=ws, capture=False) as run:
+        pass
+    far = tmp_path / "far"
+    with start_run(
+        "first", {"a": 2, "b": 3}, {"t": 2}, id=run.id, offline=far, capture=False
+    ) as again:
+        again.log({"loss": 1.0})
+    merge.sync(ws, far, process.is_alive)
+    found = runs.get(ws, run.id)
+    assert (found.params, found.tags["t"], found.status) == ({"a": 1, "b": 3}, 2, "done")
+
+
+def test_params_of_any_kind_are_kept_or_refused_with_a_reason(ws: Workspace) -> None:
+    given = {
+        "lr": np.float64(0.1), "n": np.int32(3), "is": np.bool_(True), "layers": {0: 64, "x": {1: 2}},
+        "long": 1 << 200, "kind": Path, 7: "key",
+    }  # fmt: skip
+    with start_run("kinds", given, ws=ws, capture=False) as run:
+        run.log({"loss": 1.0})
+        run.log_params({1: 2, "a": 3})
+        for bad in ({(1, 2): 3}, {None: 1}, {"\ud800": 1}, {"a": "\ud800"}):
+            with pytest.raises(UsageError, match="params and tags are"):
+                run.log_params({"fine": 1, **bad})
+    assert runs.get(ws, run.id).params == {
+        "lr": 0.1, "n": 3, "is": True, "layers": {"0": 64, "x": {"1": 2}}, "long": str(1 << 200),
+        "kind": str(Path), "7": "key", "1": 2, "a": 3,
+    }  # fmt: skip
+
+
+def test_arrays_that_a_cast_would_change_are_refused(ws: Workspace) -> None:
+    with start_run("arrays", ws=ws, capture=False) as run:
+        for values, steps in [
+            (np.zeros((2, 2)), None), (np.array([1 + 2j]), None), (np.zeros(1), np.array([1.5])),
+            (np.zeros(1), np.array([1 << 63], dtype="u8")), (np.zeros(1), np.zeros((1, 1), dtype=int)),
+        ]:  # fmt: skip
+            with pytest.raises(UsageError):
+                run.log_array("a", values, steps=steps)
+        run.log_array("a", np.array([True, False]), steps=np.array([3, 4], dtype="u1"))
+    assert [(p.step, p.value) for p in metrics.read(ws, run.id)] == [(3, 1.0), (4, 0.0)]
