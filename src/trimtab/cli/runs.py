@@ -168,8 +168,8 @@ def _table(rows: list[Run]) -> None:
 
 def _render_one(shown: RunShown) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import shown as columns
     from trimtab.server import words
-    from trimtab.track.search.record import flat
 
     run = shown.run
     paper.facts(
@@ -182,8 +182,8 @@ def _render_one(shown: RunShown) -> None:
             "took": words.took(run),
             "peak memory": words.size(run.peak_bytes) if run.peak_bytes else "",
             "cause": words.cause(run),
-            "params": _cut(dict(flat(run.params))),
-            "tags": _cut(dict(flat(run.tags))),
+            "params": _cut(columns.paths(run.params)),
+            "tags": _cut(columns.paths(run.tags)),
             "code": run.code,
             "environment": run.environment,
             "error": words.error(run.error or {}),

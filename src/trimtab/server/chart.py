@@ -18,7 +18,9 @@ _INSET: Final = 6
 
 
 class Chart(msgspec.Struct, frozen=True, kw_only=True):
-    """A drawn series: `lines` are SVG point lists, broken where the series is not finite."""
+    """A drawn series: `lines` are SVG point lists, broken where the series is not finite, which
+    `odd` counts.
+    """
 
     key: str
     lines: list[str]
@@ -27,6 +29,7 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     low: str
     high: str
     steps: str
+    odd: str
     label: str
 
 
@@ -41,6 +44,7 @@ def chart(curve: Curve) -> Chart:
     y = _scale(least, greatest, HEIGHT - _INSET, _INSET)
     parts = [[(x(at), y(value)) for at, value in part] for part in _finite_parts(points)]
     last, low, high = (words.number(one) for one in (points[-1][1], least, greatest))
+    odd = _odd(curve)
     if not any(parts):  # NaN and infinities alone
         low = high = "–"
     return Chart(
@@ -53,8 +57,17 @@ def chart(curve: Curve) -> Chart:
         steps=f"steps {int(nodes['first_step'][0])} to {int(nodes['last_step'][-1])}"
         if curve.by == "step"
         else f"{curve.points} points",
-        label=f"{key}: last {last}, lowest {low}, highest {high}, over {curve.points} points",
+        odd=odd,
+        label=f"{key}: last {last}, lowest {low}, highest {high}, over {curve.points} points"
+        + (f", {odd}" if odd else ""),
     )
+
+
+def _odd(curve: Curve) -> str:
+    """What cannot be drawn: how many points are not a number, or infinite."""
+    names = (("nans", "NaN"), ("rises", "∞"), ("falls", "-∞"))
+    counts = [(int(curve.nodes[name].sum()), told) for name, told in names]
+    return ", ".join(f"{count:,} × {told}" for count, told in counts if count)
 
 
 def drawn(curve: Curve) -> list[tuple[float, float]]:

@@ -26,7 +26,9 @@ from trimtab.server import (
     distributions,
     operations,
     rolling,
+    run_files,
     runs_page,
+    shown,
     telling,
     views,
     watching,
@@ -69,8 +71,9 @@ def routes(opened: Opened) -> list[Route]:
     }
     found += [Route(path, _acting(opened, act), methods=["POST"]) for path, act in forms.items()]
     # before the page of a run, whose address has room for any word
-    table = Route("/runs/export.{ending}", _exporting(opened), methods=["GET"])
-    return [table, *found, Route("/static/{name}", _file, methods=["GET"])]
+    table = Route("/runs/export.{ending}", _sending(opened, _table), methods=["GET"])
+    made = Route("/runs/{id}/file", _sending(opened, _made), methods=["GET"])
+    return [table, made, *found, Route("/static/{name}", _file, methods=["GET"])]
 
 
 def not_found(path: str) -> Response:
@@ -202,11 +205,22 @@ def _deleted(project: Project, request: Request) -> str:
     return _render("deleted.html", project, page=discarding.page(project, request.query_params))
 
 
-def _exporting(opened: Opened) -> Callable[[Request], Awaitable[Response]]:
+def _table(project: Project, request: Request) -> Response:
+    return runs_page.file(project, request.path_params["ending"], request.query_params)
+
+
+def _made(project: Project, request: Request) -> Response:
+    run, path = request.path_params["id"], request.query_params.get("path", "")
+    return run_files.file(project, run, path)
+
+
+def _sending(
+    opened: Opened, file: Callable[[Project, Request], Response]
+) -> Callable[[Request], Awaitable[Response]]:
     def answer(request: Request) -> Response:
         project, _ = opened.last()
         try:
-            return runs_page.file(project, request.path_params["ending"], request.query_params)
+            return file(project, request)
         except TrimtabError as error:
             return _failure(error, project.config.project.name)
 
@@ -270,7 +284,7 @@ def _templates() -> jinja2.Environment:
     for function in (
         words.number, words.interval, words.size, words.span, words.ago, words.moment, words.took,
         words.short, words.cell, words.cause, words.measured, words.standing, words.stage,
-        words.origin,
+        words.origin, shown.paths,
         views.answering, views.staged, views.told, views.reference,
     ):  # fmt: skip
         found.filters[function.__name__] = function

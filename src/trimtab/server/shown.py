@@ -60,6 +60,11 @@ def columns(text: str) -> list[Shown]:
     return [Shown(one.field) for one in order.read(text)]
 
 
+def paths(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested params or tags by their paths, which are what a filter asks for."""
+    return dict(flat(dict(values)))
+
+
 def written(field: Field, value: Any) -> str:
     """A value of a field as people read it; moments and spans are microseconds."""
     if value is None:

@@ -15,11 +15,12 @@ from trimtab.loop.project import Project
 from trimtab.loop.replay import picture, stored
 from trimtab.loop.replay.report import Replayed
 from trimtab.loop.reports import Overview, RequirementState
-from trimtab.server import bars, operations
+from trimtab.server import bars, operations, run_files
 from trimtab.server.answers import RunShown
 from trimtab.server.bars import Bar
 from trimtab.server.chart import STRETCHES, Chart, chart
 from trimtab.server.requests import Identified, Nothing
+from trimtab.server.run_files import File, Output
 from trimtab.store import metrics
 from trimtab.store.records import Action, Endpoint, Link, Rollout, Run, Verdict
 from trimtab.store.series import chart as curves
@@ -83,7 +84,8 @@ class RunPage(msgspec.Struct, frozen=True, kw_only=True):
     before: int | None
     after: int | None
     inputs: list[Link]
-    outputs: list[Link]
+    outputs: list[Output]
+    pictures: list[File]
     replay: Replayed | None = None
     picture: str = ""
 
@@ -112,6 +114,8 @@ def run_page(project: Project, run: str, begin: str = "") -> RunPage:
     shown = operations.RUNS_SHOW.call(project, Identified(id=run))
     replay = stored.read(project.ws, shown.run)
     keys = sorted(shown.metrics)
+    links = [link for link in shown.links if link.direction == "out"]
+    outputs, pictures = run_files.outputs(project, shown.run.id, links)
     first = int(begin) if begin.isascii() and begin.isdecimal() and len(begin) < 10 else 0
     first = first if first < len(keys) else 0
     some = [] if replay else keys[first : first + SERIES]
@@ -127,7 +131,8 @@ def run_page(project: Project, run: str, begin: str = "") -> RunPage:
         replay=replay,
         picture=picture.svg(replay, style=False) if replay else "",
         inputs=[link for link in shown.links if link.direction == "in"],
-        outputs=[link for link in shown.links if link.direction == "out"],
+        outputs=outputs,
+        pictures=pictures,
     )
 
 

@@ -6,8 +6,8 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from trimtab.store import metrics, runs
-from trimtab.store.records import Point
+from trimtab.store import artifacts, metrics, runs, trees
+from trimtab.store.records import Artifact, Point
 
 
 class Read(HTMLParser):
@@ -216,3 +216,53 @@ def test_what_runs_are_ordered_and_filtered_by_is_shown_first(many, empty):
 
 def test_the_loop_lists_what_was_logged_too(many):
     assert "fit 119" in many.client.get("/").text
+
+
+def make(ws, run, name, files):
+    digest = trees.put_files(ws.blobs, {path: ws.blobs.put(data) for path, data in files.items()})
+    made = Artifact(digest=digest, kind="file", size=1, run=run, created_at=1)
+    artifacts.record(ws, made)
+    runs.link(ws, run, "out", name, digest)
+
+
+def test_what_a_run_made_is_shown_and_given(empty, client_of):
+    run = runs.start(empty.ws, "run", "fit", params={"model": {"lr": 0.1, "layers": [1, 2]}}).id
+    make(empty.ws, run, "plots/roc.svg", {"roc.svg": b"<svg/>"})
+    make(empty.ws, run, "page.html", {"page.html": b"<script>alert(1)</script>"})
+    make(empty.ws, run, "model", {f"part {n}": b"x" for n in range(25)})
+    make(empty.ws, run, "../up?&é", {"x": b"far"})
+    runs.finish(empty.ws, run, "done")
+    client = client_of(empty)
+    page = Read(client.get(f"/runs/{run}").text)
+    links = {one for one in page.links if one.startswith(f"/runs/{run}/file")}
+    got = {one: client.get(one) for one in links}
+    assert [one.status_code for one in got.values()] == [200] * len(links)
+    assert sorted({one.content for one in got.values()}) == [
+        b"<script>alert(1)</script>", b"<svg/>", b"far", b"x",
+    ]  # fmt: skip
+    for one in got.values():
+        assert one.headers["content-disposition"].startswith("attachment")
+        assert one.headers["x-content-type-options"] == "nosniff"
+    (picture,) = page.all("img")
+    assert client.get(picture["src"]).headers["content-type"] == "image/svg+xml"
+    assert "25 files" in page.text
+    assert "and 5 more" in page.text
+    assert "model.lr" in page.text
+    assert client.get(f"/runs/{run}/file?path=nothing").status_code == 404
+    assert client.get("/runs/none/file?path=x").status_code == 404
+    empty.ws.blobs.remove(trees.walk(empty.ws.blobs, _digest(empty.ws, run))["roc.svg"].digest)
+    assert client.get(f"/runs/{run}/file?path=plots/roc.svg").status_code == 404
+
+
+def _digest(ws, run):
+    return next(one.digest for one in runs.links(ws, run) if one.name == "plots/roc.svg")
+
+
+def test_points_that_cannot_be_drawn_are_counted(empty, client_of):
+    run = runs.start(empty.ws, "run", "fit").id
+    values = [1.0, float("nan"), float("inf"), float("nan"), float("-inf"), 2.0]
+    points = [Point(key="odd", step=at, time=at, value=one) for at, one in enumerate(values)]
+    metrics.append(empty.ws, run, points)
+    runs.finish(empty.ws, run, "done")
+    page = Read(client_of(empty).get(f"/runs/{run}").text)
+    assert "1 to 2, 2 × NaN, 1 × ∞, 1 × -∞" in page.text

@@ -53,7 +53,9 @@ def read(text: str) -> tuple[By, ...]:
             at = piece.start() + len(piece[0]) - len(piece[0].lstrip()) + error.at
             raise QueryError(error.what, text, at, hint=error.hint) from None
         if fields.kind(field) == "several":
-            raise QueryError("a run has any number of these: no order", text, piece.start())
+            what = f"a run has any number of {name[:40]!r}: it is neither a column nor an order"
+            hint = "filter by it, or see `trimtab runs show RUN`"
+            raise QueryError(what, text, piece.start(), hint=hint)
         if any(field == one.field for one in found):
             raise QueryError("this field is named twice", text, piece.start())
         if len(found) == _MOST:
