@@ -69,8 +69,9 @@ def _metrics(ws: Workspace, a: Run, b: Run) -> dict[str, MetricPair]:
     for key in sorted(ends[0].keys() | ends[1].keys()):
         one, other = ends[0].get(key), ends[1].get(key)
         change = None
-        if one and other and one.last is not None and other.last is not None:
-            change = other.last - one.last
+        lasts = [end.last for end in (one, other) if end and end.last is not None]
+        if len(lasts) == 2 and all(map(math.isfinite, lasts)):
+            change = lasts[1] - lasts[0]
         found[key] = MetricPair(a=one, b=other, change=change)
     return found
 
@@ -83,7 +84,7 @@ def _ends(ws: Workspace, run: str, key: str) -> Ends:
     last = float(nodes["last"][-1])
     return Ends(
         points=curve.points,
-        last=last if math.isfinite(last) else None,
+        last=last,
         min=low if is_finite else None,
         max=high if is_finite else None,
     )
