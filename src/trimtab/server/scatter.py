@@ -25,6 +25,7 @@ BOTTOM: Final = 34
 MOST: Final = 1_500
 _WORDS: Final = 12
 _BARS: Final = 12
+_DAY: Final = 86_400_000_000
 _FIRST: Final = 190
 _LONG: Final = 300
 
@@ -184,7 +185,10 @@ def _scale(
     low, high = low - 0.03 * spread, high + 0.03 * spread
     at = (begin + (values - low) / (high - low) * (end - begin)).tolist()
     return at, [
-        Tick(round(begin + (value - low) / (high - low) * (end - begin), 1), _tick(field, value))
+        Tick(
+            round(begin + (value - low) / (high - low) * (end - begin), 1),
+            _tick(field, value, high - low),
+        )
         for value in _round_values(low, high)
     ]
 
@@ -198,8 +202,9 @@ def _round_values(low: float, high: float) -> list[float]:
     return [step * (first + place) for place in range(12) if step * (first + place) <= high]
 
 
-def _tick(field: Field, value: float) -> str:
+def _tick(field: Field, value: float, width: float) -> str:
     kind = fields.kind(field)
     if kind == "moment":
-        return words.moment(int(value))[:10]
+        told = words.moment(int(value))
+        return told[:10] if width > 5 * _DAY else told[5:16] if width > _DAY / 24 else told[11:]
     return shown.written(field, value) if kind == "span" else words.number(round(value, 12))

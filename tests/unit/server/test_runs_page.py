@@ -6,8 +6,10 @@ from urllib.parse import quote_plus
 
 import pytest
 
+from trimtab.server.scatter import scatter
 from trimtab.store import artifacts, metrics, runs, trees
 from trimtab.store.records import Artifact, Point
+from trimtab.track.search.finding import Wanted
 
 
 class Read(HTMLParser):
@@ -266,3 +268,18 @@ def test_points_that_cannot_be_drawn_are_counted(empty, client_of):
     runs.finish(empty.ws, run, "done")
     page = Read(client_of(empty).get(f"/runs/{run}").text)
     assert "1 to 2, 2 × NaN, 1 × ∞, 1 × -∞" in page.text
+
+
+@pytest.mark.parametrize(
+    ("apart", "told"),
+    [(86_400 * 20, "2026-01-09"), (3_600 * 4, "01-01 02:36"), (120, "00:01:40")],
+    ids=["weeks", "hours", "minutes"],
+)
+def test_an_axis_of_moments_tells_them_apart(empty, apart, told):
+    begin = 1_767_225_600_000_000  # 2026-01-01
+    for number in range(2):
+        run = runs.start(empty.ws, "run", "fit", params={"x": number}).id
+        runs.update(empty.ws, run, started_at=begin + number * apart * 1_000_000)
+    ticks = [one.text for one in scatter(empty.ws, Wanted(), "started", "params.x").across]
+    assert told in ticks
+    assert len(set(ticks)) == len(ticks) > 2
