@@ -25,7 +25,10 @@ def write(connection: sa.Connection, statement: Any, rows: Sequence[Mapping[str,
     The statement is one that lives on (a constant or a cached one), and all rows have the same keys.
     """
     if connection.dialect.name != "sqlite":
-        return int(connection.execute(statement, [dict(row) for row in rows]).rowcount)
+        # one by one and asked to: else it is not known how many rows an insert has changed
+        asked = {"preserve_rowcount": True}
+        done = (connection.execute(statement, dict(one), execution_options=asked) for one in rows)
+        return sum(int(one.rowcount) for one in done)
     text, binds = _compiled(connection.dialect, statement, tuple(rows[0]))
     raw: Any = connection.connection.dbapi_connection
     return sum(raw.execute(text, _bound(binds, row)).rowcount for row in rows)

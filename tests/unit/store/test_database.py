@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -18,7 +20,17 @@ from alembic.migration import MigrationContext
 
 from trimtab import hashing
 from trimtab.errors import ConflictError, IntegrityError, StorageError, UsageError
-from trimtab.store import database, evidence, ledger, runs, schema, states, tables, versions
+from trimtab.store import (
+    database,
+    evidence,
+    ledger,
+    runs,
+    schema,
+    statements,
+    states,
+    tables,
+    versions,
+)
 from trimtab.store.records import Evidence
 from trimtab.store.workspace import FOLDER, Workspace, open_workspace
 
@@ -49,6 +61,30 @@ def test_nested_transactions_commit_together(ws: Workspace) -> None:
         evidence.append(ws, [measured("e1")])
         versions.add(ws, "model", "loans", DIGEST)
     assert ledger.verify(ws) == 2
+
+
+class Elsewhere:
+    """A connection that tells, as one to PostgreSQL does, how many rows an insert has changed only
+    where it is of one row and asked for.
+    """
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+        self.dialect = SimpleNamespace(name="another")
+
+    def execute(self, statement: Any, given: Any, **asked: Any) -> Any:
+        done = self.connection.execute(statement, given, **asked)
+        is_asked = asked.get("execution_options", {}).get("preserve_rowcount", False)
+        return done if isinstance(given, dict) and is_asked else SimpleNamespace(rowcount=-1)
+
+
+def test_how_many_rows_an_insert_has_changed_is_known_of_every_database(ws: Workspace) -> None:
+    rows = [{"project": ws.project, "name": name, "holder": "a", "expires_at": 1} for name in "xyz"]
+    insert = database.insert_statement("sqlite", tables.leases)
+    with ws.transaction() as tx:
+        other: Any = Elsewhere(tx)
+        written = [statements.write(other, insert, some) for some in (rows[:1], rows[:1], rows)]
+    assert written == [1, 0, 2]
 
 
 def test_an_inner_failure_undoes_the_inner_part_alone(ws: Workspace) -> None:
