@@ -58,6 +58,11 @@ def append_rows(ws: Workspace, run: str, rows: Sequence[few.Row]) -> None:
 
 def _append(ws: Workspace, run: str, body: bytes) -> None:
     with writing(ws.engine) as tx:
+        if (
+            tx.dialect.name != "sqlite"
+        ):  # where several write at once, the next number is one writer's
+            held = sa.select(tables.runs.c.id).where(tables.runs.c.id == run)
+            tx.execute(held.with_for_update(key_share=True))
         values = {"of_project": ws.project, "of_run": run, "of_body": body}
         statements.write(tx, _next(), [values])
 

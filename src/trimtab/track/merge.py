@@ -18,7 +18,7 @@ import msgspec
 import sqlalchemy as sa
 
 from trimtab import ids
-from trimtab.errors import IntegrityError, NotFoundError
+from trimtab.errors import ConflictError, IntegrityError, NotFoundError
 from trimtab.store import artifacts, database, metrics, outside, runs, states, tables, trees
 from trimtab.store.blobs import Blobs, LocalBlobs
 from trimtab.store.records import Artifact, Run
@@ -160,8 +160,8 @@ def _apply(ws: Workspace, reader: Reader, batch: Batch, blobs: Blobs, known: int
     with ws.transaction():
         if _mark(ws, begin)[0] != known or not reader.path.exists():
             return False
-        if not known:
-            _begin(ws, begin)
+        if not known and not _begin(ws, begin):
+            return False
         metrics.append_columns(ws, run, batch.columns)
         for document in batch.documents:
             _document(ws, run, document)
@@ -171,17 +171,27 @@ def _apply(ws: Workspace, reader: Reader, batch: Batch, blobs: Blobs, known: int
     return True
 
 
-def _begin(ws: Workspace, begin: Begin) -> None:
+def _begin(ws: Workspace, begin: Begin) -> bool:
+    """Have the run's row; False where somebody else put it there just now."""
     run = begin.run["id"]
-    query = sa.select(tables.runs.c.id).where(tables.runs.c.id == run)
-    with ws.reading() as db:
-        is_known = db.execute(query).first() is not None
-    if not is_known:
-        runs.record(ws, row(begin))
+    if not _is_known(ws, run):
+        try:
+            runs.record(ws, row(begin))
+        except ConflictError:
+            if _is_known(ws, run):
+                return False
+            raise
     elif begin.resumes:
         runs.update(ws, run, status="running", ended_at=0, error=None, pid=begin.pid)
         given = row(begin)
         _add(ws, run, given.params, given.tags)
+    return True
+
+
+def _is_known(ws: Workspace, run: str) -> bool:
+    query = sa.select(tables.runs.c.id).where(tables.runs.c.id == run)
+    with ws.reading() as db:
+        return db.execute(query).first() is not None
 
 
 def _add(ws: Workspace, run: str, params: dict[str, Any], tags: dict[str, Any]) -> None:

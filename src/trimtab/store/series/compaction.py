@@ -165,11 +165,12 @@ def _swap(ws: Workspace, run: str, mark: int, through: int, plans: list[_Plan]) 
 def _replaced(ws: Workspace, run: str, plan: _Plan) -> sa.Delete:
     """The rows that a plan makes anew; a place of a level above is that of its first chunk / FAN^level."""
     table = tables.metric_chunks
+    bits = sa.cast(table.c.level * FAN_BITS, sa.Integer)  # PostgreSQL shifts by no wider one
     return table.delete().where(
         table.c.project == ws.project,
         table.c.run == run,
         table.c.key == plan.key,
-        table.c.place >= sa.literal(plan.first).op(">>")(table.c.level * FAN_BITS),
+        table.c.place >= sa.literal(plan.first, sa.BigInteger).op(">>")(bits),
     )
 
 
