@@ -114,14 +114,15 @@ def call(project, *arguments, code=0):
     return json.loads(done.stdout)
 
 
-def online(project, frame: pl.DataFrame) -> list[dict]:
+def online(project, frame: pl.DataFrame, **headers: str) -> list[dict]:
     """What the endpoint answers, as any client asks."""
     endpoint = local.find(project.ws, "loans")
     connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=60)
     found = []
     for part in frame.iter_slices(500):
         body = json.dumps({"rows": part.select("income", "debt", "purpose").to_dicts()})
-        connection.request("POST", "/predict", body, {"content-type": "application/json"})
+        said = {"content-type": "application/json", **headers}
+        connection.request("POST", "/predict", body, said)
         answer = connection.getresponse()
         text = answer.read()
         assert answer.status == 200, text
@@ -307,7 +308,8 @@ def test_an_endpoint_that_dies_during_a_canary_is_started_again_and_the_rollout_
     later = msgspec.structs.replace(opened, stage=1, staged_at=ids.now())
     operations.update_rollout(project.ws, later)
     rollout.route(project, later, second, champion)
-    online(project, rows(200, 11))
+    champions = {"x-route": "champion"}  # by chance one of so many rows would be enough to advance
+    online(project, rows(200, 11), **champions)
     before = operations.endpoint(project.ws, "loans")
     os.kill(before.pid, signal.SIGKILL)
     deadline = time.monotonic() + 20
@@ -323,6 +325,7 @@ def test_an_endpoint_that_dies_during_a_canary_is_started_again_and_the_rollout_
     ]
     (still,) = operations.rollouts(project.ws, endpoint="loans", state="open")
     assert (still.id, still.stage) == (later.id, 1)
-    assert len(online(project, rows(200, 12))) == 200
-    assert "5%: hold" in " ".join(call(project, "tick")["waiting"])
+    assert len(online(project, rows(200, 12), **champions)) == 200
+    told = call(project, "tick")
+    assert "5%: hold" in " ".join(told["waiting"]), told
     steering.go_back(project, "loans")

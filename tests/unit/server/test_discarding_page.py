@@ -1,5 +1,7 @@
 """Deleting and restoring runs from the pages: what the forms do, and what they refuse."""
 
+import time
+
 import pytest
 
 from trimtab.server import discarding
@@ -112,6 +114,7 @@ def test_many_deleted_runs_come_in_pages_the_last_gone_first(empty, some, ask, m
     monkeypatch.setattr(discarding, "SHOWN", 2)
     for name in ("b", "c", "<a>"):
         deleted.delete(empty.ws, deleted.within(empty.ws, [some[name]]))
+        time.sleep(0.002)  # a deletion is dated in milliseconds
     places = [ask.get("/runs/deleted").find(some[name]) for name in ("<a>", "c", "b")]
     assert 0 < places[0] < places[1]
     assert places[2] < 0
