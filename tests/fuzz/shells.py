@@ -46,6 +46,7 @@ STRICTER = {
     "upgrade",
     "expectation",
     "transfer_encoding",
+    "http_version",
 }
 PIECES = [
     b"\r\n", b"\n", b"\r", b" ", b":", b"\0", b"\xff", b"%", b"%41", b"?", b"#", b"..", b"//",
@@ -175,8 +176,9 @@ def differ(native: bytes, asgi: bytes) -> str:
 
 def _refusal(found: list[tuple[int, dict[str, str], bytes]]) -> int | None:
     """Where the native shell has refused to go on."""
-    for place, (_, headers, body) in enumerate(found):
-        if headers.get("connection") == "close" and code(body) in STRICTER:
+    for place, (status, headers, body) in enumerate(found):
+        unsaid = status >= 400 and not body  # to a HEAD
+        if headers.get("connection") == "close" and (unsaid or code(body) in STRICTER):
             return place
     return None
 

@@ -321,7 +321,8 @@ class Connection(asyncio.Protocol):
     def _refuse(self, error: Refusal) -> None:
         """Answer what cannot be read, behind the answers that come first, and close."""
         self._is_over = self._lingers = True
-        slot = Slot(is_head=False, is_last=True)
+        is_head = self._in_body and self._parser.get_method() == b"HEAD"
+        slot = Slot(is_head=is_head, is_last=True)
         self._slots.append(slot)
         self._fill(slot, refused(error))
 

@@ -39,14 +39,16 @@ def plain(row=ROW):
 
 
 def tensors(row=ROW, order=None, **more):
-    kinds = {bool: "BOOL", str: "BYTES", float: "FP64", int: "INT64", type(None): "BYTES"}
+    kinds = {bool: "BOOL", str: "BYTES", float: "FP64", type(None): "BYTES"}
+    fits = range(-(2**63), 2**63)
     return json.dumps(
         {
             "inputs": [
                 {
                     "name": name,
                     "shape": [1],
-                    "datatype": kinds[type(row[name])],
+                    "datatype": kinds.get(type(row[name]))
+                    or ("INT64" if row[name] in fits else "FP64"),
                     "data": [row[name]],
                 }
                 for name in order or row
