@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -35,6 +36,19 @@ def _sharing(engine: sa.Engine, *arguments: Any, **named: Any) -> None:
 sa.Engine.__init__ = _sharing
 SQLiteDialect_pysqlite.__eq__ = lambda one, other: type(one) is type(other)
 SQLiteDialect_pysqlite.__hash__ = lambda one: hash(type(one))
+
+
+class _NoPandas:
+    """Says at once what a search of the path would: scikit-learn asks for each value it looks at."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("No module named 'pandas'", name=name)
+
+
+if importlib.util.find_spec("pandas") is None:
+    sys.meta_path.insert(0, _NoPandas)
 
 # Begun first, the longest before the others, so that no worker is left with one of them at the end.
 LONGEST = (
