@@ -1,19 +1,19 @@
 """What `trimtab.Monitor` adds to the answers of somebody else's server: goal 8's p99.
 
-`python benchmarks/monitoring/serving.py [--model linear] [--requests 2500] [--rate 200] [--starts 16]`
-starts one Starlette app four times, each in a process of its own: plain, plain again, one that packs each
-request's row (20 features, one score) and forgets it, and one with a monitor that logs it. The model is
-what people serve, a scikit-learn pipeline of boosted trees, or a dot product, which leaves nothing but the
-monitor to see. One client asks them in turn, a request at a time, in an order drawn anew for each round, so
-that whatever else the machine does meets all alike. The second plain one shows the noise, the third what
-any look at a row costs. Processes differ from each other by more than requests do, so all are started anew
-many times: the medians over starts count, and their intervals resample starts.
+`python benchmarks/monitoring/serving.py [--model linear] [--seconds 2] [--rounds 60]` starts one Starlette
+app and asks it over one connection, a request at a time, for some seconds each: plain, plain again, with
+each request's row (20 features, one score) packed and forgotten, and with a monitor that logs it; in an
+order drawn anew for each round, so that whatever else the machine does meets all alike. A monitor is made
+for its seconds alone; what it has not counted at their end (at most 5 seconds of few requests, 4,096 of
+many) is counted after them, so give a slow model longer ones. The model is what people serve, a
+scikit-learn pipeline of boosted trees, or a dot product, which leaves nothing but the monitor to see.
+Quantiles are of all of a kind's requests, their intervals resample rounds; the second plain one shows what
+they are worth.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import os
 import socket
@@ -29,7 +29,8 @@ import numpy as np
 
 FEATURES = 20
 KINDS = ("plain", "plain again", "packs a row and forgets it", "with a monitor")
-_WARM = 500
+_WARM_SECONDS = 0.6
+_SHARES = (0.5, 0.99, 0.999)
 
 
 def trees(names: list[str]) -> Callable[[dict[str, float]], float]:
@@ -56,8 +57,10 @@ def linear(names: list[str]) -> Callable[[dict[str, float]], float]:
 MODELS = {"trees": trees, "linear": linear}
 
 
-def serve(port: int, kind: str, model: str) -> None:
-    """The app: reads JSON, scores it, answers."""
+def serve(port: int, model: str) -> None:
+    """The app: reads JSON, scores it, answers; `/turn` says which kind it is from now on."""
+    import gc
+
     import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
@@ -69,90 +72,141 @@ def serve(port: int, kind: str, model: str) -> None:
     random = np.random.default_rng(0)
     names = [f"f{i}" for i in range(FEATURES)]
     score_of = MODELS[model](names)
-    monitor: Any = None
+    reference = {name: random.normal(size=20_000) for name in names}
     pack, get = struct.Struct(f"{FEATURES}d").pack, itemgetter(*names)
-    if kind == KINDS[3]:
-        monitor = trimtab.Monitor.against({name: random.normal(size=20_000) for name in names})
+    log: Callable[[Any, Any], Any] | None = None
+    monitor: Any = None
 
     async def predict(request: Request) -> Response:
         row = await request.json()
         score = score_of(row)
-        if monitor is not None:
-            monitor.log(row, score)
-        elif kind == KINDS[2]:
-            pack(*get(row))
+        if log is not None:
+            log(row, score)
         return JSONResponse({"score": score})
 
-    async def seen(request: Request) -> Response:
-        return JSONResponse({"rows": monitor.rows, "dropped": monitor.dropped} if monitor else {})
+    async def turn(request: Request) -> Response:
+        nonlocal log, monitor
+        before, kind = monitor, request.query_params["kind"]
+        log = monitor = None
+        seen = {}
+        if before is not None:
+            seen = {"rows": before.rows, "dropped": before.dropped}
+            before.close()
+        if kind == "3":
+            monitor = trimtab.Monitor.against(reference)
+            log = monitor.log
+        elif kind == "2":
+            log = lambda row, score: pack(*get(row))  # noqa: E731
+        gc.collect()
+        return JSONResponse(seen)
 
-    app = Starlette(routes=[Route("/", predict, methods=["POST"]), Route("/seen", seen)])
+    app = Starlette(routes=[Route("/", predict, methods=["POST"]), Route("/turn", turn)])
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
 
 
-def measure(requests: int, rate: float, model: str, seed: int = 1) -> dict[str, Any]:
-    """Milliseconds of every answer of each server, and what the monitor counted."""
-    ports = [_free_port() for _ in KINDS]
-    servers = [
-        subprocess.Popen(
-            [
-                *(sys.executable, __file__, "--serve", str(port), "--model", model),
-                *("--kind", kind),
-            ],
-            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        )
-        for kind, port in zip(KINDS, ports, strict=True)
-    ]
-    try:
-        lines = [_connect(port) for port in ports]
-        spent = _ask(lines, requests, rate, seed)
-        counted = _read(lines[-1], "GET", "/seen", b"")
-    finally:
-        for one in servers:
-            one.terminate()
-        for one in servers:
-            one.wait()
-    return {"ms": spent, "seen": json.loads(counted)}
-
-
-def _ask(
-    lines: list[http.client.HTTPConnection], requests: int, rate: float, seed: int
-) -> np.ndarray:
-    random = np.random.default_rng(seed)
+def measure(seconds: float, rounds: int, model: str) -> list[list[np.ndarray]]:
+    """Milliseconds of every answer, by round and kind."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = int(one.getsockname()[1])
+    server = subprocess.Popen(
+        [sys.executable, __file__, "--serve", str(port), "--model", model],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
+    random = np.random.default_rng(1)
     bodies = [
         json.dumps({f"f{i}": float(x) for i, x in enumerate(row)}).encode()
         for row in random.normal(size=(256, FEATURES))
     ]
-    spent = np.zeros((len(lines), requests))
-    for turn in range(-_WARM, requests):
-        if rate and turn >= 0:
-            time.sleep(random.exponential(1 / rate))
-        for place in random.permutation(len(lines)).tolist():
-            begun = time.perf_counter()
-            _read(lines[place], "POST", "/", bodies[turn % 256])
-            if turn >= 0:
-                spent[place, turn] = (time.perf_counter() - begun) * 1e3
-    return spent
+    requests = [_request("POST", "/", body) for body in bodies]
+    try:
+        line = _connect(port)
+        found = []
+        for _ in range(rounds):
+            spent = [np.empty(0)] * len(KINDS)
+            for kind in random.permutation(len(KINDS)).tolist():
+                _ask(line, _request("GET", f"/turn?kind={kind}", b""))
+                _many(line, requests, _WARM_SECONDS)
+                spent[kind] = _many(line, requests, seconds)
+            found.append(spent)
+        _ask(line, _request("GET", "/turn?kind=3", b""))
+        _many(line, requests, seconds)
+        print(f"  a monitor saw {_ask(line, _request('GET', '/turn?kind=0', b'')).decode()}")
+        return found
+    finally:
+        server.terminate()
+        server.wait()
 
 
-def report(requests: int, rate: float, model: str = "trees", starts: int = 8) -> dict[str, Any]:
+def _many(line: socket.socket, requests: list[bytes], seconds: float) -> np.ndarray:
+    spent: list[float] = []
+    now = time.perf_counter()
+    end = now + seconds
+    while now < end:
+        begun = now
+        _ask(line, requests[len(spent) % len(requests)])
+        now = time.perf_counter()
+        spent.append(now - begun)
+    return np.array(spent) * 1e3
+
+
+def _request(method: str, path: str, body: bytes) -> bytes:
+    head = f"{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n"
+    return head.encode() + b"Content-Type: application/json\r\n\r\n" + body
+
+
+def _ask(line: socket.socket, request: bytes) -> bytes:
+    """The body of the answer; it ends with the only closing brace there is."""
+    line.sendall(request)
+    answer = b""
+    while not answer.endswith(b"}"):
+        part = line.recv(65_536)
+        if not part:
+            raise RuntimeError("the server hung up")
+        answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(answer[:300])
+    return body
+
+
+def _connect(port: int) -> socket.socket:
+    for _ in range(300):
+        try:
+            line = socket.create_connection(("127.0.0.1", port), timeout=60)
+        except OSError:
+            time.sleep(0.1)
+            continue
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return line
+    raise RuntimeError(f"no server answers at port {port}")
+
+
+def report(model: str = "linear", seconds: float = 2.0, rounds: int = 60) -> dict[str, Any]:
     """Print p50, p99 and p99.9 of each, and how far they lie from the plain server's, with intervals."""
-    pace = f"about {rate:g} rounds a second" if rate else "without a pause"
-    print(f"{starts} x {requests:,} requests to each server, {model}, {FEATURES} features, {pace}")
-    found = [measure(requests, rate, model, seed) for seed in range(starts)]
-    print(f"  the last monitor: {found[-1]['seen']}")
-    done = {}
-    shares = (0.5, 0.99, 0.999)
+    print(f"{rounds} rounds of {seconds:g} s of each kind, {model}, {FEATURES} features")
+    found = measure(seconds, rounds, model)
+    done: dict[str, Any] = {}
+    random = np.random.default_rng(2)
+    draws = [range(rounds), *random.integers(rounds, size=(200, rounds)).tolist()]
     seen = np.array(
-        [np.quantile(one["ms"], shares, axis=1) for one in found]
-    )  # start, share, server
-    change = seen / seen[:, :, :1] - 1
+        [
+            [
+                np.quantile(np.concatenate([found[one][kind] for one in draw]), _SHARES)
+                for kind in range(len(KINDS))
+            ]
+            for draw in draws
+        ]
+    )  # draw, kind, share
+    change = seen / seen[:, :1] - 1
     for place, kind in enumerate(KINDS):
-        line = f"  {kind:26}"
-        for row, share in enumerate(shares):
-            line += f" p{100 * share:g} {np.median(seen[:, row, place]):.3f} ms"
+        count = sum(len(one[place]) for one in found)
+        line = f"  {kind:26} {count:9,} requests"
+        for row, share in enumerate(_SHARES):
+            line += f"  p{100 * share:g} {seen[0, place, row]:.3f} ms"
             if place:
-                value, low, high = _median(change[:, row, place])
+                low, high = np.quantile(change[1:, place, row], [0.025, 0.975]).tolist()
+                value = float(change[0, place, row])
                 line += f" ({value:+.1%}, {low:+.1%} to {high:+.1%})"
                 if share == 0.99:
                     done[kind] = {"p99_change": value, "from": low, "to": high}
@@ -160,56 +214,17 @@ def report(requests: int, rate: float, model: str = "trees", starts: int = 8) ->
     return done
 
 
-def _median(values: np.ndarray, turns: int = 2_000) -> tuple[float, float, float]:
-    """The median over starts and its 95 % interval, by resampling starts."""
-    random = np.random.default_rng(2)
-    drawn = np.median(random.choice(values, (turns, len(values))), axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
-    return float(np.median(values)), low, high
-
-
-def _connect(port: int) -> http.client.HTTPConnection:
-    for _ in range(200):
-        line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        try:
-            line.connect()
-        except OSError:
-            time.sleep(0.1)
-            continue
-        assert line.sock is not None
-        line.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return line
-    raise RuntimeError(f"no server answers at port {port}")
-
-
-def _read(line: http.client.HTTPConnection, method: str, path: str, body: bytes) -> bytes:
-    line.request(method, path, body)
-    answer = line.getresponse()
-    content = answer.read()
-    if answer.status != 200:
-        raise RuntimeError(f"{answer.status}: {content[:200]!r}")
-    return content
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--requests", type=int, default=2_500)
-    parser.add_argument("--starts", type=int, default=16)
-    parser.add_argument("--model", choices=sorted(MODELS), default="trees")
-    parser.add_argument("--rate", type=float, default=0.0, help="rounds a second (0: no pause)")
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--model", choices=sorted(MODELS), default="linear")
     parser.add_argument("--serve", type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument("--kind", choices=KINDS, default=KINDS[0], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
-        serve(given.serve, given.kind, given.model)
+        serve(given.serve, given.model)
     else:
-        report(given.requests, given.rate, given.model, given.starts)
+        report(given.model, given.seconds, given.rounds)
     return 0
 
 

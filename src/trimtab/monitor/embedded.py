@@ -1,25 +1,26 @@
 """`trimtab.Monitor`: watching a model inside somebody else's server, in three lines.
 
-`log` copies a row into a bounded ring and returns; a thread counts the rows into window profiles
-and leaves them where `trimtab tick` judges them. What does not fit is dropped, counted and said. A
-forked child goes on with an empty ring and a thread of its own; what its parent had not counted yet
-stays the parent's.
+`log` packs a row into a bounded ring and returns; a thread, or the caller's event loop between its
+requests, counts the rows into window profiles, which the thread leaves where `trimtab tick` judges
+them. What does not fit is dropped, counted and said. A forked child goes on with an empty ring and a
+thread of its own; what its parent had not counted yet stays the parent's.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trimtab import ids
 from trimtab.config import duration
@@ -28,43 +29,23 @@ from trimtab.monitor import judge as judging
 from trimtab.monitor import rows as turning
 from trimtab.monitor import spool
 from trimtab.monitor.budget import Budget
+from trimtab.monitor.counting import ENOUGH, KEPT, Batch, Counting
 from trimtab.monitor.findings import Findings
-from trimtab.monitor.ring import Ring, Waiting, is_row
+from trimtab.monitor.ring import Ring, is_row
 from trimtab.monitor.rows import Subject
 from trimtab.profile import profile as profiles
 from trimtab.profile import reference as references
-from trimtab.profile.columns import Column
-from trimtab.profile.profile import Counter, Profile
 
 _said = logging.getLogger("trimtab.monitor")
 _LOOK_SECONDS: Final = 1.0
-"""Each look takes the interpreter away from the server's own work for a moment; rows that wait longer
-are memory that its requests do not find warm again."""
-_ENOUGH: Final = 4_096
-"""Rows that are worth counting before the next look."""
-_FEW: Final = 256
-"""Where rows are no burst so many are turned at a time: a request waits for about 0.3 ms of it."""
+"""Each look takes the interpreter away from the server's own work for a moment."""
 _WAIT_SECONDS: Final = 5.0
-"""Few rows wait so long, as columns: counting 50 costs as much as counting 500."""
-_KEPT: Final = 64
+"""Few rows wait so long: counting 50 costs as much as counting 500."""
+_SHORT_SECONDS: Final = 0.01
+"""An event loop counts itself what takes no longer: one request of thousands waits for it."""
 _MONTH: Final = 30 * 86_400_000_000
 
 _every: weakref.WeakSet[Monitor] = weakref.WeakSet()
-
-
-class _Batch(NamedTuple):
-    """Rows that were logged together, as columns."""
-
-    columns: dict[str, Column]
-    rows: int
-    time: int
-
-
-class _Turned(NamedTuple):
-    """Rows that were logged one by one, as columns, and their times (microseconds)."""
-
-    columns: dict[str, Column]
-    times: NDArray[np.int64]
 
 
 class Monitor:
@@ -113,11 +94,11 @@ class Monitor:
         if self._span <= 0 or limit < 1:
             raise UsageError("a monitor needs a window above 0 and room for at least one row")
         self._subject, self._every, self._limit = subject, every, limit
-        self._enough = max(min(_ENOUGH, limit // 2), 1)  # while they are counted others find room
+        self._enough = max(min(ENOUGH, limit // 2), 1)  # while they are counted others find room
         self._layout, self._reference = subject.layout, subject.reference
-        self._counter = Counter(subject.reference.bins)
         self.name, self.model = subject.name, subject.model
-        self._ring = Ring(self._enough, limit, self.log)
+        self._ring = Ring(self._layout, (self._enough, limit), self.log, self._wake)
+        self._counted = Counting(subject, self._span, self._enough, self._ring)
         # What a request waits for is this function alone, so it shadows the method.
         self._ring.log.__doc__ = Monitor.log.__doc__
         self.__dict__["log"] = self._ring.log
@@ -126,20 +107,17 @@ class Monitor:
 
     def _reset(self) -> None:
         """An empty ring and a thread of this process's own."""
+        self._alarm = threading.Event()
         self._ring.renew()
-        self._queued = 0
-        self._turned: list[_Turned] = []
-        self._lost = self._told = 0
-        self._windows: dict[int, Profile] = {}
-        self._unsent: dict[int, Profile] = {}
-        self._newest: dict[int, int] = {}
+        self._counted.renew()
+        self._told = 0
         self._lock = threading.RLock()
-        self._over = False
-        self._counted_at = self._sent_at = time.monotonic()
+        self._over = self._hurried = False
+        self._sent_at = time.monotonic()
         # A daemon that holds no strong reference: a monitor that nobody holds any more ends.
         threading.Thread(
             target=_work,
-            args=(weakref.ref(self), self._ring.alarm),
+            args=(weakref.ref(self), self._alarm),
             name="trimtab-monitor",
             daemon=True,
         ).start()
@@ -158,41 +136,45 @@ class Monitor:
         entry: Any = self._alone(rows, predictions)
         if entry is None:
             entry = self._batch(rows, predictions, now)
-        count = entry.rows if isinstance(entry, _Batch) else 1
+        count = entry.rows if isinstance(entry, Batch) else 1
         with self._lock:
-            if isinstance(entry, _Batch) and count > self._limit:
-                self._store(entry)  # larger than all that may wait: the caller's own time counts it
+            if isinstance(entry, Batch) and count > self._limit:
+                self._counted.store(
+                    entry
+                )  # larger than all that may wait: the caller's own time counts it
                 return
-            if self._queued + count > self._limit or len(self._ring) >= self._limit:
-                self._lost += count
+            if self._counted.queued + count > self._limit or len(self._ring) >= self._limit:
+                self._counted.lost += count
                 return
-            if isinstance(entry, _Batch):
-                self._queued += count
+            if isinstance(entry, Batch):
+                self._counted.queued += count
             self._ring.add(entry, predictions, now)
-            if max(self._queued, len(self._ring)) >= self._enough:
-                self._ring.alarm.set()
+            if max(self._counted.queued, len(self._ring)) >= self._enough:
+                self._alarm.set()
 
     @property
     def dropped(self) -> int:
         """Rows that were not counted because more waited than `limit`."""
-        return self._lost
+        return self._counted.lost
 
     @property
     def rows(self) -> int:
         """Rows counted in the windows that are kept in memory."""
         self.flush()
-        return sum(one.rows for one in self._windows.values())
+        return sum(one.rows for one in self._counted.windows.values())
 
     def flush(self) -> None:
         """Count everything that waits and leave it for the controller."""
         with self._lock:
-            self._catch_up()
+            self._counted.turn()
+            self._count()
+            self._send()
 
     def findings(self) -> Findings:
         """What this process's own rows show, its newest windows judged together."""
         self.flush()
         with self._lock:
-            windows = [self._windows[start] for start in sorted(self._windows)]
+            windows = [self._counted.windows[start] for start in sorted(self._counted.windows)]
         budget = Budget(
             pages_per_month=self._subject.pages,
             windows_per_month=max(_MONTH / self._span, 1.0),
@@ -207,7 +189,7 @@ class Monitor:
             return
         self._ring.shut()  # whatever is logged from now on takes the slow way, and is refused there
         self._over = True
-        self._ring.alarm.set()
+        self._alarm.set()
         self.flush()
 
     def __enter__(self) -> Self:
@@ -227,7 +209,7 @@ class Monitor:
             return np.array(rows) if rows.ndim == 1 else None
         return dict(rows) if isinstance(rows, dict) and is_row(rows, predictions) else None
 
-    def _batch(self, rows: Any, predictions: Any, now: int) -> _Batch:
+    def _batch(self, rows: Any, predictions: Any, now: int) -> Batch:
         if isinstance(rows, np.ndarray):
             columns = turning.from_arrays(self._layout, list(rows))
             count = len(rows)
@@ -240,117 +222,82 @@ class Monitor:
         if len(given) != count:
             raise UsageError(f"there are {len(given)} predictions for {count} rows")
         columns |= turning.answers(self._layout, given)
-        return _Batch(columns, count, now // 1000)
+        return Batch(columns, count, now // 1000)
+
+    def _wake(self) -> None:
+        """Have the rows counted: by the caller's event loop between its requests, where that is short.
+
+        A thread beside the loop takes the interpreter from many requests, at every step of numpy.
+        """
+        asyncio = sys.modules.get("asyncio")  # who has not imported it runs no loop
+        if asyncio is not None and self._counted.seconds <= _SHORT_SECONDS:
+            with contextlib.suppress(RuntimeError):
+                asyncio.get_running_loop().call_soon(self._between)
+                return
+        self._alarm.set()
+
+    def _between(self) -> None:
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._hurried or len(self._ring) >= self._enough:
+                    self._count()
+            except Exception:
+                _said.exception("logged rows could not be counted")
+            finally:
+                self._lock.release()
+        if len(self._ring) >= self._enough:  # what could not be packed, or the thread was at work
+            self._alarm.set()
 
     def _work(self) -> None:
-        """One look of the thread: turn what waits, count and leave what is due."""
+        """One look of the thread: count and leave what is due; few rows whose caller may, it lets count."""
         now = time.monotonic()
         with self._lock:
-            self._turn()
-            if self._turned and now - self._counted_at >= _WAIT_SECONDS:
+            self._counted.turn()
+            if self._hurried or len(self._ring) >= self._enough:
                 self._count()
+            elif self._counted.turned or self._ring:
+                self._hurried = now - self._counted.at >= min(_WAIT_SECONDS, self._every)
+                if self._hurried:
+                    self._ring.hurry()
             if now - self._sent_at >= self._every:
-                self._catch_up()
-
-    def _catch_up(self) -> None:
-        """Count and leave everything; the caller holds the lock."""
-        self._turn()
-        if self._turned:
-            self._count()
-        self._send()
-
-    def _turn(self) -> None:
-        """Turn what waits into columns, count those that are enough; the caller holds the lock."""
-        while self._ring:
-            few = len(self._ring) < self._enough
-            waiting = self._ring.take(_FEW if few else 4 * _ENOUGH)
-            found = {one.__class__ for one in waiting.rows}
-            for kind in (dict, np.ndarray):
-                if kind in found:
-                    self._take(waiting.of(kind), kind)
-            if _Batch in found:
-                for batch in waiting.of(_Batch).rows:
-                    self._queued -= batch.rows
-                    self._store(batch)
-            if sum(len(one.times) for one in self._turned) >= self._enough:
-                self._count()
-            if few and self._ring:
-                time.sleep(0)  # a request that waits for the interpreter has it first
-
-    def _take(self, waiting: Waiting, kind: type) -> None:
-        turn = turning.from_mappings if kind is dict else turning.from_arrays
-        try:
-            columns = turn(self._layout, waiting.rows)
-            columns |= turning.answers(self._layout, waiting.answers)
-        except Exception as error:  # what a caller's values do when they are read
-            count = len(waiting.rows)
-            self._lost += count
-            _said.warning("%d rows could not be read and were dropped: %s", count, error)
-            return
-        times = np.fromiter(waiting.times, np.int64, len(waiting.times)) // 1000
-        self._turned.append(_Turned(columns, times))
+                self._send()
 
     def _count(self) -> None:
-        """Count the rows that were turned; the caller holds the lock."""
-        pieces, self._turned = self._turned, []
-        self._counted_at = time.monotonic()
-        columns = turning.joined([one.columns for one in pieces])
-        times = np.concatenate([one.times for one in pieces])
-        slots = times // self._span * self._span
-        if slots.min() == slots.max():
-            self._add(int(slots[0]), columns, int(times.max()))
-            return
-        for slot in np.unique(slots).tolist():
-            mine = slots == slot
-            part = {name: values[mine] for name, values in columns.items()}
-            self._add(slot, part, int(times[mine].max()))
-
-    def _store(self, batch: _Batch) -> None:
-        self._add(batch.time // self._span * self._span, batch.columns, batch.time)
-
-    def _add(self, start: int, columns: dict[str, Column], newest: int) -> None:
-        count = len(next(iter(columns.values())))
-        for name in self._layout.outputs:
-            columns.setdefault(name, turning.nothing(self._reference, name, count))
-        counted = self._counter.count(columns)
-        for known in (self._windows, self._unsent):
-            known[start] = profiles.merge(known[start], counted) if start in known else counted
-        self._newest[start] = max(newest, self._newest.get(start, 0))
-        while len(self._windows) > _KEPT:
-            del self._windows[min(self._windows)]
+        self._hurried = False
+        self._counted.count()
 
     def _send(self) -> None:
         """Leave what was counted since the last time; the caller holds the lock."""
         self._sent_at = time.monotonic()
-        if self._lost > self._told:
+        if self._counted.lost > self._told:
             _said.warning(
                 "%s: %d rows were dropped: more than %d waited to be counted",
-                self.name or "monitor", self._lost - self._told, self._limit,
+                self.name or "monitor", self._counted.lost - self._told, self._limit,
             )  # fmt: skip
         place = self._subject.place
         if place is None:
-            self._told = self._lost
-            self._unsent.clear()
+            self._told = self._counted.lost
+            self._counted.unsent.clear()
             return
-        for start in sorted(self._unsent):
+        for start in sorted(self._counted.unsent):
             part = spool.Part(
                 model=self.model,
                 start=start,
                 end=start + self._span,
-                rows=self._unsent[start].rows,
-                profile=profiles.encode(self._unsent[start]),
-                newest=self._newest[start],
-                dropped=self._lost - self._told,
+                rows=self._counted.unsent[start].rows,
+                profile=profiles.encode(self._counted.unsent[start]),
+                newest=self._counted.newest[start],
+                dropped=self._counted.lost - self._told,
             )
             try:
                 spool.write(place, part)
             except StorageError as error:
                 _said.warning("%s: %s; it is tried again", self.name, error.message)
-                while len(self._unsent) > _KEPT:
-                    self._lost += self._unsent.pop(min(self._unsent)).rows
+                while len(self._counted.unsent) > KEPT:
+                    self._counted.lost += self._counted.unsent.pop(min(self._counted.unsent)).rows
                 return
-            self._told = self._lost
-            del self._unsent[start]
+            self._told = self._counted.lost
+            del self._counted.unsent[start]
 
 
 def _work(monitor: weakref.ref[Monitor], alarm: threading.Event) -> None:

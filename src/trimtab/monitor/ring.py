@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-import threading
+import struct
 from collections.abc import Callable
 from itertools import compress
+from operator import itemgetter
+from sys import intern
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
 from trimtab import ids
 from trimtab.monitor import rows as turning
+from trimtab.monitor.rows import Layout
 
-_PARTS: Final = 3
-"""Side by side in one list, each row without an object of its own: the row, its answer, the time."""
+_PACKED: Final = 3
+"""Parts of a usual row, side by side in one list: its packed numbers, answer, time; then its words."""
+_ODD: Final = 3
+"""Parts of any other: whatever was logged, its answer, the time."""
 _ONE: Final = frozenset({float, int, str, bool, tuple, np.float64, np.float32, np.int64, np.str_})
 """What the answer to one row is. Without one, a mapping may hold one row or columns: the slow way."""
 
 
+_Entry = Callable[[dict[str, Any], Any], tuple[Any, ...]]
+
+
+class Packed(NamedTuple):
+    """Usual rows taken out of the ring: doubles in the order of the layout, words column by column.
+
+    Times are nanoseconds.
+    """
+
+    numbers: list[bytes]
+    answers: list[Any]
+    times: list[int]
+    words: list[list[Any]]
+
+
 class Waiting(NamedTuple):
-    """What was taken out of the ring, part by part; times are nanoseconds."""
+    """Other rows taken out of the ring, part by part; times are nanoseconds."""
 
     rows: list[Any]
     answers: list[Any]
@@ -41,41 +61,92 @@ class Log(Protocol):
 
 
 class Ring:
-    """Up to `limit` logged rows; the one that makes them `enough` sets `alarm`. Adding is thread-safe.
+    """Up to `limit` logged rows; `wake` is called at the one that makes them `enough`. Thread-safe.
 
-    `log` copies one row with its answer and leaves it; it hands everything else to `slow`, and what
-    does not fit. Rows have the time of the last `look`. After `shut` all goes to `slow`.
+    `log` packs one row with its answer and leaves it: a copy that is small, and not the caller's own
+    values, whose memory the next request then finds warm. A row whose numbers cannot be packed is
+    copied as it is. Everything else goes to `slow`, and what does not fit. Rows have the time of the
+    last `look`. After `hurry` the next row calls `wake` too, after `shut` all goes to `slow`.
     """
 
-    def __init__(self, enough: int, limit: int, slow: Callable[[Any, Any], None]) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        room: tuple[int, int],
+        slow: Callable[[Any, Any], None],
+        wake: Callable[[], None],
+    ) -> None:
         self._parts: list[Any] = []
-        self.alarm = threading.Event()
-        self.log, self.look, self._taken, self.shut = _ways(
-            self._parts, (enough, limit), slow, self._wake
-        )
+        self._odd: list[Any] = []
+        self._width = _PACKED + len(layout.words)
+        self._enough, self._limit = room
+        self._woken = self._hurried = False
+        self._slow, self._wake = slow, wake
+        ways = _ways(layout, self._parts, self._seldom)
+        self.log, self._entry, self.look, self._set_near = ways
+        self._changed(False)
 
     def __len__(self) -> int:
-        return len(self._parts) // _PARTS
+        return len(self._parts) // self._width + len(self._odd) // _ODD
 
     def add(self, row: Any, answer: Any, time: int) -> None:
         """Leave anything, whatever the limit."""
-        self._parts.extend((row, answer, time))
+        self._odd.extend((row, answer, time))
+        self._changed(False)
 
-    def take(self, most: int) -> Waiting:
-        """What has waited longest, removed; for one thread at a time."""
-        parts = self._parts[: most * _PARTS]
-        del self._parts[: len(parts)]
-        self._taken()
-        return Waiting(*(parts[first::_PARTS] for first in range(_PARTS)))
+    def take(self, most: int) -> Packed:
+        """The packed rows that have waited longest, removed; for one thread at a time."""
+        numbers, answers, times, *words = self._removed(self._parts, self._width, most)
+        return Packed(numbers, answers, times, words)
+
+    def take_odd(self, most: int) -> Waiting:
+        """What else has waited longest, removed; for one thread at a time."""
+        return Waiting(*self._removed(self._odd, _ODD, most))
 
     def renew(self) -> None:
-        """Empty, with an alarm of this process."""
+        """Empty."""
         self._parts.clear()
-        self.alarm = threading.Event()
-        self._taken()
+        self._odd.clear()
+        self._changed(True)
 
-    def _wake(self) -> None:
-        self.alarm.set()
+    def hurry(self) -> None:
+        """Have the next row call `wake`."""
+        self._hurried = True
+        self._set_near(0)
+
+    def shut(self) -> None:
+        """Take nothing more."""
+        self._limit = 0
+        self._set_near(0)
+
+    def _removed(self, parts: list[Any], width: int, most: int) -> list[list[Any]]:
+        taken = parts[: most * width]
+        del parts[: len(taken)]
+        self._changed(True)
+        return [taken[first::width] for first in range(width)]
+
+    def _seldom(self, rows: Any, predictions: Any) -> None:
+        """What the short way leaves."""
+        is_one = rows.__class__ is dict and predictions.__class__ in _ONE
+        if not is_one or len(self) >= self._limit:
+            self._slow(rows, predictions)
+            return
+        try:
+            self._parts.extend(self._entry(rows, predictions))
+        except Exception:  # whatever a caller's value does when it is read
+            self._odd.extend((rows.copy(), predictions, ids.now_ns()))
+        self._changed(False)
+
+    def _changed(self, taken: bool) -> None:
+        """Call `wake` where that is due, and say up to which length the short way is right."""
+        held, others = len(self), len(self._odd) // _ODD
+        full = held >= self._enough
+        due = (self._hurried and not taken) or (full and (taken or not self._woken))
+        self._woken, self._hurried = full, False
+        most = self._limit if full else self._enough - 1
+        self._set_near((min(most, self._limit) - others) * self._width)
+        if due:
+            self._wake()
 
 
 def is_row(rows: dict[str, Any], predictions: Any) -> bool:
@@ -84,48 +155,49 @@ def is_row(rows: dict[str, Any], predictions: Any) -> bool:
 
 
 def _ways(
+    layout: Layout,
     parts: list[Any],
-    room: tuple[int, int],
-    slow: Callable[[Any, Any], None],
-    wake: Callable[[], None],
-) -> tuple[Log, Callable[[], None], Callable[[], None], Callable[[], None]]:
-    """`log`, `look`, what follows a `take`, and `shut`.
+    seldom: Callable[[Any, Any], None],
+) -> tuple[Log, _Entry, Callable[[], None], Callable[[int], None]]:
+    """`log`, a row as parts, `look`, and the setting of the length from which on `seldom` does it all.
 
     A request waits for `log` alone, so what changes is a variable of this function, which is the
-    quickest to read: `now`, and `near`, the length at which something is to be done. That is to wake
-    the thread, once, and then nothing before the limit.
+    quickest to read.
     """
+    pack, get = struct.Struct(f"{len(layout.numbers)}d").pack, _getter(layout.numbers)
+    words = _getter(layout.words) if layout.words else None
     extend, kinds = parts.extend, _ONE
-    enough, limit = (room[0] - 1) * _PARTS, room[1] * _PARTS
-    now, near = ids.now_ns(), enough
+    now, near = ids.now_ns(), 0
 
     def log(rows: Any, predictions: Any = None) -> None:
-        if rows.__class__ is dict and predictions.__class__ in kinds and len(parts) < near:
-            # one call into C: nothing of another thread comes between the three
-            extend((rows.copy(), predictions, now))
+        if len(parts) < near and rows.__class__ is dict and predictions.__class__ in kinds:
+            try:
+                # one call into C: nothing of another thread comes between the parts
+                if words is None:
+                    extend((pack(*get(rows)), predictions, now))
+                else:
+                    extend((pack(*get(rows)), predictions, now, *words(rows)))
+            except Exception:  # whatever a caller's value does when it is read
+                seldom(rows, predictions)
         else:
             seldom(rows, predictions)
 
-    def seldom(rows: Any, predictions: Any) -> None:
-        nonlocal near
-        if rows.__class__ is not dict or predictions.__class__ not in kinds or len(parts) >= limit:
-            slow(rows, predictions)
-            return
-        extend((rows.copy(), predictions, now))
-        if near != limit and len(parts) > enough:
-            near = limit
-            wake()
+    def entry(rows: dict[str, Any], predictions: Any) -> tuple[Any, ...]:
+        return (pack(*get(rows)), predictions, now, *(words(rows) if words else ()))
 
     def look() -> None:
         nonlocal now
         now = ids.now_ns()
 
-    def taken() -> None:
+    def set_near(length: int) -> None:
         nonlocal near
-        near = min(enough, limit)
+        near = length
 
-    def shut() -> None:
-        nonlocal limit, near
-        limit = near = 0
+    return log, entry, look, set_near
 
-    return log, look, taken, shut
+
+def _getter(names: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """The values of these names in a row; raises KeyError."""
+    if len(names) > 1:
+        return itemgetter(*map(intern, names))  # as the keys of literals and of models' fields are
+    return lambda row: tuple([row[name] for name in names])

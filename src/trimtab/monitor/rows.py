@@ -77,6 +77,18 @@ def _all_floats(
             flat = b"".join([pack(get(row)) for row in rows])
     except (KeyError, TypeError, OverflowError, struct.error):
         return None
+    return _unpacked(names, flat)
+
+
+def from_packed(
+    layout: Layout, numbers: Sequence[bytes], words: Sequence[Sequence[Any]]
+) -> dict[str, Column]:
+    """Columns of rows whose numbers are packed as doubles, and whose words are columns already."""
+    found = _unpacked(layout.numbers, b"".join(numbers)) if layout.numbers else {}
+    return found | {name: objects(one) for name, one in zip(layout.words, words, strict=True)}
+
+
+def _unpacked(names: tuple[str, ...], flat: bytes) -> dict[str, Column]:
     table = np.frombuffer(flat, dtype=np.float64).reshape(-1, len(names)).T.copy()
     return dict(zip(names, table, strict=True))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
+import math
 import os
 import threading
 import time
@@ -74,7 +76,7 @@ def test_rows_arrays_mappings_and_frames_count_the_same():
         with watcher() as monitor:
             way(monitor)
             monitor.flush()
-            (counted,) = monitor._windows.values()
+            (counted,) = monitor._counted.windows.values()
             assert np.array_equal(counted.counts, expected.counts), name
 
 
@@ -96,7 +98,7 @@ def test_a_row_is_copied():
             monitor.log(row)
         row["income"] = float("inf")
         monitor.flush()
-        (counted,) = monitor._windows.values()
+        (counted,) = monitor._counted.windows.values()
         codes = monitor._reference.bins.feature("income").groups()["infinite"]
         assert counted.counts[list(codes)].sum() == 0
 
@@ -113,7 +115,7 @@ def test_rows_of_subclasses_count_and_stay_as_they_are():
             monitor.log(row, 0.5)
             monitor.log(row)
         assert (monitor.rows, monitor.dropped) == (6, 0)
-        (counted,) = monitor._windows.values()
+        (counted,) = monitor._counted.windows.values()
         codes = monitor._reference.bins.feature("b").groups()["missing"]
         assert counted.counts[monitor._reference.bins.spans()["b"]][list(codes)].sum() == 2
     assert dict(lazy) == {"a": 1.0}
@@ -200,9 +202,9 @@ def test_rows_are_counted_without_being_asked(monkeypatch):
     for row in plain(ordinary(20)):
         monitor.log(row)
     end = time.monotonic() + 20
-    while not monitor._windows and time.monotonic() < end:
+    while not monitor._counted.windows and time.monotonic() < end:
         time.sleep(0.01)
-    assert sum(one.rows for one in monitor._windows.values()) == 20
+    assert sum(one.rows for one in monitor._counted.windows.values()) == 20
     monitor.close()
 
 
@@ -235,9 +237,9 @@ def test_rows_of_several_looks_are_counted_together_as_in_one_table(monkeypatch)
             monitor.log(row, 0.5)
             if number % 9 == 8:
                 monitor._work()
-        assert not monitor._windows, "too few to be counted yet"
+        assert not monitor._counted.windows, "too few to be counted yet"
         assert monitor.rows == len(rows)
-        (counted,) = monitor._windows.values()
+        (counted,) = monitor._counted.windows.values()
         assert np.array_equal(counted.counts, expected.counts)
         assert (counted.totals, counted.rows) == (expected.totals, expected.rows)
 
@@ -256,9 +258,9 @@ def test_a_row_counts_in_the_window_of_its_look(monkeypatch):
             if hour != 1:
                 monitor._work()
         monitor.flush()
-        seen = {start // 3_600_000_000: one.rows for start, one in monitor._windows.items()}
+        seen = {start // 3_600_000_000: one.rows for start, one in monitor._counted.windows.items()}
         assert seen == {0: 7, 1: 5, 2: 1, 3: 2}
-        assert monitor._newest[3 * 3_600_000_000] == (3 * 3600 + 7) * 1_000_000
+        assert monitor._counted.newest[3 * 3_600_000_000] == (3 * 3600 + 7) * 1_000_000
 
 
 def test_what_waits_as_columns_is_bounded(monkeypatch):
@@ -266,11 +268,70 @@ def test_what_waits_as_columns_is_bounded(monkeypatch):
     monkeypatch.setattr(embedded, "_WAIT_SECONDS", 1e6)
     with watcher(limit=40) as monitor:
         for row in plain(ordinary(200)):
-            monitor.log(row, 0.5)
+            monitor.log(row | {"income": None}, 0.5)
             if len(monitor._ring) == 7:
                 monitor._work()
-            assert sum(len(one.times) for one in monitor._turned) < 20
+            assert sum(len(one.times) for one in monitor._counted.turned) < 20
         assert (monitor.rows, monitor.dropped) == (200, 0)
+
+
+def asked(monitor, rows):
+    """An event loop that logs rows and does something else after each."""
+
+    async def serve():
+        for row in rows:
+            monitor.log(row, 0.5)
+            await asyncio.sleep(0)
+
+    asyncio.run(serve())
+
+
+def test_an_event_loop_counts_what_it_logs_between_its_requests(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_SHORT_SECONDS", 1e6)
+    with watcher(limit=100) as monitor:
+        monitor._counted.seconds = 0.0
+        names = []
+        monkeypatch.setattr(
+            monitor._counted, "count",
+            lambda count=monitor._counted.count: (
+                names.append(threading.current_thread().name), count()
+            ),
+        )  # fmt: skip
+        asked(monitor, plain(ordinary(120)))
+        assert names == ["MainThread"] * 2
+        assert len(monitor._ring) < 50
+        assert (monitor.rows, monitor.dropped) == (120, 0)
+
+
+def test_an_event_loop_leaves_to_the_thread_what_takes_long_or_cannot_be_packed(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    for seconds, more in ((math.inf, {}), (0.0, {"income": None})):
+        with watcher(limit=100) as monitor:
+            monitor._counted.seconds = seconds
+            asked(monitor, [row | more for row in plain(ordinary(50))])
+            end = time.monotonic() + 20
+            while monitor._ring and time.monotonic() < end:
+                time.sleep(0.01)
+            assert not monitor._ring
+            assert (monitor.rows, monitor.dropped) == (50, 0)
+
+
+def test_few_rows_are_counted_by_the_next_request_or_without_one_by_the_thread(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 0.0)
+    with watcher() as monitor:
+        monitor._counted.seconds = 0.0
+        rows = plain(ordinary(9))
+        asked(monitor, rows[:3])
+        monitor._work()
+        assert len(monitor._ring) == 3, "the next request may count them"
+        asked(monitor, rows[3:5])
+        assert (len(monitor._ring), monitor._counted.windows != {}) == (1, True)
+        asked(monitor, rows[5:])
+        monitor._work()
+        monitor._work()
+        assert (len(monitor._ring), monitor.rows) == (0, 9)
 
 
 def test_a_forked_child_begins_afresh():
