@@ -18,13 +18,13 @@ from trimtab.store import outside, states, tables
 from trimtab.store.collected import Kept
 from trimtab.store.database import from_row
 from trimtab.store.records import Run
+from trimtab.store.statements import AT_ONCE, in_parts
 from trimtab.store.workspace import Workspace
 
 STATE: Final = "deleted:"
 DELETED: Final = "deleted"
 ACTIVE: Final = "active"
 _DIGEST: Final = re.compile(r"blake3:[0-9a-f]{64}")
-_AT_ONCE: Final = 500
 
 
 def is_deleted() -> sa.ColumnElement[bool]:
@@ -59,11 +59,11 @@ def within(ws: Workspace, runs: Iterable[str]) -> list[str]:
     with ws.reading() as db:
         while ahead:
             query = sa.select(table.c.id).where(
-                table.c.project == ws.project, table.c.parent.in_(ahead[:_AT_ONCE])
+                table.c.project == ws.project, table.c.parent.in_(ahead[:AT_ONCE])
             )
             below = [run for run in db.execute(query).scalars() if run not in found]
             found.update(dict.fromkeys(below))
-            ahead = ahead[_AT_ONCE:] + below
+            ahead = ahead[AT_ONCE:] + below
     return list(found)
 
 
@@ -89,8 +89,7 @@ def load(ws: Workspace, runs: Collection[str]) -> list[Run]:
     """The rows of runs; those that are not there are passed over."""
     table, wanted, found = tables.runs, list(runs), []
     with ws.reading() as db:
-        for begin in range(0, len(wanted), _AT_ONCE):
-            part = wanted[begin : begin + _AT_ONCE]
+        for part in in_parts(wanted):
             query = sa.select(table).where(table.c.project == ws.project, table.c.id.in_(part))
             found += [from_row(Run, row) for row in db.execute(query)]
     return found
@@ -164,8 +163,8 @@ def _locations(ws: Workspace, runs: set[str]) -> dict[str, str]:
     own, wanted, found = tables.tracked_runs, sorted(runs), dict[str, str]()
     query = sa.select(own.c.run, own.c.body).where(own.c.project == ws.project)
     with ws.reading() as db:
-        for begin in range(0, len(wanted), _AT_ONCE):
-            mine = query.where(own.c.run.in_(wanted[begin : begin + _AT_ONCE]))
+        for part in in_parts(wanted):
+            mine = query.where(own.c.run.in_(part))
             found |= {str(body.get("location", "")): run for run, body in db.execute(mine)}
     found.pop("", None)
     return found
@@ -195,8 +194,7 @@ def _stage(ws: Workspace, runs: list[str], stage: str, moment: int) -> set[str]:
     own: Any = tables.tracked_runs
     found: set[str] = set()
     with ws.transaction() as tx:
-        for begin in range(0, len(runs), _AT_ONCE):
-            part = runs[begin : begin + _AT_ONCE]
+        for part in in_parts(runs):
             query = sa.select(own).where(own.c.project == ws.project, own.c.run.in_(part))
             for row in tx.execute(query).all():
                 found.add(row.run)

@@ -13,6 +13,7 @@ from trimtab.store import deleted as deletion
 from trimtab.store.database import from_row
 from trimtab.store.records import Link, Run
 from trimtab.store.series import newest as series
+from trimtab.store.statements import in_parts
 from trimtab.store.workspace import Workspace
 
 Latest = dict[str, float]
@@ -132,8 +133,7 @@ def whole(ws: Workspace, runs: Sequence[str]) -> list[Run]:
     table = tables.runs
     found: dict[str, Run] = {}
     with database.reading(ws.engine) as db:
-        for begin in range(0, len(runs), series.AT_ONCE):
-            some = runs[begin : begin + series.AT_ONCE]
+        for some in in_parts(runs):
             # by the key alone: with the project beside it SQLite walks through all of that instead
             for row in db.execute(sa.select(table).where(table.c.id.in_(some))):
                 if row.project == ws.project:

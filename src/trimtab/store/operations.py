@@ -21,10 +21,10 @@ from trimtab.store.records import (
     Rollout,
     Window,
 )
+from trimtab.store.statements import in_parts
 from trimtab.store.workspace import Workspace
 
 R = TypeVar("R", bound=Record)
-_LABELS_AT_ONCE = 500
 
 
 def save_endpoint(ws: Workspace, endpoint: Endpoint) -> None:
@@ -185,8 +185,7 @@ def keys_of(ws: Workspace, keys: Iterable[str]) -> set[str]:
     """Which of these keys an action has."""
     table, wanted, found = tables.actions, list(keys), set[str]()
     with ws.reading() as db:
-        for begin in range(0, len(wanted), _LABELS_AT_ONCE):
-            some = wanted[begin : begin + _LABELS_AT_ONCE]
+        for some in in_parts(wanted):
             query = sa.select(table.c.key).where(
                 table.c.project == ws.project, table.c.key.in_(some)
             )
@@ -323,10 +322,9 @@ def labels_of(ws: Workspace, predictions: Iterable[str]) -> dict[str, Label]:
     wanted = list(predictions)
     found: dict[str, Label] = {}
     with ws.reading() as db:
-        for begin in range(0, len(wanted), _LABELS_AT_ONCE):
+        for some in in_parts(wanted):
             query = sa.select(table).where(
-                table.c.project == ws.project,
-                table.c.prediction.in_(wanted[begin : begin + _LABELS_AT_ONCE]),
+                table.c.project == ws.project, table.c.prediction.in_(some)
             )
             found.update((row.prediction, from_row(Label, row)) for row in db.execute(query))
     return found

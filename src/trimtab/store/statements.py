@@ -6,9 +6,9 @@ compiled text and column types are used without what lies between; other databas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -16,7 +16,15 @@ import sqlalchemy as sa
 from trimtab.store.records import Record
 
 R = TypeVar("R", bound=Record)
+V = TypeVar("V")
 _Convert = Callable[[Any], Any] | None
+AT_ONCE: Final = 500  # values in one statement; SQLite takes 32,766
+
+
+def in_parts(values: Sequence[V]) -> Iterator[Sequence[V]]:
+    """Values, such as ids, as many at a time as one statement asks about."""
+    for begin in range(0, len(values), AT_ONCE):
+        yield values[begin : begin + AT_ONCE]
 
 
 def write(connection: sa.Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> int:

@@ -16,6 +16,7 @@ from trimtab.errors import IntegrityError
 from trimtab.store import deleted, tables
 from trimtab.store.collected import Doomed, Kept
 from trimtab.store.records import Run
+from trimtab.store.statements import in_parts
 from trimtab.store.workspace import Workspace
 from trimtab.track import merge, process, spool
 from trimtab.track.frames import Reader
@@ -23,7 +24,6 @@ from trimtab.track.frames import Reader
 NOTES: Final = "collecting"
 """The state that says what a collection which is not over has taken."""
 _LOCATION: Final = "mlflow-artifacts:/"
-_AT_ONCE: Final = 500
 
 
 def runs(ws: Workspace, before: int) -> tuple[list[tuple[Run, int]], list[Kept]]:
@@ -120,8 +120,7 @@ def digests(ws: Workspace, runs: Collection[str], models: Collection[str]) -> se
     for run in deleted.load(ws, wanted):
         found |= {(run.id, digest) for digest in (run.code, run.environment) if digest}
     with ws.reading() as db:
-        for begin in range(0, len(wanted), _AT_ONCE):
-            part = wanted[begin : begin + _AT_ONCE]
+        for part in in_parts(wanted):
             for table in (tables.links, tables.artifacts):
                 query = sa.select(table.c.run, table.c.digest)
                 mine = query.where(table.c.project == ws.project, table.c.run.in_(part))

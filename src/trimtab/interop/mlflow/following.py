@@ -25,11 +25,11 @@ from trimtab.store import changes, deleted, tables
 from trimtab.store.database import from_row
 from trimtab.store.packed import Points
 from trimtab.store.records import Run
+from trimtab.store.statements import in_parts
 
 _said = logging.getLogger("trimtab.interop")
 SECONDS: Final = 0.25
 KINDS: Final = ("flow", "run")
-_AT_ONCE: Final = 500
 Latest = dict[str, tuple[int, int, float]]
 """Step, time in microseconds and value of the last point of each series."""
 KIND: Final = "trimtab.kind"
@@ -161,14 +161,9 @@ def _rows(board: Board, among: set[str] | None) -> set[str]:
     with board.ws.reading() as db:
         if among is None:
             return set(db.execute(query).scalars())
-        for some in _parts(sorted(among)):
+        for some in in_parts(sorted(among)):
             found |= set(db.execute(query.where(table.c.id.in_(some))).scalars())
     return found
-
-
-def _parts(runs: list[str]) -> Iterator[list[str]]:
-    for begin in range(0, len(runs), _AT_ONCE):
-        yield runs[begin : begin + _AT_ONCE]
 
 
 def _records(board: Board, changed: list[str]) -> Iterator[tuple[Run, Latest]]:
@@ -179,7 +174,7 @@ def _records(board: Board, changed: list[str]) -> Iterator[tuple[Run, Latest]]:
     from trimtab.store.series import newest  # noqa: PLC0415
 
     table = tables.runs
-    for some in _parts(changed):
+    for some in in_parts(changed):
         with board.ws.reading() as db:
             last = newest.ends(db, board.ws, some)
             for row in db.execute(sa.select(table).where(table.c.id.in_(some))):

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from sys import intern
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 
 from trimtab.store import tables
 from trimtab.store.series import batch, chunk
 from trimtab.store.series.points import Columns, canonical
+from trimtab.store.statements import in_parts
 from trimtab.store.workspace import Workspace
 
-AT_ONCE: Final = 500  # ids in one statement; SQLite takes 32,766
 End = tuple[int, int, float]
 """Step, time in microseconds and value of the last point of a series."""
 
@@ -35,9 +35,7 @@ def ends(
 
 def parts(runs: Sequence[str] | None) -> Iterable[Sequence[str] | None]:
     """Ids a statement at a time; None, which is all, as it is."""
-    if runs is None:
-        return [None]
-    return [runs[at : at + AT_ONCE] for at in range(0, len(runs), AT_ONCE)]
+    return [None] if runs is None else in_parts(runs)
 
 
 def _batches(ws: Workspace, runs: Sequence[str] | None) -> Any:

@@ -19,6 +19,7 @@ import msgspec
 from trimtab import ids
 from trimtab.errors import MissingExtraError, StorageError, UsageError
 from trimtab.store import listing
+from trimtab.store.statements import in_parts
 from trimtab.store.workspace import Workspace
 from trimtab.track.reports import Exported
 from trimtab.track.search import fields, finding, order
@@ -29,7 +30,6 @@ from trimtab.track.search.run_table import RunTable
 from trimtab.track.search.tree import Entity, Field, field_written
 
 _FIRST: Final = ("id", "kind", "name", "status", "parent", "started", "ended", "duration")
-_AT_ONCE: Final = 500
 Write = Callable[[Path, Workspace, RunTable, Places, list[Field]], None]
 
 
@@ -115,8 +115,8 @@ def _lines(path: Path, ws: Workspace, table: RunTable, rows: Places, chosen: lis
 
 
 def _runs(ws: Workspace, runs: Sequence[str]) -> Iterator[Any]:
-    for at in range(0, len(runs), _AT_ONCE):
-        yield from listing.whole(ws, runs[at : at + _AT_ONCE])
+    for some in in_parts(runs):
+        yield from listing.whole(ws, some)
 
 
 def _finite(value: float) -> float | str:

@@ -18,6 +18,7 @@ from trimtab.store import changes, database, listing
 from trimtab.store.changes import Changes
 from trimtab.store.listing import Row
 from trimtab.store.packed import Numbers
+from trimtab.store.statements import in_parts
 from trimtab.store.workspace import Workspace
 from trimtab.track.search.record import Record, Shapes, read
 from trimtab.track.search.run_table import RunTable
@@ -25,7 +26,6 @@ from trimtab.track.search.table import newest
 
 _SHAPES: Final = 1_000
 _FEW: Final = 500  # runs that changed, above which it costs less to read all rows
-_AT_ONCE: Final = 500
 Read = dict[str, list[tuple[str, str]]]
 Made = dict[str, list[str]]
 Lasts = dict[str, Numbers]
@@ -202,9 +202,9 @@ _guard = threading.Lock()
 def _lasts(db: sa.Connection, ws: Workspace, runs: Sequence[str]) -> Lasts:
     """The last values of runs, some of them at a time: unpacked they take five times as much."""
     found: Lasts = {}
-    for begin in range(0, len(runs), _AT_ONCE):
-        some = listing.latest(db, ws, runs[begin : begin + _AT_ONCE])
-        found |= {run: Numbers(mine) for run, mine in some.items()}
+    for some in in_parts(runs):
+        latest = listing.latest(db, ws, some)
+        found |= {run: Numbers(mine) for run, mine in latest.items()}
     return found
 
 

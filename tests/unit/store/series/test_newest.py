@@ -7,7 +7,7 @@ import math
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trimtab.store import metrics, runs
+from trimtab.store import metrics, runs, statements
 from trimtab.store.records import Point
 from trimtab.store.series import compaction, newest, reading
 
@@ -27,7 +27,7 @@ POINTS = st.lists(
 )
 @given(batches=st.lists(st.tuples(st.integers(0, 2), POINTS, st.booleans()), max_size=6))
 def test_many_runs_at_once(ws, batches, monkeypatch):
-    monkeypatch.setattr(newest, "AT_ONCE", 2)
+    monkeypatch.setattr(statements, "AT_ONCE", 2)
     made = [runs.start(ws, "run", "r").id for _ in range(3)]
     for place, points, compacted in batches:
         found = [Point(key=key, step=step, time=at, value=value) for key, step, at, value in points]

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from trimtab.errors import StorageError, UsageError
-from trimtab.store import listing, metrics, runs
+from trimtab.store import listing, metrics, runs, statements
 from trimtab.store.records import Point
 from trimtab.track.search import exporting
 from trimtab.track.search.fault import QueryError
@@ -94,7 +94,7 @@ def test_what_cannot_be_written_is_refused(ws, tmp_path, name, columns, error):
 def test_a_file_that_was_there_stays_where_writing_fails(ws, tmp_path, monkeypatch):
     path = tmp_path / "runs.jsonl"
     path.write_text("before", encoding="utf-8")
-    monkeypatch.setattr(exporting, "_AT_ONCE", 10)
+    monkeypatch.setattr(statements, "AT_ONCE", 10)
     whole, calls = listing.whole, []
 
     def fail(*given):
