@@ -6,15 +6,14 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.monitor import rows as turning
-from trimtab.monitor.ring import Ring
-from trimtab.monitor.rows import Subject
+from trimtab.monitor.ring import Packed, Ring, Waiting
+from trimtab.monitor.rows import Layout, Subject
 from trimtab.profile import profile as profiles
 from trimtab.profile.columns import Column
 from trimtab.profile.profile import Counter, Profile
@@ -69,13 +68,14 @@ class Counting:
 
     def turn(self) -> None:
         """Make columns of the rows that could not be packed, and count those that are enough."""
-        few = len(self._ring) < self._enough
-        while (waiting := self._ring.take_odd(_FEW if few else ENOUGH)).rows:
+        left = len(self._ring)  # those that come meanwhile have time
+        few = left < self._enough
+        while left > 0 and (waiting := self._ring.take_odd(_FEW if few else ENOUGH)).rows:
+            left -= len(waiting.rows)
             found = {one.__class__ for one in waiting.rows}
             for kind, turn in ((dict, turning.from_mappings), (np.ndarray, turning.from_arrays)):
                 if kind in found:
-                    mine = waiting.of(kind)
-                    self._keep(mine.answers, mine.times, partial(turn, self._layout, mine.rows))
+                    self._keep_odd(waiting.of(kind), turn)
             if Batch in found:
                 for batch in waiting.of(Batch).rows:
                     self.queued -= batch.rows
@@ -88,55 +88,93 @@ class Counting:
     def count(self) -> None:
         """Count the packed rows that wait, and those that are columns already."""
         begun, left = time.thread_time(), len(self._ring)  # those that come meanwhile have time
-        is_enough = left >= self._enough
+        done = 0
         while self.turned or left > 0:
             packed = self._ring.take(ENOUGH)
-            left -= len(packed.times) or left
-            if packed.times:
-                turn = partial(turning.from_packed, self._layout, packed.numbers, packed.words)
-                self._keep(packed.answers, packed.times, turn)
+            count = len(packed.times)
+            left -= count or left
+            done += count
+            if count:
+                self._keep_packed(packed)
             self._tally()
-        if is_enough:
-            self.seconds = min(self.seconds, time.thread_time() - begun)
+        if done >= self._enough:
+            spent = time.thread_time() - begun
+            self.seconds = min(self.seconds, spent * self._enough / done)
 
     def store(self, batch: Batch) -> None:
         """Count rows that were logged together."""
-        self._add(batch.time // self._span * self._span, batch.columns, batch.time)
+        self._add(batch.columns, np.full(batch.rows, batch.time))
+
+    def _keep_packed(self, packed: Packed) -> None:
+        def turn(part: slice) -> dict[str, Column]:
+            words = [one[part] for one in packed.words]
+            return turning.from_packed(self._layout, packed.numbers[part], words)
+
+        self._keep(packed.answers, packed.times, turn)
+
+    def _keep_odd(
+        self, waiting: Waiting, turn: Callable[[Layout, list[Any]], dict[str, Column]]
+    ) -> None:
+        self._keep(
+            waiting.answers, waiting.times, lambda part: turn(self._layout, waiting.rows[part])
+        )
 
     def _keep(
-        self, answers: list[Any], times: list[int], turn: Callable[[], dict[str, Column]]
+        self, answers: list[Any], times: list[int], turn: Callable[[slice], dict[str, Column]]
     ) -> None:
-        try:
-            columns = turn() | turning.answers(self._layout, answers)
-        except Exception as error:  # what a caller's values do when they are read
-            self.lost += len(times)
-            _said.warning("%d rows could not be read and were dropped: %s", len(times), error)
-            return
-        self.turned.append(_Turned(columns, np.fromiter(times, np.int64, len(times)) // 1000))
+        stamps = np.fromiter(times, np.int64, len(times)) // 1000
+
+        def keep(part: slice) -> None:
+            columns = turn(part) | turning.answers(self._layout, answers[part])
+            self.turned.append(_Turned(columns, stamps[part]))
+
+        self._without_bad(len(times), keep)
 
     def _tally(self) -> None:
         pieces, self.turned = self.turned, []
         self.at = time.monotonic()
-        if not pieces:
+        if pieces:
+            columns = turning.joined([one.columns for one in pieces])
+            self._add(columns, np.concatenate([one.times for one in pieces]))
+
+    def _add(self, columns: dict[str, Column], times: NDArray[np.int64]) -> None:
+        if not len(times):
             return
-        columns = turning.joined([one.columns for one in pieces])
-        times = np.concatenate([one.times for one in pieces])
+        for name in self._layout.outputs:
+            columns.setdefault(name, turning.nothing(self._subject.reference, name, len(times)))
         slots = times // self._span * self._span
         if slots.min() == slots.max():
-            self._add(int(slots[0]), columns, int(times.max()))
+            self._add_to(int(slots[0]), columns, times)
             return
         for slot in np.unique(slots).tolist():
             mine = slots == slot
             part = {name: values[mine] for name, values in columns.items()}
-            self._add(slot, part, int(times[mine].max()))
+            self._add_to(slot, part, times[mine])
 
-    def _add(self, start: int, columns: dict[str, Column], newest: int) -> None:
-        count = len(next(iter(columns.values())))
-        for name in self._layout.outputs:
-            columns.setdefault(name, turning.nothing(self._subject.reference, name, count))
-        counted = self._counter.count(columns)
-        for known in (self.windows, self.unsent):
-            known[start] = profiles.merge(known[start], counted) if start in known else counted
-        self.newest[start] = max(newest, self.newest.get(start, 0))
+    def _add_to(self, start: int, columns: dict[str, Column], times: NDArray[np.int64]) -> None:
+        def add(part: slice) -> None:
+            counted = self._counter.count({name: one[part] for name, one in columns.items()})
+            for known in (self.windows, self.unsent):
+                known[start] = profiles.merge(known[start], counted) if start in known else counted
+            self.newest[start] = max(int(times[part].max()), self.newest.get(start, 0))
+
+        self._without_bad(len(times), add)
         while len(self.windows) > KEPT:
             del self.windows[min(self.windows)]
+
+    def _without_bad(self, rows: int, do: Callable[[slice], None]) -> None:
+        """Do something with all rows, in halves of halves where one raises: its neighbours count."""
+        parts, bad, why = [slice(0, rows)], 0, ""
+        while parts:
+            part = parts.pop()
+            try:
+                do(part)
+            except Exception as error:  # what a caller's values do when they are read
+                middle = (part.start + part.stop) // 2
+                if middle > part.start:
+                    parts += [slice(middle, part.stop), slice(part.start, middle)]
+                else:
+                    bad, why = bad + 1, str(error)
+        if bad:
+            self.lost += bad
+            _said.warning("%d rows could not be read and were dropped: %s", bad, why)

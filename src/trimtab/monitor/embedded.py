@@ -31,7 +31,7 @@ from trimtab.monitor import spool
 from trimtab.monitor.budget import Budget
 from trimtab.monitor.counting import ENOUGH, KEPT, Batch, Counting
 from trimtab.monitor.findings import Findings
-from trimtab.monitor.ring import Ring, is_row
+from trimtab.monitor.ring import Ring
 from trimtab.monitor.rows import Subject
 from trimtab.profile import profile as profiles
 from trimtab.profile import reference as references
@@ -97,23 +97,27 @@ class Monitor:
         self._enough = max(min(ENOUGH, limit // 2), 1)  # while they are counted others find room
         self._layout, self._reference = subject.layout, subject.reference
         self.name, self.model = subject.name, subject.model
-        self._ring = Ring(self._layout, (self._enough, limit), self.log, self._wake)
+        self._late = self._enough + min(self._enough, (limit - self._enough) // 4)
+        self._ring = Ring(self._layout, (self._enough, self._late, limit), self.log, self._wake)
         self._counted = Counting(subject, self._span, self._enough, self._ring)
         # What a request waits for is this function alone, so it shadows the method.
         self._ring.log.__doc__ = Monitor.log.__doc__
         self.__dict__["log"] = self._ring.log
+        self._over = False
         self._reset()
         _every.add(self)
 
     def _reset(self) -> None:
-        """An empty ring and a thread of this process's own."""
+        """An empty ring and a thread of this process's own; what was closed stays closed."""
         self._alarm = threading.Event()
         self._ring.renew()
         self._counted.renew()
         self._told = 0
         self._lock = threading.RLock()
-        self._over = self._hurried = False
+        self._hurried = self._counting = False
         self._sent_at = time.monotonic()
+        if self._over:
+            return
         # A daemon that holds no strong reference: a monitor that nobody holds any more ends.
         threading.Thread(
             target=_work,
@@ -133,18 +137,20 @@ class Monitor:
         if self._over:
             raise UsageError("this monitor is closed", hint="make another one")
         now = ids.now_ns()
-        entry: Any = self._alone(rows, predictions)
+        entry: Any = self._alone(rows)
         if entry is None:
             entry = self._batch(rows, predictions, now)
+        elif isinstance(predictions, np.ndarray | list):
+            predictions = predictions.copy()  # the scores of classes; a caller may use them again
         count = entry.rows if isinstance(entry, Batch) else 1
         with self._lock:
             if isinstance(entry, Batch) and count > self._limit:
-                self._counted.store(
-                    entry
-                )  # larger than all that may wait: the caller's own time counts it
+                # larger than all that may wait: the caller's own time counts it
+                self._counted.store(entry)
                 return
             if self._counted.queued + count > self._limit or len(self._ring) >= self._limit:
                 self._counted.lost += count
+                self._alarm.set()
                 return
             if isinstance(entry, Batch):
                 self._counted.queued += count
@@ -160,8 +166,9 @@ class Monitor:
     @property
     def rows(self) -> int:
         """Rows counted in the windows that are kept in memory."""
-        self.flush()
-        return sum(one.rows for one in self._counted.windows.values())
+        with self._lock:
+            self.flush()
+            return sum(one.rows for one in self._counted.windows.values())
 
     def flush(self) -> None:
         """Count everything that waits and leave it for the controller."""
@@ -203,11 +210,11 @@ class Monitor:
     ) -> None:
         self.close()
 
-    def _alone(self, rows: Any, predictions: Any) -> Any:
+    def _alone(self, rows: Any) -> Any:
         """A copy of one row, of no subclass; None where it is no single one."""
         if isinstance(rows, np.ndarray):
             return np.array(rows) if rows.ndim == 1 else None
-        return dict(rows) if isinstance(rows, dict) and is_row(rows, predictions) else None
+        return dict(rows) if isinstance(rows, dict) and not turning.is_table(rows) else None
 
     def _batch(self, rows: Any, predictions: Any, now: int) -> Batch:
         if isinstance(rows, np.ndarray):
@@ -228,18 +235,26 @@ class Monitor:
         """Have the rows counted: by the caller's event loop between its requests, where that is short.
 
         A thread beside the loop takes the interpreter from many requests, at every step of numpy.
+        A caller that logs on and on without letting its loop go on counts them itself: what it logs
+        next would find no room.
         """
         asyncio = sys.modules.get("asyncio")  # who has not imported it runs no loop
-        if asyncio is not None and self._counted.seconds <= _SHORT_SECONDS:
-            with contextlib.suppress(RuntimeError):
-                asyncio.get_running_loop().call_soon(self._between)
+        if asyncio is not None and self._counted.seconds <= _SHORT_SECONDS and not self._counting:
+            # no loop runs here, or another thread is importing it just now
+            with contextlib.suppress(RuntimeError, AttributeError):
+                loop = asyncio.get_running_loop()
+                if len(self._ring) < self._late:
+                    loop.call_soon(self._between)
+                else:
+                    self._between()
                 return
         self._alarm.set()
 
     def _between(self) -> None:
         if self._lock.acquire(blocking=False):
             try:
-                if self._hurried or len(self._ring) >= self._enough:
+                # more than that would hold up the loop's requests too long: it is the thread's
+                if self._hurried or self._enough <= len(self._ring) <= 2 * self._enough:
                     self._count()
             except Exception:
                 _said.exception("logged rows could not be counted")
@@ -263,15 +278,18 @@ class Monitor:
                 self._send()
 
     def _count(self) -> None:
-        self._hurried = False
-        self._counted.count()
+        self._hurried, self._counting = False, True
+        try:
+            self._counted.count()
+        finally:
+            self._counting = False
 
     def _send(self) -> None:
         """Leave what was counted since the last time; the caller holds the lock."""
         self._sent_at = time.monotonic()
         if self._counted.lost > self._told:
             _said.warning(
-                "%s: %d rows were dropped: more than %d waited to be counted",
+                "%s: %d rows were dropped: more than %d waited, or they could not be read or left",
                 self.name or "monitor", self._counted.lost - self._told, self._limit,
             )  # fmt: skip
         place = self._subject.place

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import threading
+from bisect import bisect_right
 from collections.abc import Callable
 from itertools import compress
 from operator import itemgetter
@@ -12,7 +14,6 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 
 from trimtab import ids
-from trimtab.monitor import rows as turning
 from trimtab.monitor.rows import Layout
 
 _PACKED: Final = 3
@@ -20,7 +21,7 @@ _PACKED: Final = 3
 _ODD: Final = 3
 """Parts of any other: whatever was logged, its answer, the time."""
 _ONE: Final = frozenset({float, int, str, bool, tuple, np.float64, np.float32, np.int64, np.str_})
-"""What the answer to one row is. Without one, a mapping may hold one row or columns: the slow way."""
+"""What the answer to one row is. With any other, a mapping may hold one row or columns: the slow way."""
 
 
 _Entry = Callable[[dict[str, Any], Any], tuple[Any, ...]]
@@ -61,7 +62,7 @@ class Log(Protocol):
 
 
 class Ring:
-    """Up to `limit` logged rows; `wake` is called at the one that makes them `enough`. Thread-safe.
+    """Logged rows, up to the last number of `room`; `wake` is called at each of the others. Thread-safe.
 
     `log` packs one row with its answer and leaves it: a copy that is small, and not the caller's own
     values, whose memory the next request then finds warm. A row whose numbers cannot be packed is
@@ -72,15 +73,16 @@ class Ring:
     def __init__(
         self,
         layout: Layout,
-        room: tuple[int, int],
+        room: tuple[int, ...],
         slow: Callable[[Any, Any], None],
         wake: Callable[[], None],
     ) -> None:
         self._parts: list[Any] = []
         self._odd: list[Any] = []
         self._width = _PACKED + len(layout.words)
-        self._enough, self._limit = room
-        self._woken = self._hurried = False
+        *self._steps, self._limit = room
+        self._woken, self._hurried = 0, False
+        self._changing = threading.RLock()
         self._slow, self._wake = slow, wake
         ways = _ways(layout, self._parts, self._seldom)
         self.log, self._entry, self.look, self._set_near = ways
@@ -105,19 +107,22 @@ class Ring:
 
     def renew(self) -> None:
         """Empty."""
+        self._changing = threading.RLock()  # another thread may have held it where this one forked
         self._parts.clear()
         self._odd.clear()
         self._changed(True)
 
     def hurry(self) -> None:
         """Have the next row call `wake`."""
-        self._hurried = True
-        self._set_near(0)
+        with self._changing:
+            self._hurried = True
+            self._set_near(0)
 
     def shut(self) -> None:
         """Take nothing more."""
-        self._limit = 0
-        self._set_near(0)
+        with self._changing:
+            self._limit = 0
+            self._set_near(0)
 
     def _removed(self, parts: list[Any], width: int, most: int) -> list[list[Any]]:
         taken = parts[: most * width]
@@ -139,19 +144,17 @@ class Ring:
 
     def _changed(self, taken: bool) -> None:
         """Call `wake` where that is due, and say up to which length the short way is right."""
-        held, others = len(self), len(self._odd) // _ODD
-        full = held >= self._enough
-        due = (self._hurried and not taken) or (full and (taken or not self._woken))
-        self._woken, self._hurried = full, False
-        most = self._limit if full else self._enough - 1
-        self._set_near((min(most, self._limit) - others) * self._width)
+        with (
+            self._changing
+        ):  # who was late to say so would leave the ring open, or `wake` not called
+            held, others = len(self), len(self._odd) // _ODD
+            step = bisect_right(self._steps, held)
+            due = (self._hurried and not taken) or (step > 0 and (taken or step > self._woken))
+            self._woken, self._hurried = step, False
+            most = self._steps[step] - 1 if step < len(self._steps) else self._limit
+            self._set_near((min(most, self._limit) - others) * self._width)
         if due:
             self._wake()
-
-
-def is_row(rows: dict[str, Any], predictions: Any) -> bool:
-    """Whether a mapping is one row and not columns."""
-    return (predictions is None or predictions.__class__ in _ONE) and not turning.is_table(rows)
 
 
 def _ways(

@@ -7,10 +7,12 @@ import gc
 import logging
 import math
 import os
+import sys
 import threading
 import time
 from collections import OrderedDict, defaultdict
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import polars as pl
@@ -19,6 +21,7 @@ import pytest
 import trimtab
 from trimtab.errors import UsageError
 from trimtab.monitor import embedded, spool
+from trimtab.monitor import rows as turning
 from trimtab.profile import profile as profiles
 from trimtab.profile import reference as references
 
@@ -157,6 +160,65 @@ def test_rows_whose_values_raise_are_dropped_counted_and_said(caplog):
         monitor.log({"income": 1.0, "years": 1.0, "town": "A"}, 0.5)
         assert (monitor.rows, monitor.dropped) == (1, 1)
     assert "1 rows could not be read and were dropped: no number today" in caplog.text
+
+
+class Unhashable(str):
+    __slots__ = ()
+
+    def __hash__(self):
+        raise RuntimeError("no name today")
+
+
+def watcher_of_a_model():
+    reference = references.fit_reference(ordinary() | {"__score__": np.linspace(0, 1, 3000)})
+    monitor = trimtab.Monitor.__new__(trimtab.Monitor)
+    layout = turning.layout_of(reference)
+    monitor._begin(turning.Subject(reference=reference, layout=layout), "1d", 10.0, 20_000)
+    return monitor
+
+
+@pytest.mark.parametrize(
+    ("more", "answer"),
+    [
+        ({}, (1, 2, 3)),
+        ({}, 10**400),
+        ({"income": Refuses()}, 0.5),
+        ({"town": Unhashable("A")}, 0.5),
+    ],
+    ids=["three answers", "a huge answer", "no number", "no word"],
+)
+def test_a_row_that_cannot_be_read_takes_no_other_with_it(more, answer, monkeypatch, caplog):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    usual = plain(ordinary(40))
+    odd = [row | {"years": None} for row in usual]
+    with watcher_of_a_model() as monitor, caplog.at_level(logging.WARNING, "trimtab.monitor"):
+        for row in [*usual, *odd]:
+            monitor.log(row, 0.5)
+        monitor.log(usual[0] | more, answer)
+        for row in [*odd, *usual]:
+            monitor.log(row, 0.5)
+        assert (monitor.rows, monitor.dropped) == (160, 1)
+    assert "1 rows could not be read and were dropped" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "answer", [np.bool_(True), np.int32(1), np.float16(1), np.ones(2), [0.2, 1.0]],
+    ids=["bool", "int32", "float16", "array", "list"],
+)  # fmt: skip
+def test_one_row_may_have_any_answer_that_a_model_gives(answer):
+    with watcher_of_a_model() as monitor:
+        monitor.log(plain(ordinary(1))[0], answer)
+        if isinstance(answer, np.ndarray):
+            answer[:] = np.nan
+        assert (monitor.rows, monitor.dropped) == (1, 0)
+        (counted,) = monitor._counted.windows.values()
+        assert counted.high[-1] == 1.0
+
+
+def test_no_rows_count_as_none():
+    with watcher() as monitor:
+        monitor.log([])
+        assert (monitor.rows, monitor.dropped, monitor._counted.windows) == (0, 0, {})
 
 
 def test_a_batch_larger_than_what_may_wait_is_counted_at_once():
@@ -317,6 +379,47 @@ def test_an_event_loop_leaves_to_the_thread_what_takes_long_or_cannot_be_packed(
             assert (monitor.rows, monitor.dropped) == (50, 0)
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 100])
+def test_who_logs_without_letting_its_event_loop_go_on_loses_nothing(limit, monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_SHORT_SECONDS", 1e6)
+
+    async def cell():
+        for row in plain(ordinary(300)):
+            monitor.log(row, 0.5)
+
+    with watcher(limit=limit) as monitor:
+        monitor._counted.seconds = 0.0
+        asyncio.run(cell())
+        assert (monitor.rows, monitor.dropped) == (300, 0)
+
+
+def test_an_event_loop_that_ends_first_leaves_its_rows_to_the_thread(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 0.01)
+    with watcher(limit=100) as monitor:
+        monitor._counted.seconds = 0.0
+        loop = asyncio.new_event_loop()
+        loop.call_soon(lambda: [monitor.log(row, 0.5) for row in plain(ordinary(50))])
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        loop.close()
+        end = time.monotonic() + 20
+        while monitor._ring and time.monotonic() < end:
+            time.sleep(0.01)
+        assert not monitor._ring
+        assert (monitor.rows, monitor.dropped) == (50, 0)
+
+
+def test_a_thread_that_imports_asyncio_just_now_disturbs_no_row(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    with watcher(limit=100) as monitor:
+        monitor._counted.seconds = 0.0
+        monkeypatch.setitem(sys.modules, "asyncio", ModuleType("asyncio"))
+        for row in plain(ordinary(50)):
+            monitor.log(row, 0.5)
+        assert (monitor.rows, monitor.dropped) == (50, 0)
+
+
 def test_few_rows_are_counted_by_the_next_request_or_without_one_by_the_thread(monkeypatch):
     monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
     monkeypatch.setattr(embedded, "_WAIT_SECONDS", 0.0)
@@ -350,6 +453,23 @@ def test_a_forked_child_begins_afresh():
     assert os.read(reader, 10) == b"7"
     assert monitor.rows == 1
     monitor.close()
+
+
+def test_what_was_closed_is_closed_in_a_forked_child():
+    monitor = watcher()
+    monitor.close()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            monitor.log(plain(ordinary(1))[0], 0.5)
+            os.write(writer, b"taken")
+        except UsageError:
+            os.write(writer, f"refused, {monitor.rows}".encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reader, 20) == b"refused, 0"
 
 
 def test_a_monitor_that_nobody_holds_ends():

@@ -129,6 +129,44 @@ def test_rows_come_out_once_and_in_order_and_it_calls_when_enough_wait(enough, m
     )
 
 
+def test_it_calls_at_every_number_of_its_room_but_the_last():
+    made = Made()
+    made.ring = Ring(ONE, (2, 5, 6), made.refuse, made.wake)
+    called = []
+    for number in range(8):
+        made.ring.log({"number": number}, 0.5)
+        called.append(made.calls)
+    assert called == [0, 1, 1, 1, 2, 2, 2, 2]
+    assert (made.numbers(4), len(made.refused)) == ([0, 1, 2, 3], 2)
+    assert made.calls == 4, "enough are left, for each of two takings"
+    for number in range(3):
+        made.ring.log({"number": number}, 0.5)
+    assert made.calls == 5
+
+
+def test_a_row_that_comes_while_others_are_taken_hides_no_later_call():
+    made = Made()
+    for number in range(4):
+        made.ring.log({"number": number}, 0.5)
+    said, near = [], made.ring._set_near
+
+    def late(length):
+        if not said:
+            said.append(threading.Thread(target=made.ring.take, args=(100,)))
+            said[0].start()
+            said[0].join(0.2)
+        near(length)
+
+    made.ring._set_near = late
+    made.ring.log({"number": 10**400}, 0.5)
+    said[0].join()
+    assert len(made.ring) == 1
+    before = made.calls
+    for number in range(3):
+        made.ring.log({"number": number}, 0.5)
+    assert (len(made.ring), made.calls - before) == (4, 1)
+
+
 def test_a_hurried_ring_calls_at_the_next_row_alone():
     made = Made()
     made.ring.log({"number": 1}, 0.5)
