@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import weakref
+from multiprocessing import util as processes
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -343,5 +344,10 @@ def _at_exit() -> None:
         one.close()
 
 
+def _in_child(_: object) -> None:
+    processes.Finalize(None, _at_exit, exitpriority=0)  # a child of multiprocessing skips atexit
+
+
 os.register_at_fork(after_in_child=_after_fork)
+processes.register_after_fork(_every, _in_child)
 atexit.register(_at_exit)

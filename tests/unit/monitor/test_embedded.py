@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import math
+import multiprocessing
 import os
 import sys
 import threading
@@ -169,11 +170,12 @@ class Unhashable(str):
         raise RuntimeError("no name today")
 
 
-def watcher_of_a_model():
+def watcher_of_a_model(place=None):
     reference = references.fit_reference(ordinary() | {"__score__": np.linspace(0, 1, 3000)})
     monitor = trimtab.Monitor.__new__(trimtab.Monitor)
     layout = turning.layout_of(reference)
-    monitor._begin(turning.Subject(reference=reference, layout=layout), "1d", 10.0, 20_000)
+    subject = turning.Subject(reference=reference, layout=layout, model="a model", place=place)
+    monitor._begin(subject, "1d", 10.0, 20_000)
     return monitor
 
 
@@ -453,6 +455,24 @@ def test_a_forked_child_begins_afresh():
     assert os.read(reader, 10) == b"7"
     assert monitor.rows == 1
     monitor.close()
+
+
+def log_some(monitor, count):
+    for row in plain(ordinary(count)):
+        monitor.log(row, 0.5)
+
+
+def test_a_child_of_multiprocessing_leaves_its_rows_when_it_ends(tmp_path):
+    with watcher_of_a_model(tmp_path) as monitor:
+        log_some(monitor, 3)
+        context = multiprocessing.get_context("fork")
+        child = context.Process(target=log_some, args=(monitor, 7))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+        (path,) = tmp_path.iterdir()
+        assert spool.read(path).rows == 7
+        assert monitor.rows == 3
 
 
 def test_what_was_closed_is_closed_in_a_forked_child():
