@@ -1,7 +1,7 @@
 """Requests that the champion failed on (500): clients get no answer, and no row tells of it.
 
-They are counted window by window beside what was answered, as refusals are. What a candidate fails on
-is its rollout's: a guard of it goes back.
+They are counted beside what was answered, by the model that failed. What a candidate fails on is its
+rollout's: a guard of it goes back.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Final
 
 from trimtab import ids
 from trimtab.config import Config
-from trimtab.monitor import rates, refusals
+from trimtab.monitor import rates, turned_away
 from trimtab.monitor.findings import FeatureFinding, Finding
-from trimtab.monitor.traffic import ANSWERED
+from trimtab.monitor.traffic import ANSWERED, FAILED
 from trimtab.serve.frame import Frame
 from trimtab.store.workspace import Workspace
 
@@ -28,18 +28,18 @@ def arrive(ws: Workspace, config: Config, endpoint: str, frames: Iterable[Frame]
     asked = (
         one
         for one in frames
-        if one.role == "champion" and (one.status == ANSWERED or one.status >= refusals.FAILED)
+        if one.role == "champion" and (one.status == ANSWERED or one.status >= FAILED)
     )
-    refusals.count(ws, config, _name(endpoint), asked, lambda one: one.label)
+    turned_away.count(ws, config, _name(endpoint), asked, lambda one: one.label)
 
 
 def look(ws: Workspace, config: Config, endpoint: str, moment: int, alpha: float) -> Finding | None:
     """Errors where far more requests fail than before, the model of each named."""
-    found = refusals.spell(ws, config, _name(endpoint), moment, alpha, _MARGIN)
+    found = turned_away.spell(ws, config, _name(endpoint), moment, alpha, _MARGIN)
     if found is None:
         return None
     failed, asked, was = found.said()
-    since, (lo, hi) = found.now[0][0], rates.wilson(failed, asked)
+    since, (lo, hi) = found.since(), rates.wilson(failed, asked)
     named = ", ".join(f"{label} on {count:,}" for label, count in found.blamed()[:_LISTED])
     note = f"failed on {failed:,} of {asked:,} requests"
     return Finding(

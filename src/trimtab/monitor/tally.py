@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.monitor import traffic
-from trimtab.monitor.traffic import ANSWERED
+from trimtab.monitor.traffic import ANSWERED, FAILED
 from trimtab.serve.frame import Frame
 
 CELLS: Final = 4096
 """Cells of a probability: an estimate from their middles is right to four digits."""
-_FAILED: Final = 500
 _ALIKE: Final = 0.1
 _WAITING: Final = 5_000
 _GROUPS: Final = 5_000
@@ -84,7 +83,7 @@ def grown(arm: Arm, frames: Sequence[Frame], good: int, *, shadow: bool = False)
     What was refused for its content is nobody's failure; but the champion has answered what a
     shadow is given, so there any failure counts.
     """
-    least = 0 if shadow else _FAILED
+    least = 0 if shadow else FAILED
     rest = [one for one in frames if one.status != ANSWERED]
     failed = sum([1 for one in rest if one.status >= least])
     return arm._replace(

@@ -19,6 +19,8 @@ from trimtab.store.records import Label
 SCORE: Final = "__score__"
 DECISION: Final = "__decision__"
 ANSWERED: Final = 200
+FAILED: Final = 500
+"""From this status on it is the model that failed, not the request."""
 LARGEST: Final = 1e70
 
 
