@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -28,6 +29,7 @@ from trimtab.store.workspace import Workspace, open_workspace
 
 DAY = 86_400_000_000
 BEGIN = 20_000 * DAY
+ALPHA = 1e-5
 INPUTS = (
     Column(name="x", kind="number", nullable=True),
     Column(name="kind", kind="text", nullable=True, categories=("a", "b")),
@@ -148,6 +150,42 @@ class Site:
         return seen
 
 
+def frame(moment: int, status: int = 200, *, role: str = "champion", error: str = "") -> Frame:
+    """One request without its rows, as it is counted whether it was answered or not."""
+    names = (ids.new_id(),) if status == 200 else ()
+    return Frame(
+        ids=names, request=ids.new_id(), received_at=moment, endpoint="goods", role=role,
+        model="m", label="goods@v1", contract="predict", status=status, error=error,
+    )  # fmt: skip
+
+
+def day(number: int, answered: int, turned: int = 0, **how: Any) -> list[Frame]:
+    """A day's requests, some of them turned away: refused for x unless `how` says else."""
+    frames = [frame(BEGIN + number * DAY + i) for i in range(answered)]
+    said = {"status": 422, "error": "input in x", **how}
+    return frames + [frame(BEGIN + number * DAY + i, **said) for i in range(turned)]
+
+
+def turn_away(place: Site, status: int, error: str) -> Seen:
+    """Twelve days of 60 requests of one row, of the last of which 58 are turned away, and a day more.
+
+    What a pass sees that is repeated: it counts nothing twice.
+    """
+    for number in range(12):
+        rows = place.rows(60)
+        for i in range(60):
+            one = Rows({name: values[i : i + 1] for name, values in rows.columns.items()},
+                       rows.score[i : i + 1], rows.decision[i : i + 1], [])  # fmt: skip
+            moment = BEGIN + number * DAY + i
+            if number < 11 or i < 2:
+                place.append(one, [ids.new_id()], [moment], role="champion")
+            else:
+                place.log.append([frame(moment, status, error=error)])
+    place.live(12, 60)
+    place.look(13, acted=False)
+    return place.look(13, acted=False)
+
+
 def draw(
     task: str, noise: np.random.Generator, count: int, shift: float = 0.0, meaning: float = 1.0
 ) -> Rows:
@@ -225,3 +263,12 @@ def site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
     yield build
     for log in logs:
         log.close()
+
+
+@pytest.fixture
+def place(site: Callable[..., Site]) -> Site:
+    """A site whose requests are of the day on which they came."""
+    found = site()
+    serve = msgspec.structs.replace(found.config.serve, event_time="server")
+    found.config = msgspec.structs.replace(found.config, serve=serve)
+    return found

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
-from trimtab import ids
 from trimtab.loop import severity
 from trimtab.monitor import failures, pulse, refusals
 
-from .test_refusals import ALPHA, BEGIN, DAY, day, frame
+from .conftest import ALPHA, BEGIN, DAY, day, turn_away
 
 BROKEN = {"status": 500, "error": "model"}
-
-
-@pytest.fixture
-def place(site):
-    found = site()
-    serve = msgspec.structs.replace(found.config.serve, event_time="server")
-    found.config = msgspec.structs.replace(found.config, serve=serve)
-    return found
 
 
 def arrive(place, *parts):
@@ -62,20 +52,7 @@ def test_few_failures_and_refusals_alarm_nobody(place):
 
 
 def test_errors_are_a_page_of_the_pass_and_no_loss_of_traffic(site):
-    place = site()
-    for number in range(12):
-        rows = place.rows(60)
-        for i in range(60):
-            one = type(rows)({k: v[i : i + 1] for k, v in rows.columns.items()},
-                             rows.score[i : i + 1], rows.decision[i : i + 1], [])  # fmt: skip
-            moment = BEGIN + number * DAY + i
-            if number < 11 or i < 2:
-                place.append(one, [ids.new_id()], [moment], role="champion")
-            else:
-                place.log.append([frame(moment, 500, error="model")])
-    place.live(12, 60)
-    for _ in range(2):
-        seen = place.look(13, acted=False)
+    seen = turn_away(site(), 500, "model")
     (alarm,) = [one for one in seen.alarms if one.kind == "errors"]
     assert "58 of 60 requests" in alarm.title
     assert severity.weigh(alarm, severity.Importance(), None).severity == "page"

@@ -5,35 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from trimtab import ids
 from trimtab.monitor import refusals
 from trimtab.serve.frame import Frame
 
-DAY = 86_400_000_000
-BEGIN = 20_000 * DAY
-ALPHA = 1e-5
-
-
-def frame(moment: int, status: int = 200, *, role: str = "champion", error: str = "") -> Frame:
-    names = (ids.new_id(),) if status == 200 else ()
-    return Frame(
-        ids=names, request=ids.new_id(), received_at=moment, endpoint="goods", role=role,
-        model="m", label="goods@v1", contract="predict", status=status, error=error,
-    )  # fmt: skip
-
-
-def day(number: int, answered: int, refused: int = 0, **how) -> list[Frame]:
-    frames = [frame(BEGIN + number * DAY + i) for i in range(answered)]
-    said = {"status": 422, "error": "input in x", **how}
-    return frames + [frame(BEGIN + number * DAY + i, **said) for i in range(refused)]
-
-
-@pytest.fixture
-def place(site):
-    found = site()
-    serve = msgspec.structs.replace(found.config.serve, event_time="server")
-    found.config = msgspec.structs.replace(found.config, serve=serve)
-    return found
+from .conftest import ALPHA, BEGIN, DAY, day, turn_away
 
 
 def look(place, lived: float):
@@ -100,20 +75,7 @@ def test_of_a_sampled_log_nothing_is_said(place):
 
 
 def test_a_column_of_nulls_that_is_refused_is_an_alarm_of_the_pass_and_no_loss_of_traffic(site):
-    place = site()
-    for number in range(12):
-        rows = place.rows(60)
-        for i in range(60):
-            one = type(rows)({k: v[i : i + 1] for k, v in rows.columns.items()},
-                             rows.score[i : i + 1], rows.decision[i : i + 1], [])  # fmt: skip
-            moment = BEGIN + number * DAY + i
-            if number < 11 or i < 2:
-                place.append(one, [ids.new_id()], [moment], role="champion")
-            else:
-                place.log.append([frame(moment, 422, error="input in x")])
-    place.live(12, 60)
-    for _ in range(2):  # a pass that is repeated counts nothing twice
-        seen = place.look(13, acted=False)
+    seen = turn_away(site(), 422, "input in x")
     (alarm,) = [one for one in seen.alarms if one.kind == "broken input"]
     assert alarm.detail["form"] == "refused"
     assert "58 of 60 requests" in alarm.title
