@@ -15,7 +15,7 @@ from trimtab.evaluate import measure, metrics
 from trimtab.evaluate.scored import Scored
 from trimtab.loop import importance, teaching, watching
 from trimtab.loop.project import Project
-from trimtab.model.load import LoadedModel, load
+from trimtab.model.load import LoadedModel, Outputs, load
 from trimtab.model.package import PROFILE, Packaged, package
 from trimtab.monitor import basis as bases
 from trimtab.monitor import traffic
@@ -43,8 +43,11 @@ def write_package(
     )
     if len(rows := _known(candidate)):
         model = load(out, verify=False, allow_python=allowed)
-        (out / bases.FILE).write_bytes(_basis(project.config, candidate, model, out))
-        importance.write(out, model, _columns(model, candidate, rows), rows[candidate.target])
+        columns = _columns(model, candidate, rows)
+        answer = model.predict(columns)
+        basis = _basis(project.config, candidate, model, rows, answer, out)
+        (out / bases.FILE).write_bytes(basis)
+        importance.write(out, model, columns, rows[candidate.target])
     return found
 
 
@@ -59,8 +62,19 @@ def scored(
     rows = _known(candidate)
     if not rows.height:
         raise DataError("no withheld row has a known target: the model cannot be judged")
-    columns = _columns(model, candidate, rows)
-    answer = model.predict(columns)
+    answer = model.predict(_columns(model, candidate, rows))
+    return _beside_truth(model, candidate, rows, answer, requirements, biased=biased), rows
+
+
+def _beside_truth(
+    model: LoadedModel,
+    candidate: Candidate,
+    rows: pl.DataFrame,
+    answer: Outputs,
+    requirements: tuple[Requirement, ...],
+    *,
+    biased: str = "",
+) -> Scored:
     truth = rows[candidate.target].to_list()
     wanted = {one.across or one.by for one in requirements} - {""}
     slices = {
@@ -69,11 +83,10 @@ def scored(
         if name in rows.columns
     }
     guess = _baseline(model, candidate, truth)
-    table = traffic.build(
+    return traffic.build(
         model.signature, truth, answer.score, answer.decision, slices=slices, baseline=guess,
         biased=biased,
     )  # fmt: skip
-    return table, rows
 
 
 def _outputs(candidate: Candidate, model: LoadedModel, rows: pl.DataFrame) -> dict[str, Any]:
@@ -82,20 +95,27 @@ def _outputs(candidate: Candidate, model: LoadedModel, rows: pl.DataFrame) -> di
     return _profiled(rows, model) | traffic.watched(answer.score, answer.decision, model.signature)
 
 
-def _basis(config: Config, candidate: Candidate, model: LoadedModel, place: Path) -> bytes:
-    rows = _known(candidate)
-    answer = model.predict(_columns(model, candidate, rows))
+def _basis(
+    config: Config,
+    candidate: Candidate,
+    model: LoadedModel,
+    rows: pl.DataFrame,
+    answer: Outputs,
+    place: Path,
+) -> bytes:
     table = _profiled(rows, model) | traffic.outputs(answer.score, answer.decision, model.signature)
     reference = references.decode((place / PROFILE).read_bytes())
     found = bases.fit(
         model.signature, reference, table, answer.score, answer.decision,
         rows[candidate.target].to_list(), private=config.serve.pii, teach=teaching.trees,
-        slices=_slices(config, candidate, model),
+        slices=_slices(config, candidate, model, rows, answer),
     )  # fmt: skip
     return bases.encode(found)
 
 
-def _slices(config: Config, candidate: Candidate, model: LoadedModel) -> tuple[SliceMetric, ...]:
+def _slices(
+    config: Config, candidate: Candidate, model: LoadedModel, rows: pl.DataFrame, answer: Outputs
+) -> tuple[SliceMetric, ...]:
     """Quality on all withheld rows and on each slice that a requirement or `protected` names."""
     named = [name for one in config.require for name in (one.across, one.by)]
     named += [name for one in config.data.values() for name in one.protected]
@@ -109,7 +129,7 @@ def _slices(config: Config, candidate: Candidate, model: LoadedModel) -> tuple[S
         for metric in metrics.default_metrics(candidate.task)
         for name in columns
     )
-    table, _ = scored(model, candidate, wanted)
+    table = _beside_truth(model, candidate, rows, answer, wanted)
     found = measure.measure(table, wanted, subject="", window=WITHHELD, now=0)
     return tuple(
         SliceMetric(

@@ -52,7 +52,8 @@ def found():
             "serve": {"pii": {"sex": "drop"}},
         }
     )
-    return packaging._slices(config, candidate, Model())
+    answer = Model().predict(table)
+    return packaging._slices(config, candidate, Model(), table, answer)
 
 
 def test_a_slice_has_its_own_value_interval_and_rows(found):
