@@ -17,6 +17,8 @@ from trimtab.store import operations
 from trimtab.store.records import Endpoint
 
 KIND: Final = "routes refused"
+DEAF: Final = "the endpoint refuses its newest routes"
+"""Why no step forward is taken meanwhile."""
 _DIGEST: Final = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _TAKEN: Final = "the endpoint answers by its routes"
 

@@ -138,7 +138,7 @@ def _rollout(project: Project, one: Rollout, now: int) -> Line:
     looked = steering.patient(one, now) if kept else one
     decision, reason = rollout.decide(config, looked, judged, answered, now)
     if not kept and decision != "hold" and heard.why(project, one.endpoint):
-        kept = "the endpoint refuses its newest routes"
+        kept = heard.DEAF
     if kept and decision != "roll back":
         return "held", f"{name} stays at {stage}: {kept}"
     if decision == "hold":

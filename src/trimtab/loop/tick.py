@@ -160,7 +160,7 @@ def _rollout(project: Project, one: Rollout, notes: Notes, now: int, *, rests: b
         project, one, candidate, champion
     )  # repairs routes that a killed pass left behind
     kept = steering.kept(ws, one, ids.now())
-    deaf = "the endpoint refuses its newest routes" if heard.why(project, one.endpoint) else ""
+    deaf = heard.DEAF if heard.why(project, one.endpoint) else ""
     step = rollout.look(project, steering.patient(one, ids.now()) if kept else one, ids.now())
     stage = one.stages[one.stage]
     said = f"{candidate.label} at {stage}: {step.decision}; {step.reason}"
