@@ -170,10 +170,15 @@ def test_what_several_take_up_at_once_is_all_kept(ws: Workspace) -> None:
         ready = threading.Barrier(4)
         begun: list[bool] = []
 
-        def join(name: str, run: Run = run, ready: threading.Barrier = ready) -> None:
+        def join(
+            name: str,
+            run: Run = run,
+            ready: threading.Barrier = ready,
+            begun: list[bool] = begun,
+        ) -> None:
             own = msgspec.structs.replace(run, params={name: 1}, tags={**MARK, name: 2})
             ready.wait()
-            begun.append(resume.taken_up(ws, own)[1])  # noqa: B023 - all end below
+            begun.append(resume.taken_up(ws, own)[1])
 
         threads = [threading.Thread(target=join, args=(name,)) for name in "abcd"]
         for one in threads:
