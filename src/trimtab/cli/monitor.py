@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:  # numerical libraries are loaded only when they are needed
     from trimtab.monitor.findings import Finding, Measure
     from trimtab.server.answers import Monitored
     from trimtab.store.records import Window
-
-_MORE: Final = {"js": "JS", "ks": "KS", "psi": "PSI", "psi_usual": "usual PSI"}
-"""Further measures; the last says what PSI is on average at these sizes where nothing changed."""
 
 
 @verb(
@@ -131,10 +128,11 @@ def _measures(measures: list[Measure], findings: list[Finding], drifted: list[st
         for feature in finding.features:
             for name in feature.feature.split(" and "):
                 named.setdefault(name, finding.kind)
-    more = [name for name in _MORE if any(getattr(m, name, 0.0) for m in measures)]
+    further = words.MEASURES.items()
+    more = {name: label for name, label in further if any(getattr(m, name, 0.0) for m in measures)}
     order = sorted(measures, key=lambda one: (one.feature not in named, one.p, -one.effect))
     paper.table(
-        ["feature", "test", "p", "effect", "interval", *(_MORE[name] for name in more), "verdict"],
+        ["feature", "test", "p", "effect", "interval", *more.values(), "verdict"],
         [
             (
                 called(one.feature),

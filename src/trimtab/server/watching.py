@@ -8,7 +8,7 @@ import msgspec
 
 from trimtab.loop import severity
 from trimtab.loop.project import Project
-from trimtab.server import course, heat, operations
+from trimtab.server import course, heat, operations, words
 from trimtab.server.answers import WatchedThing
 from trimtab.server.course import Course
 from trimtab.server.heat import Heat
@@ -28,12 +28,12 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Detail(msgspec.Struct, frozen=True, kw_only=True):
-    """One window, feature by feature; `more` are further distances that were measured."""
+    """One window, feature by feature; `more` names the further distances that were measured."""
 
     name: str
     window: Window
     measures: list[dict[str, Any]]
-    more: list[str]
+    more: dict[str, str]
     feature: str
     importance: dict[str, float]
 
@@ -97,7 +97,8 @@ def _detail(
         shown.features.get("measures", []),
         key=lambda one: (str(one["feature"]) not in heat.OUTPUTS, float(one.get("p") or 0)),
     )
-    more = [one for one in ("js", "ks", "psi", "psi_usual") if any(m.get(one) for m in measures)]
+    further = words.MEASURES.items()
+    more = {one: label for one, label in further if any(m.get(one) for m in measures)}
     return Detail(
         name=thing.name,
         window=shown,

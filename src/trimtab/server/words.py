@@ -12,6 +12,8 @@ from trimtab.store.records import Incident, Run, Verdict
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 UNKNOWN: Final = 1e300
 """From here on a number is written as infinite."""
+MEASURES: Final = {"js": "JS", "ks": "KS", "psi": "PSI", "psi_usual": "usual PSI"}
+"""Further distances of a feature; the last is PSI's mean at these sizes where nothing changed."""
 _TIMES: Final = ("since", "fetched_at", "mtime", "labelled_at")
 _SIZES: Final = ("B", "kB", "MB", "GB", "TB")
 
