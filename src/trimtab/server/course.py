@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from trimtab.server import words
+from trimtab.server.axis import scale
 from trimtab.store.records import Window, WindowEstimate
 
 WIDTH: Final = 420
@@ -92,8 +93,8 @@ def _course(
         if math.isfinite(end) and abs(end) < 1e300
     ] or [0.0]
     low, high = min(ends), max(ends)
-    x = _scale(0, max(len(windows) - 1, 1), _INSET, WIDTH - _INSET)
-    y = _scale(low, high, HEIGHT - _INSET, _INSET)
+    x = scale(0, max(len(windows) - 1, 1), _INSET, WIDTH - _INSET)
+    y = scale(low, high, HEIGHT - _INSET, _INSET)
     newest, how = (real[-1], "measured") if real else (guess[-1], "estimated")
     last = f"{words.number(newest.value)} {words.interval(newest.lo, newest.hi)}"
     return Course(
@@ -147,14 +148,3 @@ def _band(part: Sequence[Point], x: Callable[[float], float], y: Callable[[float
     upper = [(x(p.at), y(p.hi if math.isfinite(p.hi) else p.value)) for p in part]
     lower = [(x(p.at), y(p.lo if math.isfinite(p.lo) else p.value)) for p in part]
     return " ".join(f"{a},{b}" for a, b in (*upper, *reversed(lower)))
-
-
-def _scale(low: float, high: float, begin: float, end: float) -> Callable[[float], float]:
-    """A linear map from values to pixels; one value alone lies in the middle."""
-    half = high / 2 - low / 2
-
-    def at(value: float) -> float:
-        share = (value / 2 - low / 2) / half if half else 0.5
-        return round(begin + min(max(share, 0.0), 1.0) * (end - begin), 1)
-
-    return at

@@ -16,6 +16,7 @@ from trimtab import ids
 from trimtab.config import Requirement
 from trimtab.loop.reports import Event
 from trimtab.server import words
+from trimtab.server.axis import scale
 from trimtab.store.records import Window
 
 WIDTH: Final = 1032
@@ -119,7 +120,7 @@ def draw(
     span: tuple[int, int],
 ) -> Drawing:
     """The lanes between two moments; `windows` are of one endpoint, oldest first."""
-    x = _scale(span[0], max(span[1], span[0] + 1), LEFT, WIDTH - _RIGHT)
+    x = scale(span[0], max(span[1], span[0] + 1), LEFT, WIDTH - _RIGHT)
     shown = [one for one in windows if one.end > span[0] and one.start < span[1]]
     quality, y = _quality(shown, requirements, x, 24.0), 24.0
     y += _QUALITY + 18 if quality else 0
@@ -226,7 +227,7 @@ def _quality(
     ends += [bound for bound, _ in bounds]
     finite = [end for end in ends if math.isfinite(end) and abs(end) < 1e300]
     low, high = min(finite), max(finite)
-    y = _scale(low, high, top + _QUALITY - 8, top + 8)
+    y = scale(low, high, top + _QUALITY - 8, top + 8)
     lines, bands = [], []
     for series in _unbroken(known):
         at = [x((one.start + one.end) / 2) for one, _ in series]
@@ -283,13 +284,3 @@ def _ticks(span: tuple[int, int], x: Callable[[float], float]) -> list[tuple[flo
         for moment in range(first, span[1], step * _DAY)
         if x(moment) < WIDTH - _NAME
     ]
-
-
-def _scale(low: float, high: float, begin: float, end: float) -> Callable[[float], float]:
-    half = high / 2 - low / 2
-
-    def at(value: float) -> float:
-        share = (value / 2 - low / 2) / half if half else 0.5
-        return round(begin + min(max(share, 0.0), 1.0) * (end - begin), 1)
-
-    return at
