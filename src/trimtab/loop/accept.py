@@ -107,8 +107,7 @@ def _measured(project: Project, version: Version, champion: str, asked: str) -> 
         facts |= {"status": "missing", "reason": f"its effect cannot be measured: {error.message}"}
         one = _evidence(version, run.id, facts, settings.level)
     except BaseException as error:
-        runs.finish(ws, run.id, "failed", error={"type": type(error).__name__,
-                                                 "message": str(error)})  # fmt: skip
+        runs.fail(ws, run.id, error)
         raise
     else:
         one = _evidence(

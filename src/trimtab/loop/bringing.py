@@ -80,8 +80,7 @@ def bring(project: Project, model: Foreign, limits: tuple[str, ...] = ()) -> Dec
         try:
             decision = _brought(project, model, given, run, known.outputs[0] if known else "")
         except BaseException as error:
-            said = {"type": type(error).__name__, "message": str(error)}
-            runs.finish(ws, run.id, "failed", error=said)
+            runs.fail(ws, run.id, error)
             raise
         runs.finish(ws, run.id, "done")
     return decision

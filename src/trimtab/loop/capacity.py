@@ -100,8 +100,7 @@ def measure(
             runs.link(ws, run.id, "in", "model", version.digest)
             runs.finish(ws, run.id, "done")
     except BaseException as error:
-        said = {"type": type(error).__name__, "message": str(error)}
-        runs.finish(ws, run.id, "failed", error=said)
+        runs.fail(ws, run.id, error)
         raise
     chosen = curve.within(_bounds(project))
     cost = [one.value for one in found if one.metric == "cost_per_1000"]

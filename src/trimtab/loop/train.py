@@ -126,9 +126,7 @@ def packaged(project: Project, result: FlowResult, say: Say) -> tuple[str, bool]
             digest = registry.put(ws, out, parity=found.parity, run=run.id)
             left_out = _equip(project, digest, out)
     except BaseException as error:
-        runs.finish(
-            ws, run.id, "failed", error={"type": type(error).__name__, "message": str(error)}
-        )
+        runs.fail(ws, run.id, error)
         raise
     with ws.transaction():
         runs.link(ws, run.id, "in", "candidate", result.outputs["result"])
@@ -187,9 +185,7 @@ def measured(
             runs.link(ws, run.id, "in", "model", subject)
             runs.finish(ws, run.id, "done")
     except BaseException as error:
-        runs.finish(
-            ws, run.id, "failed", error={"type": type(error).__name__, "message": str(error)}
-        )
+        runs.fail(ws, run.id, error)
         raise
 
 

@@ -100,6 +100,11 @@ def finish(ws: Workspace, run: str, status: RunStatus, **fields: Any) -> None:
         write(tx, _finish(*values), [{"of_run": run, "of_project": ws.project, **values}])
 
 
+def fail(ws: Workspace, run: str, error: BaseException) -> None:
+    """End a run by an error, kept by its class and message."""
+    finish(ws, run, "failed", error={"type": type(error).__name__, "message": str(error)})
+
+
 @lru_cache(maxsize=32)
 def _finish(*fields: str) -> sa.Update:
     """The statement that sets those fields, made once."""

@@ -35,6 +35,13 @@ def test_an_ended_run_stays_as_it_ended(ws: Workspace) -> None:
     assert runs.get(ws, run.id) == ended
 
 
+def test_a_run_that_fails_keeps_its_errors_class_and_message(ws: Workspace) -> None:
+    run = runs.start(ws, "step", "fit")
+    runs.fail(ws, run.id, ValueError("no rows"))
+    found = runs.get(ws, run.id)
+    assert (found.status, found.error) == ("failed", {"type": "ValueError", "message": "no rows"})
+
+
 def test_one_run_per_concurrency_key(ws: Workspace, other: Workspace) -> None:
     run = runs.start(ws, "flow", "train", concurrency_key="flow:train")
     with pytest.raises(ConflictError, match="flow:train"):
