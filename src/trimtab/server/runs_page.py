@@ -24,6 +24,7 @@ from starlette.responses import FileResponse
 from trimtab.errors import NotFoundError, TrimtabError
 from trimtab.loop.project import Project
 from trimtab.server import finding, shown
+from trimtab.server.handlers import runs as listed
 from trimtab.server.requests import Explained, RunFilter, RunGroups
 from trimtab.server.scatter import Bars, Scatter, bars, scatter
 from trimtab.server.shown import Shown
@@ -151,14 +152,7 @@ def file(project: Project, ending: str, query: Mapping[str, str]) -> FileRespons
         raise NotFoundError(
             f"runs are not written as {ending[:20]!r}", hint=f"as {', '.join(exporting.WRITERS)}"
         )
-    request = _request(asked, "")
-    wanted = Wanted(
-        where=request.where,
-        order_by=request.order_by,
-        kind=request.kind or None,
-        parent="" if request.top else None,
-        deleted=request.deleted,
-    )
+    wanted = listed.wanted(_request(asked, ""))
     folder = tempfile.mkdtemp(prefix="trimtab-runs-")
     try:
         path = Path(folder, f"runs.{ending}")

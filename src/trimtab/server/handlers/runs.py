@@ -16,9 +16,9 @@ from trimtab.track.search.finding import Wanted
 _MOST = 1000
 
 
-def ls(project: Project, request: asked.RunFilter) -> Runs:
-    """A page of runs, in order; raises QueryError, and UsageError for a token of another question."""
-    wanted = Wanted(
+def wanted(request: asked.RunFilter) -> Wanted:
+    """The runs that a request asks for, as they are searched."""
+    return Wanted(
         where=request.where,
         order_by=request.order_by,
         kind=request.kind or None,
@@ -27,8 +27,12 @@ def ls(project: Project, request: asked.RunFilter) -> Runs:
         parent="" if request.top else request.parent or None,
         deleted=request.deleted,
     )
+
+
+def ls(project: Project, request: asked.RunFilter) -> Runs:
+    """A page of runs, in order; raises QueryError, and UsageError for a token of another question."""
     limit = max(1, min(request.limit, _MOST))
-    found = finding.page(project.ws, wanted, limit=limit, after=request.after)
+    found = finding.page(project.ws, wanted(request), limit=limit, after=request.after)
     return Runs(
         runs=found.runs,
         metrics=found.metrics,
