@@ -11,6 +11,7 @@ from trimtab.cli.verb import noun, verb
 from trimtab.server import operations
 from trimtab.server.answers import ModelShown, PastWindows, Versions
 from trimtab.server.requests import Nothing, Reference
+from trimtab.store.records import Evidence, SliceMetric, Verdict
 
 models = noun("models", "Packaged, gated and numbered models.")
 
@@ -87,50 +88,11 @@ def _render(shown: ModelShown) -> None:
     if shown.attachments:
         paper.table(["attachment", "digest"], list(shown.attachments.items()))
     if shown.slices:
-        paper.table(
-            ["withheld rows", "metric", "value", "interval", "rows"],
-            [
-                (
-                    one.slice or "all",
-                    one.metric,
-                    words.number(one.value),
-                    words.interval(one.lo, one.hi),
-                    f"{one.rows:,}",
-                )
-                for one in shown.slices
-            ],
-            right=["value", "rows"],
-        )
+        _render_slices(shown.slices)
     if shown.verdicts:
-        paper.table(
-            ["place", "requirement", "measured", "verdict", "decided"],
-            [
-                (
-                    one.place,
-                    one.text,
-                    words.measured(one),
-                    words.standing(one),
-                    words.ago(one.decided_at),
-                )
-                for one in shown.verdicts
-            ],
-        )
+        _render_verdicts(shown.verdicts)
     if shown.evidence:
-        paper.table(
-            ["metric", "slice", "value", "interval", "rows", "window"],
-            [
-                (
-                    " ".join(part for part in (one.metric, one.statistic) if part),
-                    one.slice,
-                    words.number(one.value),
-                    words.interval(one.lo, one.hi),
-                    f"{one.n:,}",
-                    one.window,
-                )
-                for one in shown.evidence
-            ],
-            right=["value", "rows"],
-        )
+        _render_evidence(shown.evidence)
 
 
 def _render_parity(whole: dict[str, Any], slices: list[dict[str, Any]]) -> None:
@@ -163,6 +125,66 @@ def _render_parity(whole: dict[str, Any], slices: list[dict[str, Any]]) -> None:
     )
     if scale != 1.0:
         paper.say(f"differences are in units of {scale:.4g}, the spread of the answers in training")
+
+
+def _render_slices(slices: list[SliceMetric]) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    paper.table(
+        ["withheld rows", "metric", "value", "interval", "rows"],
+        [
+            (
+                one.slice or "all",
+                one.metric,
+                words.number(one.value),
+                words.interval(one.lo, one.hi),
+                f"{one.rows:,}",
+            )
+            for one in slices
+        ],
+        right=["value", "rows"],
+    )
+
+
+def _render_verdicts(verdicts: list[Verdict]) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    paper.table(
+        ["place", "requirement", "measured", "verdict", "decided"],
+        [
+            (
+                one.place,
+                one.text,
+                words.measured(one),
+                words.standing(one),
+                words.ago(one.decided_at),
+            )
+            for one in verdicts
+        ],
+    )
+
+
+def _render_evidence(evidence: list[Evidence]) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    paper.table(
+        ["metric", "slice", "value", "interval", "rows", "window"],
+        [
+            (
+                " ".join(part for part in (one.metric, one.statistic) if part),
+                one.slice,
+                words.number(one.value),
+                words.interval(one.lo, one.hi),
+                f"{one.n:,}",
+                one.window,
+            )
+            for one in evidence
+        ],
+        right=["value", "rows"],
+    )
 
 
 def _windows(found: PastWindows) -> str:
