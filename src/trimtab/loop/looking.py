@@ -55,22 +55,17 @@ def look(
     """Every window as it was when it was the newest, and the last judgement; `absent` features are
     not judged. The last window that shows data drift says how it came, where there are times.
     """
-    budget = Budget(
-        pages_per_month=settings.false_pages_per_month,
-        windows_per_month=max(_MONTH / spans.span, 1.0) if spans.span else 30.0,
-        scales=6 if spans.span else 1,
-    )
     see = partial(
-        judge.judge, reference, budget=budget, least_rows=settings.min_rows, altered=absent
-    )
+        judge.judge, reference, budget=_budget(settings, spans), least_rows=settings.min_rows,
+        altered=absent,
+    )  # fmt: skip
     ends = [*spans.places[1:], len(spans.rows)]
     counter = profiles.Counter(reference.bins)
     counted: list[Profile] = []
     looked: list[Looked] = []
     newest, moved = Findings(), _Moved(0, [], [])
-    for number, (start, first, end) in enumerate(
-        zip(spans.starts, spans.places, ends, strict=True)
-    ):
+    cuts = zip(spans.starts, spans.places, ends, strict=True)
+    for number, (start, first, end) in enumerate(cuts):
         part = {name: values[first:end] for name, values in columns.items()}
         counted.append(counter.count(part))
         begin = max(0, number + 1 - _LOOK_BACK)
@@ -78,10 +73,8 @@ def look(
         newest = see(known)
         found = list(newest.findings)
         if found and spans.span:
-            found = stale.renamed(found, reference, known, settings.min_rows)
-            alone = see(known[-1:])
-            kinds = {one.kind for one in (newest if alone.reason else alone).findings}
-            found = [episodes.lasting(one, kinds) for one in found]
+            named = stale.renamed(found, reference, known, settings.min_rows)
+            found = _lasting(named, newest, see(known[-1:]))
             if any(one.kind == "data drift" for one in found):
                 moved = _Moved(number, found, known)
         looked.append(
@@ -100,6 +93,22 @@ def look(
         shaped = _shaped(reference, spans, moved)
         looked[moved.number] = msgspec.structs.replace(looked[moved.number], findings=shaped)
     return looked, newest
+
+
+def _budget(settings: MonitorConfig, spans: Spans) -> Budget:
+    return Budget(
+        pages_per_month=settings.false_pages_per_month,
+        windows_per_month=max(_MONTH / spans.span, 1.0) if spans.span else 30.0,
+        scales=6 if spans.span else 1,
+    )
+
+
+def _lasting(found: Sequence[Finding], newest: Findings, alone: Findings) -> list[Finding]:
+    """Findings, those said to be over that the newest window does not show `alone`, where it can be
+    judged so.
+    """
+    kinds = {one.kind for one in (newest if alone.reason else alone).findings}
+    return [episodes.lasting(one, kinds) for one in found]
 
 
 def _shaped(reference: Reference, spans: Spans, moved: _Moved) -> list[Finding]:
