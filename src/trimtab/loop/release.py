@@ -47,12 +47,7 @@ def deploy(
     NotFoundError for an unknown version, ConflictError where a rollout is open, the port is taken or
     the endpoint is to retire, RefusedError in a freeze, UsageError for terms that are none.
     """
-    terms = experiment.terms_of(ab, lasts, ids.now()) if ab else None
-    if (terms and direct) or (lasts and not ab):
-        raise UsageError(
-            "--ab tests two models beside each other, so not with --direct; --for goes with it",
-            hint="such as --ab 50% --for 2w",
-        )
+    terms = _terms(ab, lasts, direct=direct)
     who.check()
     apply(project)
     ws, config = project.ws, project.config
@@ -82,17 +77,41 @@ def deploy(
         )
         if direct:
             return _direct(project, name, version, served, who)
-        found = _open(project, endpoint, version, served, terms, who)
-        try:
-            local.settle(ws, name)
-        except TrimtabError as error:
-            with ws.transaction():
-                _close_rollout(project, name, "rolled_back", error.message)
-                local.set_routes(ws, name, [local.spec(ws, served, "champion", 1.0)])
-            raise
+        found = _offer(project, endpoint, version, served, terms, who)
         return msgspec.structs.replace(
             found, message=_told(project, name, version, found.message, port)
         )
+
+
+def _terms(ab: str, lasts: str, *, direct: bool) -> Terms | None:
+    terms = experiment.terms_of(ab, lasts, ids.now()) if ab else None
+    if (terms and direct) or (lasts and not ab):
+        raise UsageError(
+            "--ab tests two models beside each other, so not with --direct; --for goes with it",
+            hint="such as --ab 50% --for 2w",
+        )
+    return terms
+
+
+def _offer(
+    project: Project,
+    endpoint: Endpoint,
+    version: Version,
+    served: Version,
+    terms: Terms | None,
+    who: Hand,
+) -> Deployed:
+    """Open a rollout; where the endpoint refuses its routes, the model that answered answers on."""
+    ws, name = project.ws, endpoint.name
+    found = _open(project, endpoint, version, served, terms, who)
+    try:
+        local.settle(ws, name)
+    except TrimtabError as error:
+        with ws.transaction():
+            _close_rollout(project, name, "rolled_back", error.message)
+            local.set_routes(ws, name, [local.spec(ws, served, "champion", 1.0)])
+        raise
+    return found
 
 
 def _direct(project: Project, name: str, version: Version, served: Version, who: Hand) -> Deployed:
