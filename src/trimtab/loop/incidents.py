@@ -17,6 +17,7 @@ from trimtab.errors import ConflictError, NotFoundError
 from trimtab.loop import notify, severity
 from trimtab.loop.project import Project
 from trimtab.monitor import observe
+from trimtab.monitor.findings import OUTPUTS
 from trimtab.monitor.observe import Alarm, Seen
 from trimtab.store import alerts, operations
 from trimtab.store.records import Action, Incident, Version
@@ -29,7 +30,6 @@ _MENDED = ("data drift", CONCEPT, REQUIREMENT, REFUSED)
 _JOIN: Final = "broken join"
 GARBLED: Final = ("broken input", _JOIN)
 """Kinds of incidents under which rows hold what nobody meant."""
-_OUTPUTS: Final = ("__score__", "__decision__")
 
 
 def compare(project: Project, endpoint: str, champion: Version, seen: Seen) -> list[Action]:
@@ -328,7 +328,7 @@ def _follows(alarm: Alarm, seen: Seen) -> bool:
     """Whether it is only the answers that moved, while an input is broken: one cause, one incident."""
     features = alarm.detail.get("features", [])
     names = {str(one.get("feature", "")) for one in features if isinstance(one, dict)}
-    if alarm.kind not in ("data drift", _JOIN) or not names or not names <= set(_OUTPUTS):
+    if alarm.kind not in ("data drift", _JOIN) or not names or not names <= set(OUTPUTS):
         return False
     return any(other.kind in severity.BROKEN and other.kind != alarm.kind for other in seen.alarms)
 

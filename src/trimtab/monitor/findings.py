@@ -5,7 +5,7 @@ Plain frozen records: they go to the store, the API and the alert as they are.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -49,6 +49,9 @@ Test = Literal[
     "stale",
     "refused",
 ]
+
+OUTPUTS: Final = ("__score__", "__decision__")
+"""What a model said, among the features of its window."""
 
 
 def called(feature: str) -> str:

@@ -7,14 +7,13 @@ from typing import Final
 
 import msgspec
 
-from trimtab.monitor.findings import FeatureFinding, Finding
+from trimtab.monitor.findings import OUTPUTS, FeatureFinding, Finding
 from trimtab.profile.cells import NumberCells
 from trimtab.profile.profile import Profile
 from trimtab.profile.reference import Reference
 
 _SHARE: Final = 0.95
 _USUAL: Final = 0.5
-_OUTPUTS: Final = ("__score__", "__decision__")
 
 
 def stuck(reference: Reference, window: Profile, least_rows: int) -> list[str]:
@@ -25,7 +24,7 @@ def stuck(reference: Reference, window: Profile, least_rows: int) -> list[str]:
     found = []
     spans = reference.bins.spans()
     for place, cells in enumerate(reference.bins.features):
-        if not isinstance(cells, NumberCells) or cells.name in _OUTPUTS:
+        if not isinstance(cells, NumberCells) or cells.name in OUTPUTS:
             continue
         now, base = window.counts[spans[cells.name]], reference.profile.counts[spans[cells.name]]
         if window.rows < least_rows or base.max() > _USUAL * max(base.sum(), 1):
@@ -52,7 +51,7 @@ def renamed(
     for one in findings:
         mine += [each for each in one.features if each.feature in names]
         rest = tuple(each for each in one.features if each.feature not in names)
-        inputs = [each for each in rest if each.feature not in _OUTPUTS]
+        inputs = [each for each in rest if each.feature not in OUTPUTS]
         if inputs or len(rest) == len(one.features):
             kept.append(msgspec.structs.replace(one, features=rest))
     first = _finding(names, mine, since)

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from trimtab.monitor.findings import OUTPUTS, called
 from trimtab.server import words
 from trimtab.store.records import Window
 
@@ -20,7 +21,6 @@ GAP: Final = 2
 LABEL: Final = 172
 HEAD: Final = 22
 MOST_FEATURES: Final = 60
-OUTPUTS: Final = {"__score__": "score", "__decision__": "decision"}
 STEPS: Final = (0.04, 0.1, 0.2, 0.4, 0.7, 1.0)
 """Shares of a full effect at which the next colour begins."""
 FULL: Final = {"sd": 0.5, "share": 0.25, "correlation": 0.3}
@@ -84,7 +84,7 @@ def draw(
         rows.append(
             Row(
                 name=one,
-                shown=OUTPUTS.get(one, one),
+                shown=called(one),
                 y=HEAD + at * (CELL + GAP),
                 output=one in OUTPUTS,
                 cells=cells,
@@ -121,9 +121,9 @@ def _cell(
     *,
     chosen: bool,
 ) -> Cell:
-    said = f"{OUTPUTS.get(feature, feature)}, {words.moment(window.start)}"
+    said = f"{called(feature)}, {words.moment(window.start)}"
     if not window.start:
-        said = OUTPUTS.get(feature, feature)
+        said = called(feature)
     if measure is None:
         said += f": {window.features.get('reason') or 'not measured'}"
     else:

@@ -20,6 +20,7 @@ import trimtab
 from trimtab import ids
 from trimtab.errors import NotFoundError, TrimtabError, UsageError
 from trimtab.loop.project import Project
+from trimtab.monitor.findings import called
 from trimtab.server import (
     diff_page,
     discarding,
@@ -284,7 +285,7 @@ def _templates() -> jinja2.Environment:
     for function in (
         words.number, words.interval, words.size, words.span, words.ago, words.moment, words.took,
         words.short, words.cell, words.cause, words.measured, words.standing, words.stage,
-        words.origin, shown.paths,
+        words.origin, shown.paths, called,
         views.answering, views.staged, views.told, views.reference,
     ):  # fmt: skip
         found.filters[function.__name__] = function

@@ -8,6 +8,7 @@ import msgspec
 
 from trimtab.loop import severity
 from trimtab.loop.project import Project
+from trimtab.monitor.findings import OUTPUTS
 from trimtab.server import course, heat, operations, words
 from trimtab.server.answers import WatchedThing
 from trimtab.server.course import Course
@@ -95,7 +96,7 @@ def _detail(
     shown = next((one for one in thing.windows if one.start == window), newest)
     measures = sorted(
         shown.features.get("measures", []),
-        key=lambda one: (str(one["feature"]) not in heat.OUTPUTS, float(one.get("p") or 0)),
+        key=lambda one: (str(one["feature"]) not in OUTPUTS, float(one.get("p") or 0)),
     )
     further = words.MEASURES.items()
     more = {one: label for one, label in further if any(m.get(one) for m in measures)}
