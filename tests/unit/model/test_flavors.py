@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import io
 import json
 import os
@@ -25,6 +26,17 @@ from trimtab.tune.roles import Roles
 
 NUMBERS = ["debt", "years"]
 ROLES = Roles(target="repaid", key="id", protected=("group",))
+
+
+@pytest.fixture
+def installed(need):
+    """`installed(name)`: a library whose models are taken in."""
+
+    def load(name):
+        need(importlib.util.find_spec(name), f"{name} is not installed")
+        return importlib.import_module(name)
+
+    return load
 
 
 @pytest.fixture
@@ -244,8 +256,8 @@ def test_an_onnx_graph_is_packaged(logged, loans, tmp_path):
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-def test_lightgbm_text_is_packaged(logged, loans, tmp_path, task):
-    library = pytest.importorskip("lightgbm")
+def test_lightgbm_text_is_packaged(installed, logged, loans, tmp_path, task):
+    library = installed("lightgbm")
     target = {"binary": "repaid", "multiclass": "grade", "regression": "loss"}[task]
     labels = (loans[target] == "yes").cast(pl.Int64) if task == "binary" else loans[target]
     params = {"objective": task, "verbose": -1} | ({"num_class": 3} if task == "multiclass" else {})
@@ -262,8 +274,8 @@ def test_lightgbm_text_is_packaged(logged, loans, tmp_path, task):
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize("kind", ["ubj", "json"])
-def test_xgboost_files_are_packaged(logged, loans, tmp_path, task, kind):
-    library = pytest.importorskip("xgboost")
+def test_xgboost_files_are_packaged(installed, logged, loans, tmp_path, task, kind):
+    library = installed("xgboost")
     target = {"binary": "repaid", "multiclass": "grade", "regression": "loss"}[task]
     labels = (loans[target] == "yes").cast(pl.Int64) if task == "binary" else loans[target]
     objective = {
@@ -279,8 +291,8 @@ def test_xgboost_files_are_packaged(logged, loans, tmp_path, task, kind):
     assert (signed.task, signed.engine) == (task, "onnx")
 
 
-def test_a_booster_of_categories_is_refused(logged, loans):
-    library = pytest.importorskip("lightgbm")
+def test_a_booster_of_categories_is_refused(installed, logged, loans):
+    library = installed("lightgbm")
     codes = loans["purpose"].cast(pl.Categorical).to_physical()
     rows = np.column_stack([loans["debt"].to_numpy(), codes.to_numpy()])
     truth = (loans["repaid"] == "yes").to_numpy().astype(int)
@@ -293,8 +305,8 @@ def test_a_booster_of_categories_is_refused(logged, loans):
         brought(folder, loans)
 
 
-def test_an_objective_that_is_no_score_is_refused(logged, loans):
-    library = pytest.importorskip("xgboost")
+def test_an_objective_that_is_no_score_is_refused(installed, logged, loans):
+    library = installed("xgboost")
     data = library.DMatrix(loans[NUMBERS].to_numpy(), loans["years"].to_numpy())
     booster = library.train({"objective": "reg:squarederror"}, data, 2)
     folder = logged("xgboost", {"data": "model.ubj"}, "model.ubj", bytes(booster.save_raw("ubj")))
@@ -304,9 +316,9 @@ def test_an_objective_that_is_no_score_is_refused(logged, loans):
 
 @pytest.mark.parametrize("flavor", ["onnx", "sklearn", "lightgbm", "xgboost"])
 @pytest.mark.parametrize("data", [b"", b"x" * 100, graph()[:40], b"tree\nversion=v4\n"])
-def test_damaged_files_are_refused(logged, loans, flavor, data):
-    pytest.importorskip("lightgbm")
-    pytest.importorskip("xgboost")
+def test_damaged_files_are_refused(installed, logged, loans, flavor, data):
+    installed("lightgbm")
+    installed("xgboost")
     entry = {"data": "m", "pickled_model": "m", "serialization_format": "skops"}
     entry["model_class"] = "lightgbm.basic.Booster"
     with pytest.raises((ModelError, IntegrityError)):
