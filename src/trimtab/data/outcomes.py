@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import polars as pl
 
 from trimtab.data import quarantine, reader, sources
 from trimtab.data.checks import near
-from trimtab.data.columns import DTYPES, TIME, Type
+from trimtab.data.columns import DTYPES, TIME, Type, convert
 from trimtab.errors import DataError, NotFoundError
 
 PREDICTION: Final = "prediction_id"
@@ -104,6 +104,20 @@ def read_outcomes(
         conflicting=conflicting,
         empty=empty,
     )
+
+
+def truths(values: pl.Series, kind: Type | None) -> list[Any]:
+    """A column of truths, each of its `kind` where it can be, else the text that it is.
+
+    One word among a file's numbers makes a column of text; the other rows mean what they meant.
+    """
+    if values.dtype != pl.String or kind not in ("number", "integer", "boolean"):
+        return values.to_list()
+    known = convert(values, "number" if kind == "integer" else kind).values
+    return [
+        text if value is None else value
+        for value, text in zip(known.to_list(), values.to_list(), strict=True)
+    ]
 
 
 def _one(file: sources.SourceFile, target: str, types: dict[str, Type], zone: str) -> pl.DataFrame:

@@ -13,6 +13,8 @@ import msgspec
 from trimtab import hashing, ids
 from trimtab.config import Config
 from trimtab.data import outcomes
+from trimtab.data.columns import Type
+from trimtab.errors import NotFoundError
 from trimtab.model.signature import Signature
 from trimtab.monitor import catalogue, history, joined, meaning, pooled, proof, traffic
 from trimtab.monitor.catalogue import Catalogue
@@ -20,7 +22,15 @@ from trimtab.monitor.joined import Joined
 from trimtab.monitor.proof import Look
 from trimtab.monitor.traffic import Answers
 from trimtab.monitor.watched import Watched
-from trimtab.store import estimates, evidence, label_requests, operations, states, verdicts
+from trimtab.store import (
+    estimates,
+    evidence,
+    label_requests,
+    operations,
+    states,
+    verdicts,
+    versions,
+)
 from trimtab.store.records import Evidence, Label, Version, Window
 from trimtab.store.workspace import Workspace
 
@@ -53,15 +63,16 @@ def take_labels(ws: Workspace, config: Config) -> list[str]:
     if found.cursor == cursor:
         return []
     arrived = ids.now()
+    truths = outcomes.truths(found.frame[target], _kind(ws, config))
     labels = [
         Label(
             prediction=row.pop(outcomes.PREDICTION),
             labelled_at=ids.from_datetime(row.pop(outcomes.LABELLED)),
-            value=row.pop(target),
+            value=value,
             received_at=arrived,
             extra=row,
         )
-        for row in found.frame.to_dicts()
+        for value, row in zip(truths, found.frame.drop(target).to_dicts(), strict=True)
     ]
     _announce(ws, labels)
     with ws.transaction():
@@ -69,11 +80,23 @@ def take_labels(ws: Workspace, config: Config) -> list[str]:
         states.put(ws, "outcomes", found.cursor)
     said = [f"label file {one.file} was refused: {one.error}" for one in found.problems]
     if found.conflicting:
+        got = "prediction" if found.conflicting == 1 else "predictions"
         said.append(
-            f"{found.conflicting:,} predictions got several different labels at once; of each the one "
+            f"{found.conflicting:,} {got} got several different labels at once; of each the one "
             "labelled last stands"
         )
     return said
+
+
+def _kind(ws: Workspace, config: Config) -> Type | None:
+    """What the target is in the newest version of its source; None where there is no version."""
+    name, target = next(((n, one.target) for n, one in config.data.items() if one.target), ("", ""))
+    try:
+        schema = versions.get(ws, "data", f"{name}@latest").meta.get("schema", {})
+    except NotFoundError:
+        return None
+    found: dict[str, Type] = {one["name"]: one["type"] for one in schema.get("columns", [])}
+    return found.get(target)
 
 
 def _announce(ws: Workspace, labels: list[Label]) -> None:
@@ -194,7 +217,8 @@ def _left_out(endpoint: str, version: Version, index: Catalogue) -> list[str]:
 
 def _unknown(endpoint: str, index: Catalogue) -> list[str]:
     count = joined.orphans(index)
-    return [f"{endpoint}: {count:,} labels belong to no prediction in its log"] if count else []
+    what = "label belongs" if count == 1 else "labels belong"
+    return [f"{endpoint}: {count:,} {what} to no prediction in its log"] if count else []
 
 
 def _changed(ws: Workspace, endpoint: str) -> list[str]:

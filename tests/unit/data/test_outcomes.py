@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from trimtab.data import quarantine, reader
-from trimtab.data.outcomes import Cursor, read_outcomes
+from trimtab.data.outcomes import Cursor, read_outcomes, truths
 
 
 def at(day: int) -> datetime:
@@ -125,3 +125,18 @@ def test_extra_columns_of_two_kinds_become_text(put, look):
     frame = look().frame.sort("prediction_id")
     assert frame["note"].to_list() == ["5", "late"]
     assert frame["more"].to_list() == [None, "x"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "meant"),
+    [
+        ("number", ["1.5", "oops", "99"], [1.5, "oops", 99.0]),
+        ("integer", ["0", "2.5", "?"], [0.0, 2.5, "?"]),
+        ("boolean", ["true", "FALSE", "maybe"], [True, False, "maybe"]),
+        ("text", ["01", "1", "oops"], ["01", "1", "oops"]),
+        (None, ["01", "1", "oops"], ["01", "1", "oops"]),
+    ],
+)
+def test_one_word_in_a_file_leaves_the_other_truths_what_they_are(kind, given, meant):
+    assert truths(pl.Series(given), kind) == meant
+    assert truths(pl.Series([0.5, 1.0]), kind) == [0.5, 1.0]

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from trimtab.monitor import quality
-from trimtab.store import evidence, operations, states, verdicts
+from trimtab.store import evidence, operations, states, verdicts, versions
 from trimtab.store.records import Label
 
 DAY = 86_400_000_000
@@ -124,6 +124,18 @@ def test_words_are_no_truths_of_a_regression(site):
     seen = place.look(1)
     assert any("400 labels cannot be truths of goods@v1" in one for one in seen.sentences)
     assert (seen.alarms, measured(place)) == ([], [])
+
+
+def test_one_word_in_a_file_of_numbers_costs_no_other_label(site):
+    place = site("regression")
+    schema = {"columns": [{"name": "good", "type": "number"}]}
+    digest = place.ws.blobs.put(b"the rows that the model was made of")
+    versions.add(place.ws, "data", "goods", digest, meta={"schema": schema})
+    place.live(0)
+    place.label(0, truth=["broken", *(str(one) for one in place.days[0].truth[1:])])
+    seen = place.look(1)
+    assert any("1 label cannot be a truth of goods@v1" in one for one in seen.sentences)
+    assert [one.n for one in measured(place)] == [399]
 
 
 def test_labels_of_another_type_are_no_concept_drift(site):
