@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -18,12 +20,16 @@ if TYPE_CHECKING:  # numerical libraries are loaded only when they are needed
     from trimtab.server.answers import Monitored
     from trimtab.store.records import Window
 
+_OK: Final = 20
+"""So many features without a finding are shown."""
+
 
 @verb(
     "monitor",
     "trimtab monitor january.parquet --against loans@v1",
     "trimtab monitor new.csv --against old.csv --time day --window 1d",
     "trimtab monitor scored.csv --against loans@v1 --score score --truth repaid --record",
+    "cat january.csv | trimtab monitor - --against loans@v1",
     "trimtab monitor",
 )
 @click.argument("file", type=click.Path(path_type=Path), required=False, metavar="[FILE]")
@@ -53,7 +59,8 @@ def monitor(
 ) -> int:
     """Hold a table against a model, a data version or a table.
 
-    FILE is a csv, tsv, parquet, arrow or ndjson file and needs no endpoint. With --time its rows
+    FILE is a csv, tsv, parquet, arrow or ndjson file and needs no endpoint; - reads a csv, parquet,
+    arrow or ndjson table from stdin, and calls it stdin.csv and so on. With --time its rows
     are cut into windows, so that slow changes are found and dated. With --score (and --truth) of a
     model version its quality is estimated (measured) too. Nothing is stored without --record.
     Exits 0 where nothing was found, 3 where something was, 6 where the rows are too few to judge.
@@ -75,11 +82,23 @@ def monitor(
         against=against, time=time, window=window, truth=truth, score=score, decision=decision,
         leave_out=leave_out, record=record,
     )  # fmt: skip
-    found = watch(file, asked, start=session.start)
+    with TemporaryDirectory() as folder:
+        given = _given(Path(folder)) if str(file) == "-" else file
+        found = watch(given, asked, start=session.start)
     session.answer(found, _render)
     if found.status == "found":
         return RefusedError.exit_code
     return UndecidedError.exit_code if found.status == "undecided" else 0
+
+
+def _given(folder: Path) -> Path:
+    """What stdin holds, as a file."""
+    from trimtab.monitor import files  # brings polars
+
+    data = sys.stdin.buffer.read()
+    path = folder / f"stdin{files.suffix_of(data[:1_000])}"
+    path.write_bytes(data)
+    return path
 
 
 def _seen(session: Session) -> int:
@@ -131,6 +150,8 @@ def _measures(measures: list[Measure], findings: list[Finding], drifted: list[st
     further = words.MEASURES.items()
     more = {name: label for name, label in further if any(getattr(m, name, 0.0) for m in measures)}
     order = sorted(measures, key=lambda one: (one.feature not in named, one.p, -one.effect))
+    still = [one for one in order if one.feature not in named and one.feature not in drifted]
+    calm = {one.feature for one in still[_OK:]}
     paper.table(
         ["feature", "test", "p", "effect", "interval", *more.values(), "verdict"],
         [
@@ -144,11 +165,15 @@ def _measures(measures: list[Measure], findings: list[Finding], drifted: list[st
                 named.get(one.feature) or ("moved a little" if one.feature in drifted else "ok"),
             )
             for one in order
+            if one.feature not in calm
         ],
         right=["p", "effect"],
     )
-    if drifted:
-        names = ", ".join(called(one) for one in drifted)
+    if calm:
+        note(f"{len(calm):,} more features are ok; --json tells of each")
+    little = [called(one) for one in drifted if one not in named]
+    if little:
+        names = ", ".join(little)
         note(f"differ at a false discovery rate of 5 % (no alarms): {names}")
 
 

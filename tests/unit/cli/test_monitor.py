@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import msgspec
 import numpy as np
 import polars as pl
@@ -46,6 +48,29 @@ def test_json_says_all_of_it_with_the_same_code(call, tables):
     assert ended.body["findings"][0]["kind"] == "data drift"
     (window,) = ended.body["windows"]
     assert {one["feature"] for one in window["measures"]} == {"x", "kind"}
+
+
+def test_a_table_comes_from_stdin(call, tables, monkeypatch):
+    frame = pl.read_csv(tables / "moved.csv")
+    for form, name in ((frame.write_csv, "csv"), (frame.write_parquet, "parquet"),
+                       (frame.write_ipc, "arrow"), (frame.write_ndjson, "ndjson")):  # fmt: skip
+        form(data := io.BytesIO())
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data.getvalue())))
+        ended = call("monitor", "-", "--against", "old.csv")
+        assert ended.code == 3
+        assert ended.out.startswith(f"stdin.{name} against old.csv: 900 rows\n! Data drift")
+
+
+def test_of_many_features_the_table_shows_those_that_moved_and_twenty_more(call, tables):
+    random = np.random.default_rng(1)
+    for name, rows in (("wide", 2000), ("now", 500)):
+        columns = {f"f{i:02}": random.normal(i == 40 and name == "now", 1, rows) for i in range(60)}
+        pl.DataFrame(columns).write_csv(tables / f"{name}.csv")
+    ended = call("monitor", "now.csv", "--against", "wide.csv")
+    shown = [line.split()[0] for line in ended.out.splitlines() if line.startswith("f")]
+    assert shown[1] == "f40"
+    assert 21 <= len(shown) - 1 < 25
+    assert "more features are ok; --json tells of each" in ended.err
 
 
 def test_too_few_rows_end_with_6(call, tables):
