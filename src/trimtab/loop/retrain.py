@@ -64,7 +64,7 @@ def considered(project: Project, incident: Incident) -> Proposed | str:
         return f"a person must decide: {incident.title}"
     wanted = "requirement" if incident.kind == incidents.REQUIREMENT else "drift"
     if incident.kind not in _LOSES_QUALITY:
-        return f"{incident.kind} is open; the requirements hold, so nothing is retrained"
+        return f"{incident.kind} is open; by itself it shows no loss of quality, so it retrains nothing"
     if wanted not in config.retrain.on and "requirement" not in config.retrain.on:
         return f"{incident.kind} is open; [retrain] on does not name it, so a person decides"
     found = operations.incidents(ws, state="open", endpoint=incident.endpoint)
