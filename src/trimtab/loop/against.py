@@ -31,6 +31,7 @@ from trimtab.monitor.watched import Watched, watched
 from trimtab.profile import reference as references
 from trimtab.profile.cells import NumberCells
 from trimtab.profile.columns import Column, Kind
+from trimtab.profile.derived import Projection
 from trimtab.profile.reference import Reference
 from trimtab.store import evidence, operations, versions
 from trimtab.store.records import Evidence, Window
@@ -134,6 +135,11 @@ def _watched(project: Project | None, file: Path, asked: Watching, table: Table)
         )
     undecided = looked[-1].reason and not found
     known = {*columns, asked.time, asked.truth, asked.score, asked.decision}
+    ignored = [name for name in table if name not in known]
+    others = [name for name in ignored if name not in asked.leave_out]
+    if others and base.model is None:
+        why = f"times, nested values, or no such column in {base.label}"
+        notes.append(f"not compared: {', '.join(others)} ({why})")
     return Watch(
         subject=file.name,
         against=base.label,
@@ -144,7 +150,7 @@ def _watched(project: Project | None, file: Path, asked: Watching, table: Table)
         drifted=list(getattr(newest, "drifted", ())),
         quality=quality,
         absent=absent,
-        ignored=[name for name in table if name not in known],
+        ignored=ignored,
         notes=notes,
         recorded=recorded,
     )
@@ -225,10 +231,13 @@ def _columns(
     bins = base.reference.bins
     numbers = {cells.name for cells in bins.features if isinstance(cells, NumberCells)}
     made = {one.column: one.names for one in bins.derived}
+    vectors = {one.column for one in bins.derived if isinstance(one, Projection)}
     found: dict[str, Column] = {}
     absent: list[str] = []
     for name in bins.needed:
-        kind: Kind = "number" if name in numbers else "category"
+        kind: Kind = "category"
+        if name in numbers | vectors:
+            kind = "number" if name in numbers else "embedding"
         if name in given and name not in asked.leave_out:
             found[name] = files.column(given[name], kind)[rows]
         else:

@@ -44,6 +44,8 @@ class Importance(msgspec.Struct, frozen=True, kw_only=True):
 
     def of(self, name: str) -> float:
         """A feature's importance from 0 to 1, the most important one's being 1; unmeasured is 1."""
+        if name not in self.share:  # a text's length, say, weighs what the text weighs
+            name = name.rpartition(":")[0]
         top = max(self.share.values(), default=0.0)
         return self.share[name] / top if top > 0 and name in self.share else 1.0
 

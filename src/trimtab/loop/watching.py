@@ -19,6 +19,7 @@ from trimtab.errors import ConfigError
 from trimtab.model.load import LoadedModel
 from trimtab.monitor import traffic
 from trimtab.profile import reference as references
+from trimtab.profile.columns import is_free_text
 from trimtab.profile.reference import Past
 from trimtab.tune.candidate import Candidate
 
@@ -52,7 +53,7 @@ def reference(
         & set(withheld.columns)
     )
     table = {name: _slice(withheld[name]) for name in slices} | answered(withheld)
-    kinds = _kinds(model)
+    kinds = _kinds(model, table)
     if not time and not entity:
         return references.encode(references.fit_reference(table, kinds=kinds, slices=slices))
     past = _past(config, candidate.train, withheld, (time, entity))
@@ -129,9 +130,13 @@ def _slice(values: pl.Series) -> NDArray[Any]:
     return found
 
 
-def _kinds(model: LoadedModel) -> dict[str, Any]:
+def _kinds(model: LoadedModel, table: Columns) -> dict[str, Any]:
     kinds: dict[str, Any] = {
-        column.name: "category" if column.kind == "text" else "number"
+        column.name: "number"
+        if column.kind != "text"
+        else "text"
+        if is_free_text(table[column.name])
+        else "category"
         for column in model.signature.inputs
     }
     kinds[traffic.SCORE] = "number"

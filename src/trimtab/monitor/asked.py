@@ -40,7 +40,8 @@ class Gathered(NamedTuple):
 
 def gather(index: Catalogue, config: Config, model: Watched, window: Window) -> Gathered:
     """What the window's rows were asked and answered."""
-    altered = {*config.serve.pii, *window.features.get("pii", [])}
+    bins = model.reference.bins
+    altered = bins.made_of({*config.serve.pii, *window.features.get("pii", [])})
     coded = model.basis.coarse
     usable = bool(coded) and not altered.intersection(one.feature for one in coded)
     names = {c.name for c in model.signature.inputs} if usable else set()

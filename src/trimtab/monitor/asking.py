@@ -103,7 +103,7 @@ def _unseen(
         (code,) = cells.groups()["unseen"]
         if not profile.counts[spans[cells.name]][code]:
             continue
-        table = table or traffic.profiled(rows, model.signature)
+        table = table or model.reference.bins.expanded(traffic.profiled(rows, model.signature))
         hit = set(request[coder(cells)(table[cells.name]) == code].tolist())
         features[cells.name] = len(hit)
         any_unseen |= hit

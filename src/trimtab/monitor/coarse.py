@@ -38,11 +38,11 @@ class Coarse(msgspec.Struct, frozen=True, kw_only=True):
 
 def fit(bins: Bins, columns: Columns, without: Collection[str] = ()) -> tuple[Coarse, ...]:
     """The groups of every feature, by the mass of these rows."""
-    found = []
+    found, values, left = [], bins.expanded(columns), bins.made_of(without)
     for cells in bins.features:
-        if cells.name in without:
+        if cells.name in left:
             continue
-        codes = coder(cells)(columns[cells.name])
+        codes = coder(cells)(values[cells.name])
         mass = np.bincount(codes, minlength=cells.size).astype(np.float64)
         found.append(Coarse(feature=cells.name, groups=_groups(cells, mass).tobytes()))
     return tuple(found)
@@ -50,7 +50,7 @@ def fit(bins: Bins, columns: Columns, without: Collection[str] = ()) -> tuple[Co
 
 def table(coarse: Sequence[Coarse], bins: Bins, columns: Columns) -> Groups:
     """The groups (rows, features) of a table. Raises DataError on an absent or ragged column."""
-    mine = wanted(columns, [one.feature for one in coarse])
+    mine = wanted(bins.expanded(columns), [one.feature for one in coarse])
     rows = len(next(iter(mine.values()))) if mine else 0
     found = np.empty((rows, len(coarse)), dtype=np.uint8)
     for place, one in enumerate(coarse):

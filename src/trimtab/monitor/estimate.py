@@ -22,7 +22,7 @@ from trimtab.monitor.calibration import cell_of, isotonic
 from trimtab.monitor.cbpe import Estimate, Known
 from trimtab.monitor.coarse import Groups
 from trimtab.monitor.expected import BINARY, MULTICLASS
-from trimtab.monitor.findings import Finding
+from trimtab.monitor.findings import Finding, called
 
 Floats = NDArray[np.float64]
 
@@ -185,6 +185,6 @@ def _untrusted(basis: Basis, rows: Asked, findings: Sequence[Finding]) -> str:
 
 
 def _named(finding: Finding) -> str:
-    names = list(dict.fromkeys(one.feature for one in finding.features))
+    names = list(dict.fromkeys(called(one.feature) for one in finding.features))
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more if names else "the inputs"

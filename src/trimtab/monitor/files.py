@@ -21,9 +21,10 @@ from trimtab.data import columns as typed
 from trimtab.data import delimited
 from trimtab.data.reader import TABLES
 from trimtab.errors import DataError, NotFoundError
-from trimtab.profile.columns import Kind
+from trimtab.profile.columns import Kind, is_free_text
 
 _MISSING: Final = typed.MISSING
+_LOOK: Final = 10_000
 _TRUE: Final = {"true": 1.0, "false": 0.0}
 
 Values = pl.Series | NDArray[Any]
@@ -63,6 +64,13 @@ def read(path: Path) -> dict[str, Values]:
     return found
 
 
+def suffix_of(start: bytes) -> str:
+    """The suffix of a table whose name nobody knows, by how it begins; ".csv" where nothing tells."""
+    marks = {b"PAR1": ".parquet", b"ARROW1": ".arrow", b"{": ".ndjson"}
+    plain = start.lstrip()
+    return next((found for mark, found in marks.items() if plain.startswith(mark)), ".csv")
+
+
 def rows(table: Table) -> int:
     """How many rows a table has."""
     return max((len(values) for values in table.values()), default=0)
@@ -76,7 +84,8 @@ def split(frame: pl.DataFrame) -> dict[str, Values]:
 def kinds(table: Table) -> tuple[dict[str, Kind], list[str]]:
     """Which columns of a reference's table are numbers and which categories, and which are neither.
 
-    Times and nested values are neither: they are left out of the comparison.
+    Free text and lists of numbers (embeddings) have kinds of their own. Times and other nested values
+    are neither: they are left out of the comparison.
     """
     found: dict[str, Kind] = {}
     neither: list[str] = []
@@ -95,6 +104,8 @@ def column(values: Values, kind: Kind) -> NDArray[Any]:
         return _objects(values.tolist(), kind)
     if kind == "number":
         return _numbers(values)
+    if kind == "embedding":
+        return _array(values.to_list())
     if values.dtype == pl.Boolean:
         return np.array([None if v is None else str(v).lower() for v in values], dtype=object)
     if values.dtype.is_numeric():
@@ -192,13 +203,17 @@ def _kind(values: Values) -> Kind | None:
         return "number" if numbers * 2 > len(known) else "category"
     if values.dtype == pl.String:
         found = typed.infer(values)
-        return (
-            None if found == "time" else "number" if found in ("number", "integer") else "category"
-        )
+        if found == "text":
+            return "text" if is_free_text(column(values.head(_LOOK), "text")) else "category"
+        return None if found == "time" else "number" if found != "boolean" else "category"
     if values.dtype.is_numeric() or values.dtype == pl.Boolean:
         return "number"
     if values.dtype in (pl.Categorical, pl.Enum, pl.Null):
         return "category"
+    inner = values.dtype.inner if isinstance(values.dtype, pl.List | pl.Array) else None
+    if inner is not None and inner.is_numeric():
+        widths = values.list.len() if isinstance(values.dtype, pl.List) else None
+        return "embedding" if widths is None or widths.drop_nulls().n_unique() == 1 else None
     return None
 
 

@@ -49,6 +49,7 @@ def judge(
     was counted on other bins, UsageError where seasons and windows differ in number.
     """
     budget, margins = budget or Budget(), margins or Margins()
+    altered = reference.bins.made_of(altered)
     found = suffixes(reference.profile.bins, windows, budget.scales, least_rows)
     if found is None:
         rows = sum(window.rows for window in windows)

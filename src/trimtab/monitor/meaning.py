@@ -90,7 +90,7 @@ def judge(
         for finding in inputs
         if finding.kind == "data drift"
         for one in finding.features
-        if one.feature not in config.serve.pii
+        if one.feature not in model.reference.bins.made_of(config.serve.pii)
     ]
     excesses = {}
     if moved:
@@ -266,7 +266,7 @@ def confirm(config: Config, model: Watched, index: Catalogue, failed: Window) ->
     """
     part, stream = _known(model, index, failed.start, failed.end), model.basis.streams[0]
     named = [one.feature for one in model.basis.strata.features
-             if one.feature not in config.serve.pii]  # fmt: skip
+             if one.feature not in model.reference.bins.made_of(config.serve.pii)]  # fmt: skip
     rows = len(part.times)
     if not rows or not named:
         return None

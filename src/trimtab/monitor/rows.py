@@ -219,7 +219,8 @@ def is_table(rows: dict[str, Any]) -> bool:
 
 def nothing(reference: Reference, name: str, count: int) -> NDArray[Any]:
     """A column in which nothing is known."""
-    if isinstance(reference.bins.feature(name), NumberCells):
+    bins = reference.bins
+    if name in bins.names and isinstance(bins.feature(name), NumberCells):
         return np.full(count, np.nan)
     return np.full(count, None, dtype=object)
 

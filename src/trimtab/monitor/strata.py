@@ -140,7 +140,7 @@ def excess(
 
 
 def _table(bins: Bins, columns: Columns, rows: int, *names: str) -> Columns:
-    table = wanted(columns, names or bins.names)
+    table = wanted(bins.expanded(columns), names or bins.names)
     for name, column in table.items():
         if len(column) != rows:
             raise DataError(f"column {name!r} has {len(column)} rows for {rows} scores")

@@ -139,7 +139,8 @@ def _population(
 ) -> tuple[list[str], NDArray[np.int64], Floats]:
     """Ids, strata and standard deviations of the outcome of every row that may be drawn."""
     coded = model.basis.coarse
-    altered = {*config.serve.pii, *(x for w in windows for x in w.features.get("pii", []))}
+    kept_back = {*config.serve.pii, *(x for w in windows for x in w.features.get("pii", []))}
+    altered = model.reference.bins.made_of(kept_back)
     usable = bool(coded) and not altered.intersection(one.feature for one in coded)
     columns = {c.name for c in model.signature.inputs} if usable else set()
     names: list[str] = []

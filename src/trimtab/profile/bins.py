@@ -6,6 +6,7 @@ equal bins are merged or compared.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -13,7 +14,8 @@ import msgspec
 from trimtab.errors import NotFoundError
 from trimtab.profile import wire
 from trimtab.profile.cells import CategoryCells, Cells, NumberCells
-from trimtab.profile.derived import Projection, TextParts
+from trimtab.profile.columns import Column, Columns
+from trimtab.profile.derived import Projection, TextParts, expand
 from trimtab.profile.scales import SCALES
 
 MAX_PAIRED: Final = 200
@@ -64,6 +66,14 @@ class Bins(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         made = {name for one in self.derived for name in one.names}
         plain = [name for name in self.names if name not in made]
         return (*plain, *(one.column for one in self.derived))
+
+    def expanded(self, columns: Columns) -> dict[str, Column]:
+        """The columns, and the features made from those of them that are text or embeddings."""
+        return expand((one for one in self.derived if one.column in columns), columns)
+
+    def made_of(self, columns: Collection[str]) -> set[str]:
+        """The names of columns, and of the features that are made from them."""
+        return {*columns, *(n for one in self.derived if one.column in columns for n in one.names)}
 
     @property
     def categories(self) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ mistyped, never raised. Reading columns from a file or a log is left to others.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
@@ -20,6 +21,8 @@ from trimtab.errors import DataError
 Kind = Literal["number", "category", "text", "embedding"]
 
 _LOOK: Final = 10_000
+_FEW: Final = 50
+_LONG: Final = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +114,18 @@ def kind_of(name: str, column: Column) -> Kind:
         numbers += _is_number(value)
         words += isinstance(value, str)
     return "number" if numbers > words else "category"
+
+
+def is_free_text(column: Column) -> bool:
+    """Whether words are free text and no levels: most of at least 50 occur once, and most are long
+    (20 characters) or several words. Looks at the first 10,000 rows.
+    """
+    said = [one for one in column[:_LOOK].tolist() if isinstance(one, str)]
+    if len(said) < _FEW:
+        return False
+    once = sum(count == 1 for count in Counter(said).values())
+    wordy = sum(len(one) >= _LONG or len(one.split(maxsplit=1)) > 1 for one in said)
+    return min(once, wordy) * 2 > len(said)
 
 
 def numbers(column: Column) -> Numbers:

@@ -56,6 +56,38 @@ def test_every_format_is_judged_alike(place, name):
     assert {one.feature for one in calm.windows[0].measures} == {"x", "y", "kind"}
 
 
+def written(seed, rows, least=5, letters="w", mean=0.0):
+    """Free text and an embedding: no text occurs twice."""
+    random = np.random.default_rng(seed)
+    size = random.integers(least, least + 20, rows)
+    note = [" ".join(f"{letters}{one}" for one in random.integers(0, 500, n)) for n in size]
+    return table(seed, rows, note=note, vector=random.normal(mean, 1, (rows, 8)).tolist())
+
+
+@pytest.mark.parametrize(
+    ("how", "feature"),
+    [
+        ({}, ""),
+        ({"least": 1}, "note:length"),
+        ({"letters": "\u0436"}, "note:characters"),
+        ({"mean": 0.5}, "vector:"),
+    ],
+    ids=["calm", "short", "cyrillic", "vectors"],
+)
+def test_free_text_and_embeddings_are_watched_by_what_is_made_of_them(place, how, feature):
+    written(0, 2000).write_parquet("old.parquet")
+    found = look(place, written(1, 1000, **how), "new.parquet", against="old.parquet")
+    assert found.status == ("found" if how else "nothing")
+    named = {one.feature for finding in found.findings for one in finding.features}
+    assert all(one.startswith(feature or "none") for one in named)
+
+
+def test_a_column_that_nothing_compares_with_is_said(place):
+    found = look(place, table(2, more=["x"] * 2000))
+    assert found.ignored == ["more"]
+    assert any(one.startswith("not compared: more (") for one in found.notes)
+
+
 def test_nothing_is_written_without_being_asked(place):
     look(place, table(1, shift=0.5))
     assert sorted(path.name for path in place.iterdir()) == ["new.csv", "old.csv"]

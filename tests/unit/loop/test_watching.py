@@ -95,6 +95,14 @@ def test_windows_of_training_rows_show_ordinary_variation():
     assert found.profile.confidence.sum() == 900
 
 
+def test_free_text_is_watched_by_its_length_and_characters():
+    table = rows(30, 60)
+    said = [f"please call me back about {i}" for i in range(table.height)]
+    found = fitted(table.with_columns(word=pl.Series(said)), 600)
+    assert set(found.bins.names) >= {"word:length", "word:characters"}
+    assert found.bins.needed == ("x", "__score__", "__decision__", "word")
+
+
 def test_slices_that_requirements_name_are_counted_with_the_score():
     found = fitted(rows(30, 60), 600)
     assert [joint.slice.name for joint in found.bins.joints] == ["region"]

@@ -26,6 +26,21 @@ def test_kind_follows_dtype_and_in_object_arrays_the_majority():
     assert columns.kind_of("x", np.array([None, None], dtype=object)) == "category"
 
 
+@pytest.mark.parametrize(
+    ("values", "free"),
+    [
+        ([f"please call me back about {i}" for i in range(60)], True),
+        ([f"{i:032x}" for i in range(60)], True),
+        ([f"c{i}" for i in range(60)], False),  # codes, however many
+        (["please call me back", "no thank you"] * 30, False),  # answers to choose from
+        ([f"please call me back about {i}" for i in range(49)], False),
+        ([None] * 60, False),
+    ],
+)
+def test_free_text_is_what_hardly_recurs_and_is_long_or_several_words(values, free):
+    assert columns.is_free_text(np.array(values, dtype=object)) is free
+
+
 def test_times_are_refused_with_a_way_out():
     with pytest.raises(DataError, match=r"datetime64") as caught:
         columns.kind_of("when", np.array(["2024-01-01"], dtype="datetime64[D]"))
