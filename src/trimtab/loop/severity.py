@@ -43,11 +43,17 @@ class Importance(msgspec.Struct, frozen=True, kw_only=True):
     format: int = 1
 
     def of(self, name: str) -> float:
-        """A feature's importance from 0 to 1, the most important one's being 1; unmeasured is 1."""
-        if name not in self.share:  # a text's length, say, weighs what the text weighs
-            name = name.rpartition(":")[0]
-        top = max(self.share.values(), default=0.0)
-        return self.share[name] / top if top > 0 and name in self.share else 1.0
+        """A feature's importance from 0 to 1, the most important one's being 1; unmeasured is 1.
+
+        What is made of a text, such as `note:length`, weighs what the text weighs.
+        """
+        top, column = max(self.share.values(), default=0.0), self.column(name)
+        return self.share[column] / top if top > 0 and column else 1.0
+
+    def column(self, feature: str) -> str:
+        """The measured column that a feature is or is made of; "" where there is none."""
+        known = (one for one in (feature, feature.rpartition(":")[0]) if one in self.share)
+        return next(known, "")
 
 
 class Weight(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +139,8 @@ def loss_of(
 
     An estimate counts where its interval lies below what the first windows of the model showed; of
     the metrics that are `required`, where there are estimates of such: others may move with the share
-    of positives alone. None where there is neither a label nor an estimate.
+    of positives alone. None where there is neither a label nor an estimate, or none that can be trusted
+    since the inputs moved: what held before says nothing of now.
     """
     if any(one.kind in ("requirement", "concept drift") for one in alarms):
         return 1.0
@@ -142,7 +149,9 @@ def loss_of(
         if not one.untrusted:
             found.setdefault(one.metric, []).append(one)
     found = {name: found[name] for name in found if name in required} or found
-    falls = [_fall(series) for series in found.values() if len(series) > 1]
+    moved = [one.since for one in alarms if one.kind in ("data drift", *BROKEN)]
+    began = min(moved, default=0)
+    falls = [_fall(some) for some in found.values() if len(some) > 1 and some[-1].end > began]
     if not falls:
         return None
     return min(1.0, max(falls))

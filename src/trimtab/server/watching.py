@@ -106,14 +106,14 @@ def _detail(
         measures=measures,
         more=more,
         feature=feature,
-        importance=_importance(project, thing.model),
+        importance=_importance(project, thing.model, [str(one["feature"]) for one in measures]),
     )
 
 
-def _importance(project: Project, model: str) -> dict[str, float]:
-    """How much each feature counts, from 0 to 1; nothing where that was not measured."""
+def _importance(project: Project, model: str, features: list[str]) -> dict[str, float]:
+    """How much each feature counts, from 0 to 1; nothing of those for which it was not measured."""
     known = next((one for one in versions.find(project.ws, "model") if one.digest == model), None)
     if known is None:
         return {}
     found = severity.importance_of(project.ws, known)
-    return {name: found.of(name) for name in found.share}
+    return {name: found.of(name) for name in features if found.column(name)}

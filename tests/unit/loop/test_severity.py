@@ -62,6 +62,7 @@ def guess(at, value, **more):
     ("broken input", "income", None, "page"),
     ("broken input", "noise", None, "digest"),
     ("broken join", "years", 0.0, "page"),
+    ("broken input", "noise:length", None, "digest"),
     ("skew", "income", None, "page"),
     ("data drift", "income", None, "digest"),
     ("data drift", "income", 0.0, "digest"),
@@ -127,6 +128,11 @@ class TestLoss:
     def test_an_estimate_that_is_not_trusted_says_nothing(self, project):
         estimates.save(project.ws, [guess(1, 0.8), guess(2, 0.5, untrusted="too few alike")])
         assert self.loss(project) is None
+
+    def test_what_held_before_the_inputs_moved_says_nothing_of_now(self, project):
+        estimates.save(project.ws, [guess(1, 0.8), guess(2, 0.8), guess(3, 0.8, untrusted="drift")])
+        assert self.loss(project, alarm("data drift", since=3)) is None
+        assert self.loss(project, alarm("data drift", since=2)) == 0.0
 
     def test_of_an_error_more_is_a_loss(self, project):
         estimates.save(project.ws, [guess(1, 2.0, metric="mae"), guess(2, 3.0, metric="mae")])
