@@ -172,7 +172,7 @@ def _count_in(
 ) -> None:
     frames = [frame for piece in pieces for frame in piece.frames]
     span = duration(config.monitor.window)
-    newest = max((max(frame.times()) for frame in frames if frame.ids), default=0)
+    newest = pulse.reached(frames)
     altered = sorted(config.serve.pii)
     with ws.transaction():
         for (model, role), some in traffic.by_model(frames).items():

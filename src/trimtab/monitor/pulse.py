@@ -64,8 +64,16 @@ def look(
         one = volume.finding("latency change", usual, spent[-1], " ms")
         found.append(_dated(one, [window.start for window in known]))
     standing = [*_clock(ws, config, endpoint, span), *turned]
-    said = asking.sentence(closed[-1].features.get(asking.UNSEEN, {})) if closed else ""
-    return Pulse([*found, *standing], [f"{endpoint}: {said}"] if said else [])
+    unseen = asking.sentence(closed[-1].features.get(asking.UNSEEN, {})) if closed else ""
+    said = [one for one in (unseen, _ahead(ws, endpoint)) if one]
+    return Pulse([*found, *standing], [f"{endpoint}: {one}" for one in said])
+
+
+def reached(frames: Sequence[Frame]) -> int:
+    """The newest event time of these rows, 0 for none. Rows that say they are of over an hour after
+    they came tell no time: one of 2099 would close every window before its rows have come.
+    """
+    return max((max(_come(one), default=0) for one in frames if one.ids), default=0)
 
 
 def arrive(ws: Workspace, config: Config, endpoint: str, frames: Sequence[Frame]) -> None:
@@ -79,20 +87,44 @@ def arrive(ws: Workspace, config: Config, endpoint: str, frames: Sequence[Frame]
         return
     body: dict[str, Any] = states.get(ws, _name(endpoint)) or {"newest": 0, "at": 0, "rows": 0}
     for one in frames:
-        newest, arrived = max(one.times()), max(part.received_at for part in one.requests())
-        moved = newest > body["newest"]
+        newest, arrived = reached([one]), max(part.received_at for part in one.requests())
+        moved, latest = newest > body["newest"], max(one.times())
+        early = one.rows - len(_come(one))
         body = {
             "newest": max(newest, body["newest"]),
             "at": arrived if moved else body["at"],
             "seen": max(arrived, body.get("seen", 0)),
             "rows": 0 if moved else body["rows"] + one.rows,
+            "ahead": body.get("ahead", 0) + early,
+            "latest": max(latest if early else 0, body.get("latest", 0)),
         }
     states.put(ws, _name(endpoint), body)
 
 
+def _come(frame: Frame) -> Sequence[int]:
+    """The event times of the rows whose time had come, to an hour, when they did."""
+    times, parts = frame.times(), frame.requests()
+    if max(times) <= min(part.received_at for part in parts) + _HOUR:
+        return times
+    received = [part.received_at for part in parts for _ in range(part.rows)]
+    return [one for one, at in zip(times, received, strict=True) if one <= at + _HOUR]
+
+
+def _ahead(ws: Workspace, endpoint: str) -> str:
+    body = states.get(ws, _name(endpoint)) or {}
+    count = body.get("ahead", 0)
+    if not count:
+        return ""
+    rows = "row says that it is" if count == 1 else "rows say that they are"
+    until = ids.iso(body["latest"])
+    return (
+        f"{count:,} {rows} of a time that had not come yet, up to {until}: mend the client's clock"
+    )
+
+
 def _clock(ws: Workspace, config: Config, endpoint: str, span: int) -> list[Finding]:
     body = states.get(ws, _name(endpoint))
-    if config.serve.event_time != "client" or not body or not body["rows"]:
+    if config.serve.event_time != "client" or not body or not body["rows"] or not body["newest"]:
         return []
     stood = body["seen"] - body["at"]
     if stood <= max(span, _HOUR) or body["rows"] < config.monitor.min_rows:

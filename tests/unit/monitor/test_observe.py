@@ -244,6 +244,20 @@ def test_what_was_learned_depends_on_labels_and_not_on_their_order(site):
     assert abs(late.alarms[0].since - (BEGIN + 4 * DAY)) < DAY // 4
 
 
+def test_a_row_of_a_time_that_has_not_come_closes_no_window_and_is_said(site):
+    place = site()
+    place.live(0)
+    place.live(1, 200)  # the day is not over
+    place.append(place.rows(1), ["odd"], [BEGIN + 40_000 * DAY], role="champion")
+    for _ in range(2):
+        seen = place.look(0)
+        assert seen.now < BEGIN + 2 * DAY
+        assert "answered 400 rows in the window from 2024-10-04" in seen.sentences[0]
+        assert any("1 row says that it is of a time that had not come" in s for s in seen.sentences)
+    place.live(2)
+    assert "window from 2024-10-05" in place.look(0).sentences[0]
+
+
 def test_the_clock_decides_where_clients_tell_no_time(site):
     place = site()
     config = msgspec.structs.replace(
