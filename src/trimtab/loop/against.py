@@ -105,6 +105,12 @@ def watch(file: Path, asked: Watching, *, start: Path | None = None) -> Watch:
             raise UsageError(
                 f"{file.name} has no column {name!r}", hint=f"it has {', '.join(table)[:300]}"
             )
+    named = [one for one in (asked.time, asked.truth, asked.score, asked.decision) if one]
+    if len(set(named)) < len(named):
+        raise UsageError(
+            "--time, --truth, --score and --decision name columns of their own",
+            hint="an outcome that is also the decision would be right in every row",
+        )
     project = _project(asked, start)
     try:
         return _watched(project, file, asked, table)
@@ -115,6 +121,12 @@ def watch(file: Path, asked: Watching, *, start: Path | None = None) -> Watch:
 
 def _watched(project: Project | None, file: Path, asked: Watching, table: Table) -> Watch:
     base = _base(project, asked)
+    for name in asked.leave_out:
+        if name not in table and name not in base.reference.bins.needed:
+            raise UsageError(
+                f"--leave-out {name!r} is no column of {file.name} or {base.label}",
+                hint=f"{file.name} has {', '.join(table)[:300]}",
+            )
     spans = _spans(project, asked, table)
     columns, absent = _columns(base, asked, table, spans.rows)
     missing = _missing(base, asked, table)

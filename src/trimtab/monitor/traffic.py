@@ -176,7 +176,7 @@ def scored(
 def build(
     signature: Signature,
     truth: Sequence[Any] | None,
-    score: NDArray[Any],
+    score: NDArray[Any] | None,
     decision: Sequence[Any],
     *,
     slices: Mapping[str, NDArray[np.object_]] | None = None,
@@ -184,7 +184,9 @@ def build(
     champion: Scored | None = None,
     biased: str = "",
 ) -> Scored:
-    """A `Scored` from labels as they are written in tables and answers."""
+    """A `Scored` from labels as they are written in tables and answers; of classes, decisions alone
+    will do (`score` None).
+    """
     known: NDArray[Any] | None = None
     if signature.task == "regression":
         known = None if truth is None else np.asarray(truth, dtype=np.float64)
@@ -195,7 +197,7 @@ def build(
     return Scored(
         task=signature.task,
         truth=known,
-        score=np.asarray(score, dtype=np.float64),
+        score=None if score is None else np.asarray(score, dtype=np.float64),
         decision=decided,
         classes=class_names(signature),
         slices=slices or {},

@@ -89,6 +89,8 @@ def test_too_few_rows_end_with_6(call, tables):
     (("calm.csv", "--against", "old.csv", "--time", "x", "--window", "soon"), 2, "not a duration"),
     (("--against", "old.csv"), 2, "go with a FILE"),
     (("calm.csv", "--against", "old.csv", "--truth", "kind"), 2, "--truth goes with --score"),
+    (("calm.csv", "--against", "old.csv", "--truth", "x", "--score", "x"), 2, "of their own"),
+    (("calm.csv", "--against", "old.csv", "--leave-out", "z"), 2, "'z' is no column of calm.csv"),
     (("calm.csv", "--against", "old.csv", "--record"), 4, "no trimtab.toml"),
 ])  # fmt: skip
 def test_what_is_wrong_is_said_in_words(call, tables, arguments, code, said):
