@@ -18,6 +18,7 @@ from trimtab import ids
 from trimtab.config import Config, duration
 from trimtab.model import registry
 from trimtab.monitor import (
+    altered,
     arms,
     asking,
     catalogue,
@@ -173,10 +174,10 @@ def _count_in(
     frames = [frame for piece in pieces for frame in piece.frames]
     span = duration(config.monitor.window)
     newest = pulse.reached(frames)
-    altered = sorted(config.serve.pii)
+    kept_back = sorted(config.serve.pii)
     with ws.transaction():
         for (model, role), some in traffic.by_model(frames).items():
-            _count(ws, endpoint, model, role, some, span, altered)
+            _count(ws, endpoint, model, role, some, span, kept_back)
         progress.add(ws, endpoint, frames, joined.columns(config))
         arms.add(ws, endpoint, frames, config.serve.sticky)
         pulse.arrive(ws, config, endpoint, frames)
@@ -191,7 +192,7 @@ def _count(
     role: str,
     frames: Sequence[Frame],
     span: int,
-    altered: Sequence[str],
+    kept_back: Sequence[str],
 ) -> None:
     signed = registry.signature_of(ws, model)
     version = Version(kind="model", name="", number=0, digest=model)
@@ -227,17 +228,14 @@ def _count(
                 rows=part.rows + (old.rows if old else 0),
                 profile=digest,
                 findings=old.findings if old else [],
-                features={**(old.features if old else {}), **_altered(old, altered), **asked},
+                features={
+                    **(old.features if old else {}),
+                    **altered.noted(old, kept_back),
+                    **asked,
+                },
                 judged_at=old.judged_at if old else 0,
             ),
         )
-
-
-def _altered(old: Window | None, names: Sequence[str]) -> dict[str, list[str]]:
-    """Columns that the log does not hold as they were, in any part of a window."""
-    before = old.features.get("pii", []) if old else []
-    found = sorted({*before, *names})
-    return {"pii": found} if found else {}
 
 
 def _moment(ws: Workspace, config: Config, endpoint: str, now: int | None) -> int:
@@ -312,7 +310,8 @@ def _judge(
         "slices": [msgspec.to_builtins(one) for one in found.slices],
     }
     past = episodes.past(ws, newest)
-    plain = stale.renamed(found.findings, model.reference, counted, config.monitor.min_rows)
+    least, kept_back = config.monitor.min_rows, altered.of(windows)
+    plain = stale.renamed(found.findings, model.reference, counted, least, kept_back)
     named = [
         episodes.dated(episodes.shaped(one, model.reference, windows, counted, past), windows)
         for one in (episodes.lasting(each, alone) for each in plain)
@@ -348,7 +347,7 @@ def _look_at(
         counted,
         budget=budget(config),
         least_rows=config.monitor.min_rows,
-        altered={name for one in windows for name in one.features.get("pii", [])},
+        altered=altered.of(windows),
         seasons=_seasons(model, windows),
     )
 

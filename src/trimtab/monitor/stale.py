@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -16,15 +16,18 @@ _SHARE: Final = 0.95
 _USUAL: Final = 0.5
 
 
-def stuck(reference: Reference, window: Profile, least_rows: int) -> list[str]:
+def stuck(
+    reference: Reference, window: Profile, least_rows: int, altered: Collection[str] = ()
+) -> list[str]:
     """Numeric features that hold one and the same value in 95 % of a window's rows and more.
 
-    Only where no value held half of the reference's rows: what was always constant is not stuck.
+    Only where no value held half of the reference's rows: what was always constant is not stuck. What
+    the log holds `altered` is not looked at: every hash has the same length.
     """
-    found = []
+    found, left = [], {*OUTPUTS, *reference.bins.made_of(altered)}
     spans = reference.bins.spans()
     for place, cells in enumerate(reference.bins.features):
-        if not isinstance(cells, NumberCells) or cells.name in OUTPUTS:
+        if not isinstance(cells, NumberCells) or cells.name in left:
             continue
         now, base = window.counts[spans[cells.name]], reference.profile.counts[spans[cells.name]]
         if window.rows < least_rows or base.max() > _USUAL * max(base.sum(), 1):
@@ -35,17 +38,23 @@ def stuck(reference: Reference, window: Profile, least_rows: int) -> list[str]:
 
 
 def renamed(
-    findings: Sequence[Finding], reference: Reference, windows: Sequence[Profile], least_rows: int
+    findings: Sequence[Finding],
+    reference: Reference,
+    windows: Sequence[Profile],
+    least_rows: int,
+    altered: Collection[str] = (),
 ) -> list[Finding]:
     """Findings in which features that stand still are a broken input of their own name.
 
     `since` is a position in `windows`, as in the findings.
     """
-    names = stuck(reference, windows[-1], least_rows) if windows else []
+    names = stuck(reference, windows[-1], least_rows, altered) if windows else []
     if not names:
         return list(findings)
     since = len(windows) - 1
-    while since > 0 and set(names) <= set(stuck(reference, windows[since - 1], least_rows)):
+    while since > 0 and set(names) <= set(
+        stuck(reference, windows[since - 1], least_rows, altered)
+    ):
         since -= 1
     kept, mine = [], []
     for one in findings:

@@ -90,6 +90,18 @@ def test_a_column_that_is_the_same_in_every_row_is_a_stale_source():
     assert stale.renamed((), known, [], 50) == []
 
 
+def test_a_text_that_the_log_holds_as_a_hash_is_no_stale_source():
+    noise = np.random.default_rng(1)
+    said = [f"call me about {'x' * n}" for n in noise.integers(0, 60, 1_000)]
+    known = fit_reference({"note": np.array(said, dtype=object)}, kinds={"note": "text"})
+    hashed = np.array([f"{i:064x}" for i in range(400)], dtype=object)
+    window = count(known.bins, {"note": hashed})
+    found = judge(known, [window], altered=["note"])
+    assert found.findings == ()
+    assert stale.renamed(found.findings, known, [window], 50, ["note"]) == []
+    assert stale.stuck(known, window, 50) == ["note:length"]
+
+
 @pytest.mark.parametrize(
     ("column", "form"),
     [
