@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from trimtab.access import Scope
+from trimtab.errors import UsageError
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -247,6 +248,12 @@ class StateFilter(Request, frozen=True, kw_only=True):
     """Which state; empty asks for all."""
 
     state: str = ""
+
+    def of(self, *known: str) -> str:
+        """The state, one of those that are known or empty; raises UsageError."""
+        if self.state and self.state not in known:
+            raise UsageError(f"there is no state {self.state!r}", hint=f"one of {', '.join(known)}")
+        return self.state
 
 
 class Between(Request, frozen=True, kw_only=True):

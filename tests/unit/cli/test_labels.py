@@ -36,6 +36,10 @@ def test_a_request_is_listed_shown_and_exported(call, project):
     ask(project)
     assert "0 of 3" in call("labels", "ls").out
     assert call("labels", "ls", "--state", "closed", "--json").body["requests"] == []
+    for noun, known in (("labels", "open, closed"), ("incidents", "open, resolved")):
+        ended = call(noun, "ls", "--state", "opne")
+        assert (ended.code, ended.out) == (2, "")
+        assert f"one of {known}" in ended.err
     shown = call("labels", "show", REQUEST[:12])
     assert shown.code == 0
     assert "no row has labels yet" in shown.out

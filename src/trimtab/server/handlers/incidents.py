@@ -11,8 +11,8 @@ from trimtab.store.records import Incident
 
 
 def ls(project: Project, request: asked.StateFilter) -> Incidents:
-    """Incidents, newest first, and how often each was seen."""
-    found = operations.incidents(project.ws, state=request.state or None)
+    """Incidents, newest first, and how often each was seen; raises UsageError."""
+    found = operations.incidents(project.ws, state=request.of("open", "resolved") or None)
     seen = alerts.sightings(project.ws)
     return Incidents(
         incidents=found,

@@ -10,8 +10,9 @@ from trimtab.store import label_requests, operations
 
 
 def ls(project: Project, request: asked.StateFilter) -> LabelRequests:
-    """Requests for labels, newest first."""
-    return LabelRequests(requests=label_requests.find(project.ws, state=request.state))
+    """Requests for labels, newest first; raises UsageError."""
+    state = request.of("open", "closed")
+    return LabelRequests(requests=label_requests.find(project.ws, state=state))
 
 
 def show(project: Project, request: asked.Identified) -> LabelRequestShown:
