@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trimtab import hashing
-from trimtab.pipeline import blindspots, bytecode, origin, values
+from trimtab.pipeline import blindspots, bytecode, load, origin, values
 
 _MEMBERS: Final = ("__slots__", "__struct_fields__", "__struct_defaults__")
 _HIDDEN: Final = ("__", "_abc_impl")
@@ -281,7 +281,8 @@ def _load(one: bytecode.Import, package: str) -> types.ModuleType | str | None:
         name = importlib.util.resolve_name("." * one.level + one.module, package)
         if origin.is_standard(name) or origin.distributions(name):
             return name
-        return importlib.import_module(name)
+        with load.without_bytecode():
+            return importlib.import_module(name)
     except Exception:  # a module that fails to import fails in the step too, and says why there
         return None
 

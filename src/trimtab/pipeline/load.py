@@ -78,9 +78,10 @@ def forget(folder: Path) -> None:
     """Drop the folder's modules, so that the next import reads their files again."""
     base = str(folder.resolve())
     for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        inside = file and Path(file).resolve().is_relative_to(base)
-        if inside and not origins.is_installed_file(str(file)) and name != "__main__":
+        file = str(getattr(module, "__file__", None) or "")
+        if name == "__main__" or not origins.is_project_file(file):
+            continue  # most modules are a library's, and following links takes time
+        if Path(file).resolve().is_relative_to(base):
             del sys.modules[name]
     importlib.invalidate_caches()
 
@@ -142,6 +143,13 @@ def _importing(folder: Path) -> Iterator[None]:
         sys.meta_path.insert(0, _finder)
     if _finder.folder not in sys.path:
         sys.path.append(_finder.folder)  # for processes that steps start
+    with without_bytecode():
+        yield
+
+
+@contextmanager
+def without_bytecode() -> Iterator[None]:
+    """Import and leave no bytecode: an edit of the same second and length would go unseen."""
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield
