@@ -66,6 +66,12 @@ LONGEST = (
 ROOT = Path(__file__).resolve().parent.parent
 ALL = os.environ.get("TRIMTAB_TEST_ALL") == "1"
 
+# `make check` leaves out what is marked `slow`: tests of more than a tenth of a second of processor
+# time. It names others that took twice as much: clocks differ from run to run.
+QUICK = os.environ.get("HYPOTHESIS_PROFILE") == "quick"
+UNMARKED = 0.2
+USED = "seconds of processor time"
+
 # No deadlines: a busy machine is not a failure.
 _calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("default", _calm, max_examples=60)
@@ -77,6 +83,31 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Note the processor time of the test and of the processes that it waited for."""
+    before = sum(os.times()[:4])
+    try:
+        return (yield)
+    finally:
+        item.user_properties.append((USED, sum(os.times()[:4]) - before))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """After a quick run, name the tests that should be marked `slow`; a busy machine is no failure."""
+    if not QUICK:
+        return
+    used: dict[str, float] = {}
+    for report in terminalreporter.getreports("passed"):
+        name = report.nodeid.partition("[")[0]
+        used[name] = max(used.get(name, 0.0), dict(report.user_properties).get(USED, 0.0))
+    found = sorted((seconds, name) for name, seconds in used.items() if seconds > UNMARKED)
+    if found:
+        terminalreporter.section(f"mark these `slow`: each took more than {UNMARKED} s")
+        for seconds, name in reversed(found):
+            terminalreporter.write_line(f"{seconds:5.2f} s  {name}")
 
 
 def pytest_collection_finish() -> None:

@@ -98,6 +98,7 @@ def test_the_page_shows_the_vectors() -> None:
         assert f"| {name} | `{vector['digest']}` |" in PAGE
 
 
+@pytest.mark.slow
 @given(values)
 def test_canonical_is_json_with_sorted_keys_and_no_spaces(value: Any) -> None:
     data = hashing.canonical(value)
@@ -126,6 +127,7 @@ def test_floats_come_back_bit_for_bit(value: float) -> None:
     assert again == value
 
 
+@pytest.mark.slow
 def test_a_set_has_one_digest_in_every_process() -> None:
     code = "from trimtab.hashing import canonical; print(canonical(set('abcdefgh')).decode())"
     seen = {

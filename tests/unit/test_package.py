@@ -52,6 +52,7 @@ def modules_below(package: str) -> list[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
     [
@@ -69,18 +70,21 @@ def test_a_light_import_loads_no_heavy_library(module: str) -> None:
     assert loaded_by([module]) & HEAVY == set()
 
 
+@pytest.mark.slow
 def test_the_serving_image_needs_no_table_or_modelling_library() -> None:
     absent = MODELLING | {"alembic", "jinja2", "pandas", "polars", "scipy", "sqlalchemy"}
     modules = [*modules_below("serve"), "trimtab.model.signature", "trimtab.model.load"]
     assert loaded_by(modules, without=absent) & absent == set()
 
 
+@pytest.mark.slow
 def test_monitor_controller_and_server_load_no_modelling_library() -> None:
     absent = MODELLING | {"onnxruntime", "pandas"}
     modules = [*modules_below("monitor"), *modules_below("server"), "trimtab.loop.tick"]
     assert loaded_by(modules, without=absent) & absent == set()
 
 
+@pytest.mark.slow
 def test_a_monitor_inside_another_server_loads_numpy_alone() -> None:
     absent = HEAVY - {"numpy"}
     assert loaded_by(["trimtab.monitor.embedded"], without=absent) & absent == set()
@@ -213,6 +217,7 @@ FORBIDDEN = {
 }
 
 
+@pytest.mark.slow
 def test_files_name_no_registry_and_no_machine(need: Callable[[object, str], None]) -> None:
     need((ROOT / ".git").exists(), "this is no git checkout")
     listed = subprocess.run(

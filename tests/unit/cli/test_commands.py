@@ -99,6 +99,7 @@ def test_the_version_loads_no_heavy_library():
     assert done.stdout.splitlines()[1] == "[]"
 
 
+@pytest.mark.slow
 def test_the_help_of_all_loads_no_heavy_library():
     heavy = ("numpy", "polars", "sqlalchemy", "sklearn", "onnx", "starlette")
     code = (

@@ -58,6 +58,7 @@ def test_json_says_what_the_table_was_taken_for(call, table):
     assert list(found["left_out"]) == ["one"]
 
 
+@pytest.mark.slow
 def test_the_pipeline_is_short_compiles_and_passes_its_test(call, table, tmp_path):
     call("init", "--from", table, "--target", "price")
     text = (tmp_path / "pipeline.py").read_text(encoding="utf-8")
@@ -138,6 +139,7 @@ def test_another_folder_gets_a_path_that_leads_back(call, table, tmp_path):
 names = st.text(min_size=1, max_size=12).filter(lambda text: text.isprintable() and text.strip())
 
 
+@pytest.mark.slow
 @given(
     numbers=st.lists(names, max_size=30, unique=True),
     words=st.lists(names, min_size=1, max_size=5, unique=True),

@@ -61,6 +61,7 @@ def loans(tmp_path):
     load.forget(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_projects_history_is_replayed_and_kept(call, loans):
     ended = call("replay", "--json", "--svg", "drawn.svg", "--window", "2d")
     assert ended.code == 0, ended.err
@@ -86,6 +87,7 @@ def test_a_projects_history_is_replayed_and_kept(call, loans):
     assert "drift.log_loss" in call("runs", "show", found["run"]).out
 
 
+@pytest.mark.slow
 def test_all_versions_are_one_history_with_each_key_once(call, loans):
     call("data", "add", "loans")
     frame = pl.read_csv(loans / "loans.csv")
@@ -100,6 +102,7 @@ def test_all_versions_are_one_history_with_each_key_once(call, loans):
     project.ws.close()
 
 
+@pytest.mark.slow
 def test_the_table_for_people_says_what_and_why(call, loans):
     out = call("replay", "loans", "--policies", "drift").out
     assert "dynamic training: drift" in out
@@ -147,6 +150,7 @@ def test_what_does_not_fit_is_said(call, loans, arguments, code, words):
     assert "hint:" in ended.err
 
 
+@pytest.mark.slow
 def test_a_file_is_replayed_where_no_project_is(call, tmp_path):
     histories.history("stationary", 1, 1500).write_parquet(tmp_path / "t.parquet")
     ended = call("replay", "t.parquet", "--target", "y", "--in-order", "--estimator", "bayes")

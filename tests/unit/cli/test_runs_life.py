@@ -28,6 +28,7 @@ def listed(call, *more):
     return [one["name"] for one in call("runs", "ls", "--json", *more).body["runs"]]
 
 
+@pytest.mark.slow
 def test_deleted_restored_and_gone(call, ws):
     outer = made(ws, "outer")
     inner = made(ws, "inner", parent=outer)

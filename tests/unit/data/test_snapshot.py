@@ -242,6 +242,7 @@ def test_a_declared_checksum_is_verified_or_refused(ws, put, configure):
     assert added.record.checksum_verified
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(order=st.permutations(["a.csv", "b.csv", "sub/c.csv", "sub/d.csv"]))
 def test_the_digest_does_not_depend_on_the_order_of_the_files(tmp_path_factory, order):

@@ -299,6 +299,7 @@ def dying(after: int):
     return tell
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["csv", "parquet", "arrow", "ndjson"])
 def test_what_was_killed_goes_on_where_it_was(tmp_path, job, form):
     frame = make(1000).with_columns(

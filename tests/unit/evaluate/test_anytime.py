@@ -58,6 +58,7 @@ def test_exact_keeps_to_finite_samples(binary) -> None:
     assert exact.hi - exact.lo > loose.hi - loose.lo
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "slope"), [("roc_auc", 1.5), ("log_loss", 1.5), ("f1", 1.5), ("roc_auc", 5.0)]
 )
@@ -72,6 +73,7 @@ def test_evidence_holds_at_every_look(binary, name, slope) -> None:
     assert wrong / 200 <= MOST
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ratio", "gap"])
 def test_disparity_holds_at_every_look(kind) -> None:
     rates, random, wrong = np.array([0.4, 0.3, 0.1]), np.random.default_rng(3), 0
@@ -162,6 +164,7 @@ def test_gains_between_arms_by_slice(binary) -> None:
     assert measure_anytime(ours, asked, **ABOUT, against=binary(50)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "share"), [("accuracy", 0.05), ("log_loss", 0.5)])
 def test_equal_arms_gain_nothing_at_every_look(binary, name, share) -> None:
     asked, wrong = [required(name, better_than="champion")], 0

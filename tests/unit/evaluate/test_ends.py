@@ -34,6 +34,7 @@ def within_ends(successes: int, n: int, share: float) -> bool:
     return lo <= share <= hi
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_each_end_of_a_share_holds_after_every_row(share) -> None:
     runs, rows = 1000, 60
@@ -47,6 +48,7 @@ def walks(runs: int, rows: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(runs, rows)).cumsum(axis=1)
 
 
+@pytest.mark.slow
 def test_each_end_of_a_mean_holds_after_every_row() -> None:
     runs, rows = 1000, 3000
     edge = np.array([ends.end_factor(n, LEVEL) * math.sqrt(n) for n in range(1, rows + 1)])
@@ -73,6 +75,7 @@ def test_the_mixture_is_what_the_integral_says() -> None:
     assert ends._log_normal_mixture(z, n, LEVEL) == pytest.approx(math.log(total), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_bound_of_the_beta_mixture_is_below_the_integral() -> None:
     for successes, n, p in ((20, 100, 0.1), (3, 10, 0.05), (700, 1000, 0.66), (30, 30, 0.9)):
         theta = np.linspace(p, 1, 2_000_001)[1:-1]

@@ -36,6 +36,7 @@ def rival(table: Scored, noise: float = 0.4, seed: int = 1) -> Scored:
     return Scored("binary", table.truth, score, score >= 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRED)
 def test_gain_is_the_signed_difference_with_the_bootstraps_width(binary, name) -> None:
     table, metric = binary(600, seed=2), metrics.get(name)
@@ -70,6 +71,7 @@ def test_pairing_is_narrower_than_not_pairing(binary) -> None:
     assert paired.hi - paired.lo < 0.5 * np.hypot(one.hi - one.lo, two.hi - two.lo)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["accuracy", "roc_auc", "log_loss"])
 def test_intervals_cover_the_true_gain(binary, name) -> None:
     metric = metrics.get(name)
@@ -115,6 +117,7 @@ def test_metrics_without_a_better_direction_have_no_gain(binary) -> None:
         gain(metrics.get("selection_rate"), binary(60), binary(60), 0.95)
 
 
+@pytest.mark.slow
 def test_a_strangers_metric_gains_by_bootstrap(binary) -> None:
     def median_right(scored: Scored, _level: float) -> Estimate:
         value = float(np.median(np.where(scored.truth, scored.score, 1 - scored.score)))

@@ -385,6 +385,7 @@ def test_the_judge_is_light() -> None:
     assert loaded_by("trimtab.evaluate.judge") == []
 
 
+@pytest.mark.slow
 def test_measuring_needs_numpy_alone() -> None:
     names = ["measure", "anytime", "latency", "sequential"]
     assert loaded_by(*(f"trimtab.evaluate.{name}" for name in names)) == ["numpy"]

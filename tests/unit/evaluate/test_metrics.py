@@ -84,6 +84,7 @@ def table_for(metric: Metric, binary, multiclass, regression):
     return multiclass if "multiclass" in metric.tasks else regression
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", TABLE_METRICS, ids=lambda m: m.name)
 def test_intervals_have_the_width_of_the_bootstrap(metric, binary, multiclass, regression) -> None:
     table = table_for(metric, binary, multiclass, regression)(500, seed=5)
@@ -121,6 +122,7 @@ def test_intervals_contain_the_value_and_grow_with_the_level(
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "n", "slope"),
     [

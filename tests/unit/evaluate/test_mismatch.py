@@ -19,6 +19,7 @@ def test_a_p_value_is_a_probability(n, share, part):
     assert 0 <= mismatch.p_value(round(n * part), n, share) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.5, 0.05])
 def test_looking_after_every_request_keeps_the_level(share):
     rng = np.random.default_rng(3)

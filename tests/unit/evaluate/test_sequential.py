@@ -31,6 +31,7 @@ def test_peeking_at_fixed_intervals_is_what_this_is_for() -> None:
     assert wrong > 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.02])
 def test_shares_hold_at_every_look(share) -> None:
     counts = (np.random.default_rng(2).random((RUNS, ROWS)) < share).cumsum(axis=1)
@@ -84,6 +85,7 @@ def test_arm_differences_hold_at_every_look() -> None:
     assert ever_excluded([excludes(a, b, n) for n in looks] for a, b in pairs) <= MOST
 
 
+@pytest.mark.slow
 def test_auc_pairs_hold_at_every_look() -> None:
     random, wrong = np.random.default_rng(6), []
     for _ in range(RUNS):
@@ -119,6 +121,7 @@ def test_they_still_find_what_is_there() -> None:
     assert sequential.auc_pairs(truth, truth + random.normal(size=1000), LEVEL).lo > 0.6
 
 
+@pytest.mark.slow
 def test_widths_against_one_look() -> None:
     # What anytime costs: half as wide again at thousands of rows, more at hundreds.
     assert sequential.asymptotic_factor(15_000, 0.95) == pytest.approx(2.94, abs=0.01)

@@ -86,6 +86,7 @@ def post(app, path, fields):
     return call(app, "POST", path, json.dumps(fields).encode())
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(st.sampled_from(ROUTES), st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=5))
 def test_any_fields(app, route, fields):
@@ -113,6 +114,7 @@ def test_any_fields(app, route, fields):
     assert status == 200 or set(answer) == {"error_code", "message"}
 
 
+@pytest.mark.slow
 def test_the_store_has_what_the_board_has(app):
     """After all of that: nothing was changed in memory that was refused."""
     again = Board(app.board.ws)

@@ -121,6 +121,7 @@ def bring(project, reference):
     return bringing.bring(project, candidates.find(project.ws, reference))
 
 
+@pytest.mark.slow
 def test_a_registered_model_passes_the_gate(made):
     project = made()
     client = Client(project)
@@ -147,6 +148,7 @@ def test_a_registered_model_passes_the_gate(made):
     assert ("roc_auc", "pass") in [(one.metric, one.status) for one in shown.verdicts]
 
 
+@pytest.mark.slow
 def test_what_it_was_made_of_is_known_later(made):
     project = made()
     Client(project).register(MLmodel=mlmodel(), model__skops=fitted())
@@ -156,6 +158,7 @@ def test_what_it_was_made_of_is_known_later(made):
     assert kept.train.height + kept.withheld.height == 400
 
 
+@pytest.mark.slow
 def test_the_same_files_under_another_name(made):
     project = made()
     client = Client(project)
@@ -167,6 +170,7 @@ def test_the_same_files_under_another_name(made):
     assert bring(project, "loans@mlflow-1").version == first.version
 
 
+@pytest.mark.slow
 def test_a_refused_one_gets_no_number(made):
     project = made("0.999")
     Client(project).register(MLmodel=mlmodel(), model__skops=fitted())
@@ -177,6 +181,7 @@ def test_a_refused_one_gets_no_number(made):
         release.passed(decision)
 
 
+@pytest.mark.slow
 def test_a_version_that_is_deleted_meanwhile_gets_no_number(made):
     project = made()
     client = Client(project)

@@ -164,6 +164,7 @@ def test_out_and_in_again_is_the_same(ws, other, folder):
     assert runs.get(other, f"{2:032x}").parent == f"{1:032x}"
 
 
+@pytest.mark.slow
 def test_again_brings_nothing_and_what_grew_the_rest(other, folder):
     taken(other, folder)
     before = seen(other)
@@ -510,6 +511,7 @@ def test_no_server_and_no_address(other, monkeypatch):
         taken(other, "http://")
 
 
+@pytest.mark.slow
 def test_ten_runs_inside_each_other(ws, other, tmp_path):
     leave(ws, fill(ws, count=10, points=1), f"mlruns:{tmp_path}/deep")
     assert taken(other, tmp_path / "deep").runs == 10
@@ -530,6 +532,7 @@ def test_what_left_half_comes_whole_later(ws, other, folder):
     assert seen(other) == seen(ws)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 3), st.sampled_from([*ODD, 1.0]))),
     st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 3), st.sampled_from([*ODD, 1.0]))),

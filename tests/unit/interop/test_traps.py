@@ -326,6 +326,7 @@ def test_the_end_of_a_list_is_no_token(ask, run):
     assert not found.get("next_page_token")
 
 
+@pytest.mark.slow
 def test_ten_thousand_keys_in_one_run(ws, ask, run):
     for begin in range(0, 10_000, 1000):
         points = [
@@ -344,6 +345,7 @@ def test_ten_thousand_keys_in_one_run(ws, ask, run):
     assert [one["info"]["run_id"] for one in found["runs"]] == [run]
 
 
+@pytest.mark.slow
 def test_keys_of_every_class_of_unicode(ws, ask, run):
     """Letters, digits and marks of a word are a key as they are in stock MLflow; the rest is refused."""
     found = {}
@@ -365,6 +367,7 @@ def test_keys_of_every_class_of_unicode(ws, ask, run):
     assert all(history(ask, run, key) == [(1.0, 1, 0)] for key in kept)
 
 
+@pytest.mark.slow
 def test_two_processes_write_one_run(ws, ask, run, tmp_path):
     """A client over HTTP, and a process that writes to the store itself."""
     other = open_workspace(tmp_path, "demo")

@@ -209,6 +209,7 @@ def test_words_among_numbers_are_broken_input(place, name):
     assert found.findings[0].features[0].statistic == "mistyped"
 
 
+@pytest.mark.slow
 def test_many_levels_are_counted(place):
     names = [f"id-{number}" for number in range(20_000)]
     old = table(0, 20_000, name=names)

@@ -97,6 +97,7 @@ def test_whatever_there_is_to_look_at_is_noticed(project, change):
     assert not asked(project)
 
 
+@pytest.mark.slow
 def test_a_server_that_nobody_asked_for_anything_has_loaded_little(tmp_path):
     (tmp_path / "trimtab.toml").write_text(FILE)
     code = (

@@ -130,6 +130,7 @@ def test_without_a_requirement_the_plainest_metric_is_compared(project, monkeypa
     assert [x.metric for x in report.differences] == ["accuracy"]
 
 
+@pytest.mark.slow
 def test_looking_often_finds_no_difference_where_there_is_none(project, monkeypatch):
     found = 0
     wanted = config.parse(

@@ -224,6 +224,7 @@ def test_what_a_client_got_wrong_is_nobodys_failure(world) -> None:
     assert one.look().decision == "advance"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("times", "expected"), [(1.0, "advance"), (2.0, "roll back")])
 def test_twice_the_champions_latency_is_too_slow(world, times, expected) -> None:
     one = world()
@@ -252,6 +253,7 @@ def test_a_shadows_latency_is_not_held_against_the_champions(world) -> None:
     assert all(found.metric != "latency_ms" for found in step.verdicts)
 
 
+@pytest.mark.slow
 def test_fairness_is_judged_without_a_single_label(world) -> None:
     one = world(require='selection_rate = { ratio = 0.8, across = "group" }')
     one.stage(1)
@@ -265,6 +267,7 @@ def test_fairness_is_judged_without_a_single_label(world) -> None:
     assert of(step, "selection_rate").n == 3000
 
 
+@pytest.mark.slow
 def test_a_candidate_that_labels_show_to_be_worse_is_rolled_back(world) -> None:
     one = world(require="accuracy = { min = 0.5 }", serve='labels = "labels.csv"')
     one.stage(1)
@@ -281,6 +284,7 @@ def test_a_candidate_that_labels_show_to_be_worse_is_rolled_back(world) -> None:
     assert next(v for v in step.verdicts if not v.statistic).status == "pass"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ours", "expected"), [(0.9, "advance"), (0.8, "hold"), (0.6, "roll back")]
 )
@@ -295,6 +299,7 @@ def test_better_than_the_champion_is_shown_on_live_labels(world, ours, expected)
     assert one.look().decision == expected
 
 
+@pytest.mark.slow
 def test_in_shadow_the_same_requests_make_a_narrower_comparison(world) -> None:
     one = world(require='accuracy = { better_than = "champion" }', serve='labels = "labels.csv"')
     score = one.noise.random(1500)

@@ -210,6 +210,7 @@ def test_a_cooldown_holds_on_both_sides_of_a_jump(make, begun, clock):
         assert bool(brakes.brake(project, trigger, [last], last.created_at + shift)) is held
 
 
+@pytest.mark.slow
 def test_drift_that_stays_for_200_looks_starts_no_storm(project, begun, clock, monkeypatch):
     monkeypatch.setattr(feedback, "count", lambda *_: 500)
     monkeypatch.setattr(feedback, "obstacle", lambda *_: "")
@@ -285,6 +286,7 @@ def test_fairness_that_fails_or_is_not_known_stops_a_promotion_at_the_gate(make,
     assert versions.find(ws, "model") == []
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_does_not_start_keeps_nothing_else_waiting(project, monkeypatch):
     ws, tried = project.ws, []
 

@@ -316,6 +316,7 @@ def test_one_cause_is_one_alert_and_it_arrives(project_of, hook):
     assert len(hook.got) == 1
 
 
+@pytest.mark.slow
 def test_no_storm_under_constant_drift(project_of, hook):
     project = project_of(settings(to=("webhook",), webhook=WebhookConfig(url=hook.url)))
     for window in range(100):

@@ -87,6 +87,7 @@ def test_the_losses_of_windows_are_those_of_the_whole(sudden):
         assert one.losses[sudden.loss].lo < mean < one.losses[sudden.loss].hi
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_replay(sudden):
     again = replayed(histories.history("sudden", 1, 6000))
     still = {"policies": []}
@@ -97,6 +98,7 @@ def test_the_same_seed_gives_the_same_replay(sudden):
         )
 
 
+@pytest.mark.slow
 def test_labels_that_come_late_make_the_answer_late():
     frame = histories.history("sudden", 1, 6000)
     prompt = by_name(replayed(frame, policies=("drift",)))["drift"]
@@ -123,6 +125,7 @@ def test_with_times_a_delay_is_a_time():
     assert [known.seen[k] for k in (0, 1, 2)] == [0, 31, 91]
 
 
+@pytest.mark.slow
 def test_where_labels_repeat_the_last_one_is_the_one_to_beat():
     noise = np.random.default_rng(0)
     label = np.repeat(noise.integers(0, 2, 300), 10)
@@ -186,6 +189,7 @@ def test_intervals_cover_what_they_should():
     assert hits >= 372
 
 
+@pytest.mark.slow
 def test_numbers_are_replayed_by_absolute_error():
     noise = np.random.default_rng(2)
     x = noise.normal(size=(3000, 2))
@@ -200,6 +204,7 @@ def test_numbers_are_replayed_by_absolute_error():
     assert found.policies[0].kappa_temporal is None
 
 
+@pytest.mark.slow
 def test_three_classes_and_words_are_replayed():
     noise = np.random.default_rng(3)
     word = noise.choice(["a", "b", "c"], 3000)
@@ -212,6 +217,7 @@ def test_three_classes_and_words_are_replayed():
     assert len(by_name(found)["drift"].retrains) >= 1
 
 
+@pytest.mark.slow
 def test_an_estimator_without_chances_is_judged_by_its_errors():
     from sklearn.linear_model import Perceptron
 
@@ -225,6 +231,7 @@ def test_an_estimator_without_chances_is_judged_by_its_errors():
         replayed(histories.history("sudden", 2, 1000), Perceptron(), loss="log_loss")
 
 
+@pytest.mark.slow
 def test_without_partial_fit_continuous_is_left_out_or_fits_anew():
     frame = histories.history("stationary", 1, 1200)
     from sklearn.tree import DecisionTreeClassifier
@@ -237,6 +244,7 @@ def test_without_partial_fit_continuous_is_left_out_or_fits_anew():
     assert len(by_name(again)["continuous"].retrains) == len(again.windows) - 1
 
 
+@pytest.mark.slow
 def test_a_first_part_of_one_class_is_made_longer():
     frame = histories.history("stationary", 1, 2000)
     calm = frame.with_columns(y=pl.when(pl.int_range(pl.len()) < 700).then(0).otherwise("y"))
@@ -366,6 +374,7 @@ def test_electricity_is_drifting_and_its_labels_follow_each_other(real_data, nee
     assert error == pytest.approx(0.15, abs=0.02)  # as published: accuracy 85 %
 
 
+@pytest.mark.slow
 def test_decisions_go_by_the_projects_threshold():
     frame = histories.history("stationary", 1, 1500).with_columns(
         y=pl.when(pl.col("y") == 1).then(pl.lit("yes")).otherwise(pl.lit("zero"))
@@ -428,6 +437,7 @@ def test_another_loss_that_would_decide_otherwise_is_named():
     assert told == ["by the log loss no policy is surely better than never (1)"]
 
 
+@pytest.mark.slow
 def test_a_model_that_guesses_is_said_to_guess():
     noise = np.random.default_rng(0)
     frame = pl.DataFrame({"x": noise.normal(size=2000), "y": noise.integers(0, 2, 2000)})
@@ -436,6 +446,7 @@ def test_a_model_that_guesses_is_said_to_guess():
     assert all("the features tell too little" in one for one in found.warnings)
 
 
+@pytest.mark.slow
 def test_a_change_with_too_few_rows_after_it_is_not_called_none():
     frame = histories.history("sudden", 1, 3000)
     found = replayed(frame, policies=("drift",), settings=Settings(min_rows=2000))

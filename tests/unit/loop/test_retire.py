@@ -265,6 +265,7 @@ def test_a_paused_controller_takes_no_step(project):
     assert retirement.of(project.ws, "loans").phase == "gone"
 
 
+@pytest.mark.slow
 def test_what_another_endpoint_needs_stays(project):
     ws = project.ws
     champion = versions.get(ws, "model", "loans@champion")

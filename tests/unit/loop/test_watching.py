@@ -109,6 +109,7 @@ def test_slices_that_requirements_name_are_counted_with_the_score():
     assert found.profile.joints[0].sum() == 600
 
 
+@pytest.mark.slow
 def test_a_week_that_shows_is_kept_by_weekday():
     table = rows(70, 100, swing=1.0)
     found = fitted(table, 3_500)

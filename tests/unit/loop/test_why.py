@@ -148,6 +148,7 @@ def kinds_written():
     return found
 
 
+@pytest.mark.slow
 def test_every_kind_of_action_has_words(project):
     kinds = kinds_written()
     assert kinds >= {"incident", "retrain", "restart", "advance", "promote", "roll back"}

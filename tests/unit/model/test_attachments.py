@@ -110,6 +110,7 @@ def test_a_model_gets_its_attachments_once_and_keeps_its_digest(ws, model, packa
     assert attachments.find(ws, model) == found
 
 
+@pytest.mark.slow
 def test_a_model_that_was_packaged_before_gets_no_environment_of_today(ws, model):
     equipment.equip(ws, model, name="loans")
     assert set(attachments.find(ws, model)) == {calibration.FILE, sbom.FILE}

@@ -195,6 +195,7 @@ def test_without_onnxmltools_the_reason_says_so(monkeypatch):
         boosting.register([LGBMClassifier()])
 
 
+@pytest.mark.slow
 def test_neither_library_is_loaded_for_other_models(logistic):
     code = (
         "import sys, trimtab.model.package;"

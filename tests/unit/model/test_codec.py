@@ -57,6 +57,7 @@ def test_a_damaged_candidate_is_refused(logistic, tmp_path):
         codec.CANDIDATE.read(tmp_path)
 
 
+@pytest.mark.slow
 def test_labels_that_look_like_numbers_stay_texts(fit, loans, prepared, tmp_path):
     digits = pl.when(pl.col("repaid") == "yes").then(pl.lit("1")).otherwise(pl.lit("0"))
     candidate = fit(

@@ -137,6 +137,7 @@ def scaled_stump(mode, offset, scale, threshold, fill=None):
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
+@pytest.mark.slow
 @example("BRANCH_LEQ", 0.0, 1.0, 3.4028234663852886e38, [0.0])
 @given(
     mode=st.sampled_from(["BRANCH_LEQ", "BRANCH_LT"]),

@@ -114,6 +114,7 @@ def test_a_function_is_packaged_with_the_code_it_needs(project, rows, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_it_answers_where_the_project_is_not(project, rows, tmp_path):
     made = package(brought(project, rows), out=tmp_path / "m", allow_python=True)
     digest = folder_digest(made.folder)

@@ -90,6 +90,7 @@ def test_scores_do_not_leave_the_unit_interval(folder):
     assert 0.0 <= min(far[0], near[0]) <= max(far[0], near[0]) <= 1.0
 
 
+@pytest.mark.slow
 def test_an_onnx_package_loads_without_any_modelling_library(folder):
     code = (
         "import sys; from pathlib import Path; from trimtab.model.load import load;"

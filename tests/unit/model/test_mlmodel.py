@@ -48,6 +48,7 @@ def test_a_model_may_say_nothing_of_its_columns(folder):
     assert mlmodel.read(folder(tensor)).columns == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
@@ -69,6 +70,7 @@ def test_a_column_that_is_named_twice_is_refused(folder):
         mlmodel.read(folder([column("a"), column("a")]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -115,6 +115,7 @@ def test_bytes_that_are_no_file_of_skops_are_refused():
         native.loads(b"\x80\x04\x95")
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes():
     code = (
         "import hashlib, numpy as np;"

@@ -55,6 +55,7 @@ BINARY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BINARY)
 def test_an_onnx_package_answers_as_its_estimator(name, fit, prepared, tmp_path):
     candidate = fit(prepared(BINARY[name]))
@@ -146,6 +147,7 @@ def test_categorical_splits_are_not_trusted_to_onnx(fit, tmp_path):
     assert made.parity.flips == 0
 
 
+@pytest.mark.slow
 def test_an_imputer_of_texts_that_cannot_convert_is_served_by_skops(fit, tmp_path):
     texts = make_pipeline(
         SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")
@@ -218,6 +220,7 @@ def test_a_model_without_probabilities_is_refused_with_a_remedy(fit, prepared, t
     assert "CalibratedClassifierCV" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_calibrated_pipeline_is_served(fit, prepared, tmp_path):
     forest = prepared(RandomForestClassifier(5, random_state=0))
     made = package(fit(CalibratedClassifierCV(forest, cv=2)), out=tmp_path / "model")
@@ -308,6 +311,7 @@ def test_a_small_table_has_as_many_golden_rows(height):
     assert changed["a"].n_unique() == changed.height
 
 
+@pytest.mark.slow
 def test_an_encoder_that_refuses_unknown_categories_closes_its_columns(fit, tmp_path):
     estimator = make_pipeline(
         make_column_transformer((SimpleImputer(), NUMBERS), (OneHotEncoder(), WORDS)),

@@ -73,6 +73,7 @@ def test_an_infinite_threshold_stays():
     assert values(thresholds.settle(tree("BRANCH_LEQ", float("inf"))))[0] == float("inf")
 
 
+@pytest.mark.slow
 def test_a_graph_without_trees_has_nothing_to_settle(fit, prepared):
     candidate = fit(prepared(LogisticRegression(max_iter=5000)))
     graph = convert.convert(candidate.estimator, candidate.features, task="binary")
@@ -133,6 +134,7 @@ def whole(fit, pipeline, rows):
     return replace(candidate, train=rows, withheld=rows[:300])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [
@@ -150,6 +152,7 @@ def test_a_scaler_before_boosting_moves_no_row_across_a_threshold(model, coarse,
     assert made.parity.flips == 0
 
 
+@pytest.mark.slow
 def test_without_settling_rows_are_off(coarse, fit):
     """What the test above would miss if no threshold lay on a value."""
     scaled = make_pipeline(SimpleImputer(), StandardScaler())

@@ -79,6 +79,7 @@ def right(made, candidate):
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_trap_is_refused_by_name_and_answered_right(name, fit, tmp_path):
     front, said = REFUSED[name]

@@ -57,6 +57,7 @@ def test_what_is_not_there_is_refused(data):
     assert not ubjson.is_object(data)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(data=st.binary(max_size=60))
 def test_any_bytes_are_answered(data):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from trimtab import ids
 from trimtab.monitor import progress
@@ -25,6 +26,7 @@ def promoted(one, *, closed: bool) -> Rollout:
     return rollout
 
 
+@pytest.mark.slow
 def test_the_closed_rollout_stays_closed_and_the_monitor_sees_them(site):
     one = site()
     rollout = promoted(one, closed=True)

@@ -14,6 +14,7 @@ def test_published_critical_values(critical, level):
     assert anderson.p_value(critical) < level
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cells", "n", "total"), [(32, 1000, 10_000), (256, 200, 10_000), (64, 5_000, 5_000)]
 )

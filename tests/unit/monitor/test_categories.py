@@ -29,6 +29,7 @@ def test_light_cells_are_pooled():
     assert pooled_b.tolist() == [600, 400, 270]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("levels", "n", "total"), [(20, 1000, 1000), (200, 1000, 10_000)])
 def test_size_under_equality(levels, n, total):
     random = np.random.default_rng([levels, n])
@@ -71,6 +72,7 @@ def test_levels_that_were_bound_to_be_listed_are_compared():
     assert with_rest(cells, stack, codes).tolist() == [[400, 55, 11]] * 2
 
 
+@pytest.mark.slow
 def test_a_list_cut_short_by_chance_compares_nothing():
     """5,000 equally likely levels: the 1,000 that were listed are the lucky ones."""
     random = np.random.default_rng(0)

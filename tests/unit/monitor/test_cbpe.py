@@ -30,6 +30,7 @@ def test_area_equals_scikit_learn_with_ties():
     assert np.isnan(cbpe.weighted_auc(score, np.ones(500)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0.0, 1.5])
 def test_intervals_cover_what_labels_show_later(shift):
     """Also after a covariate shift, which is what the estimate is for."""
@@ -47,6 +48,7 @@ def test_intervals_cover_what_labels_show_later(shift):
     assert min(hits.values()) >= 53
 
 
+@pytest.mark.slow
 def test_they_cover_where_scores_move_to_what_few_withheld_rows_had():
     """The curve alone is too sure there: without its step to the blunt one 61 % cover the area."""
     hits = dict.fromkeys(("accuracy", "roc_auc", "average_precision", "f1", "recall"), 0)

@@ -104,6 +104,7 @@ def whole(one: Frame) -> list[tuple]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.lists(frames(), min_size=1, max_size=6), st.integers(1, 6))
 @settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -134,6 +135,7 @@ def test_what_was_logged_comes_back_as_it_was(tmp_path_factory, some, cut):
     )
 
 
+@pytest.mark.slow
 @given(st.lists(frames(), min_size=1, max_size=5))
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -21,6 +21,7 @@ def kept(place, day=0):
     return window.features
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
 def test_every_window_is_estimated_before_its_labels_and_checked_by_them(site, task):
     place = site(task)
@@ -62,6 +63,7 @@ def test_an_estimate_is_untrusted_while_inputs_drift(site):
     assert "data drift in" in moved.untrusted
 
 
+@pytest.mark.slow
 def test_estimates_that_stop_holding_are_said_as_possible_concept_drift(site):
     place = site()
     for day in range(7):
@@ -71,6 +73,7 @@ def test_estimates_that_stop_holding_are_said_as_possible_concept_drift(site):
     assert any("possible concept drift" in one for one in seen.sentences)
 
 
+@pytest.mark.slow
 def test_completion_weights_mend_labels_that_come_for_easy_rows_first(site):
     """Only sure rows are labelled: their plain accuracy is far too good, the corrected one is not."""
     place = site()

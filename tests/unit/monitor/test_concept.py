@@ -40,6 +40,7 @@ def bernoulli(seed: int, rate: float, rows: int = 20_000, change: int = 10_000, 
     return update(state, EXACT, np.zeros(rows), stream).alarm
 
 
+@pytest.mark.slow
 def test_delay_on_a_known_rate():
     """Errors from 20 to 30 %: at most the 430 rows of ADWIN, at its false-alarm rate."""
     alarms = [bernoulli(seed, 0.3) for seed in range(30)]
@@ -51,12 +52,14 @@ def test_delay_on_a_known_rate():
     assert last.rows == last.at - last.since
 
 
+@pytest.mark.slow
 def test_mean_run_length_without_change():
     """Runs of 2,000 rows at run length 2,000: an alarm in fewer than two of three of them."""
     stopped = [bernoulli(seed, 0.2, 2_000, 1_000, 2_000) is not None for seed in range(80)]
     assert np.mean(stopped) < 2 / 3
 
 
+@pytest.mark.slow
 def test_batches_are_as_good_as_one():
     random = np.random.default_rng(3)
     stream = errors(random, 20_000, 0.2)
@@ -84,6 +87,7 @@ def test_state_travels_through_bytes(sizes, seed):
     assert through == direct
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("withheld", [300, 1_000, 5_000])
 def test_calm_months_never_alarm_whatever_the_withheld_sample(withheld):
     """The probabilities are estimates: their uncertainty is granted to the model."""
@@ -129,6 +133,7 @@ def test_changed_meaning_is_found(kind, stream, days):
     assert alarm.stream == stream
 
 
+@pytest.mark.slow
 def test_harder_inputs_raise_errors_but_no_alarm():
     """Covariate shift on a calibrated model: twice the errors, all of them expected."""
     random = np.random.default_rng(8)
@@ -223,6 +228,7 @@ def test_a_concept_that_returns_is_recurring_and_the_first_episode_is_kept():
     assert state.alarm is None and "was over by" in meaning._calm(state).reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shifts", "form"),
     [([0.0] * 6 + [0.6] * 4, "sudden"), ([0.0] * 4 + list(np.linspace(0.05, 0.7, 10)), "gradual")],

@@ -43,6 +43,7 @@ def test_one_absurd_value_changes_nothing():
     assert distance(reference, window).value == pytest.approx(clean.value, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["null", "shift", "scale", "tail"])
 def test_lower_bounds_hold(kind):
     random = np.random.default_rng(7)

@@ -86,6 +86,7 @@ def test_weights_mend_what_one_curve_cannot():
     assert better.estimates[0].lo <= right <= better.estimates[0].hi
 
 
+@pytest.mark.slow
 def test_a_small_share_of_many_withheld_rows_is_enough():
     noise = np.random.default_rng(5)
     columns, score, truth = world(noise, 30_000, 0.05)
@@ -120,6 +121,7 @@ def test_an_estimate_is_trusted_while_nothing_moved():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moved", [False, True])
 def test_intervals_cover_what_labels_show(moved):
     hits = {"accuracy": 0, "roc_auc": 0, "f1": 0}
@@ -140,6 +142,7 @@ def test_intervals_cover_what_labels_show(moved):
     assert min(hits.values()) >= 32, hits
 
 
+@pytest.mark.slow
 def test_several_classes_are_estimated_and_covered():
     hits = 0
     for seed in range(30):
@@ -175,6 +178,7 @@ def regression(noise, rows, wide=0.3):
     return {"x": x, "place": place}, x, truth
 
 
+@pytest.mark.slow
 def test_the_error_of_a_regression_follows_the_inputs():
     hits = {"mae": 0, "rmse": 0}
     for seed in range(8):
@@ -197,6 +201,7 @@ def test_the_error_of_a_regression_follows_the_inputs():
     assert min(hits.values()) >= 6, hits
 
 
+@pytest.mark.slow
 def test_trees_walk_as_scikit_learns_do():
     noise = np.random.default_rng(0)
     groups = noise.integers(0, 30, (400, 3)).astype(np.uint8)
@@ -214,6 +219,7 @@ def test_trees_walk_as_scikit_learns_do():
     assert np.corrcoef(walked, size)[0, 1] > 0.9
 
 
+@pytest.mark.slow
 def test_one_absurd_truth_does_not_spoil_the_trees():
     noise = np.random.default_rng(9)
     columns, score, truth = regression(noise, 600)

@@ -51,6 +51,7 @@ def test_few_failures_and_refusals_alarm_nobody(place):
     assert [look(place, lived) for lived in (1, 3, 6, 7)] == [None] * 4
 
 
+@pytest.mark.slow
 def test_errors_are_a_page_of_the_pass_and_no_loss_of_traffic(site):
     seen = turn_away(site(), 500, "model")
     (alarm,) = [one for one in seen.alarms if one.kind == "errors"]

@@ -122,6 +122,7 @@ def test_a_broken_input_says_how_it_broke(column, form):
     assert 0.05 < found.share < 0.5
 
 
+@pytest.mark.slow
 def test_drift_keeps_its_form_beyond_the_windows_that_are_looked_at(site):
     """An episode that ended is remembered in the store and a return is called by its name."""
     place = site()
@@ -197,6 +198,7 @@ def quiet(place):
     return msgspec.structs.replace(place.config, serve=serve)
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_falls_silent_is_an_alarm(site):
     place = site()
     for day in range(12):
@@ -208,6 +210,7 @@ def test_an_endpoint_that_falls_silent_is_an_alarm(site):
     assert "rows 0 where 60 were usual" in alarm.title
 
 
+@pytest.mark.slow
 def test_more_traffic_is_named_and_no_incident(site):
     place = site()
     for day in range(12):
@@ -220,6 +223,7 @@ def test_more_traffic_is_named_and_no_incident(site):
     assert ids.iso(BEGIN + 12 * DAY) in said and "400 where 60 were usual" in said
 
 
+@pytest.mark.slow
 def test_event_times_that_stand_still_while_rows_come_are_a_stale_source(site):
     place = site()
     place.live(0, 60)
@@ -238,6 +242,7 @@ def test_event_times_that_stand_still_while_rows_come_are_a_stale_source(site):
     assert "broken input" not in [one.kind for one in place.look(2).alarms]
 
 
+@pytest.mark.slow
 def test_what_is_over_is_said_to_be_over(site):
     """The sums of windows remember a day that the newest window is not like any more."""
     place, said = site(), {}

@@ -27,12 +27,14 @@ def delay(random, rows: int, step: float, most: int = 32) -> int | None:
     return None
 
 
+@pytest.mark.slow
 def test_a_tenth_of_a_deviation_is_found_in_three_windows_of_1_000_rows():
     found = [delay(np.random.default_rng([7, rep]), 1_000, 0.1) for rep in range(60)]
     assert None not in found
     assert np.median([one or 99 for one in found]) <= 3
 
 
+@pytest.mark.slow
 def test_a_twentieth_is_found_in_one_window_of_10_000_rows():
     found = [delay(np.random.default_rng([2, rep]), 10_000, 0.05, most=4) for rep in range(15)]
     assert np.median([one or 99 for one in found]) == 1
@@ -63,6 +65,7 @@ def test_fifty_months_without_change_cost_next_to_no_page():
     assert np.percentile(pages, 95) == 0
 
 
+@pytest.mark.slow
 def test_features_that_drifted_are_listed_at_a_false_discovery_rate():
     """Five of 30 features moved too little for an alarm: the list has them, and hardly others."""
     random = np.random.default_rng(3)

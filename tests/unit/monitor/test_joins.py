@@ -40,6 +40,7 @@ def test_a_broken_join_is_found_and_named(reference):
     assert found.features[0].lo * found.features[0].hi > 0
 
 
+@pytest.mark.slow
 def test_a_partly_broken_join_at_level_1e_4(reference):
     """A quarter of the rows shuffled, 1,000 rows."""
     from trimtab.monitor.budget import Margins

@@ -236,6 +236,7 @@ def test_one_finding_per_kind_with_features_ranked(reference):
     assert msgspec.json.decode(msgspec.json.encode(found), type=Findings) == found
 
 
+@pytest.mark.slow
 def test_slow_drift_is_seen_over_many_windows(reference):
     """A step of 0.1 sd at 1,000 rows: too small for one window, clear over a few."""
     delays = []
@@ -363,6 +364,7 @@ def test_the_budget_sets_the_level(reference):
     assert wide.alpha == pytest.approx(100 * narrow.alpha)
 
 
+@pytest.mark.slow
 def test_judging_loads_no_heavy_library():
     code = (
         "import sys, trimtab.monitor.judge, trimtab.monitor.concept, trimtab.monitor.cbpe, "

@@ -40,6 +40,7 @@ def tell(place, request, *, truth=None, share=1.0):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_without_labels_nothing_is_ever_called_right(site, task):
     place = site(task)
@@ -56,6 +57,7 @@ def test_without_labels_nothing_is_ever_called_right(site, task):
     assert f"trimtab labels show {request.id[:12]}" in said
 
 
+@pytest.mark.slow
 def test_a_pure_switch_without_labels_is_found_by_the_labels_asked_for(site):
     """Inputs stand still, the meaning is turned round: only labels tell, and they are asked for."""
     place = site()
@@ -76,6 +78,7 @@ def test_a_pure_switch_without_labels_is_found_by_the_labels_asked_for(site):
     assert knowledge.of(place.ws, "goods").state == "known"
 
 
+@pytest.mark.slow
 def test_labels_asked_for_can_also_show_that_all_is_well(site):
     place = site()
     place.live(0, 2_000)
@@ -122,6 +125,7 @@ def test_stated_probabilities_are_those_of_the_draw(site):
         assert abs(sum(one.stratum == name for one in half) - whole / 2) <= 2
 
 
+@pytest.mark.slow
 def test_labels_that_are_due_later_are_awaited(site):
     place = site()
     for day in range(3):
@@ -141,6 +145,7 @@ def test_labels_that_are_due_later_are_awaited(site):
     assert any("has the labels that were due" in one for one in seen.sentences)
 
 
+@pytest.mark.slow
 def test_early_labels_make_no_others_late(site):
     """Labels take three days; a tenth of the newest rows got theirs within hours."""
     place = site()
@@ -242,6 +247,7 @@ def test_a_draw_from_few_rows_takes_what_there_is(rows):
     assert all(one.probability == 1 for one in found)
 
 
+@pytest.mark.slow
 def test_a_request_that_nobody_answers_gives_way_to_newer_rows(site):
     place = site()
     for day in range(10):

@@ -62,6 +62,7 @@ def levels(size: int, window: int, reference: int, draws: int) -> np.ndarray:
     return np.array([chi_square(x, y).p for x, y in zip(a, b, strict=True)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "sizes"),
     list(zip(NUMBERS, [*SIZES, (3_000, 20_000), (500, 4_000)], strict=True)),
@@ -73,6 +74,7 @@ def test_numbers(family, sizes):
     check(p, 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "sizes"), [(2, SIZES[1]), (20, SIZES[0]), (200, SIZES[2])])
 def test_levels(size, sizes):
     check(levels(size, *sizes, draws=3_000), 1e-2)
@@ -91,6 +93,7 @@ def test_every_family_at_every_size(sizes):
         check(p, 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.3, 0.01, 0.0002])
 def test_exact_tests_stay_under_their_level(share):
     """Counts are whole numbers: an exact test has its level or less, never more."""

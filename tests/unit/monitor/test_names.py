@@ -76,6 +76,7 @@ def lived(kind: str, seed: int, weak: bool = True, days: int = 30, change: int =
     return found, name_errors(state.alarm, found.findings, excesses), state.alarm
 
 
+@pytest.mark.slow
 def test_a_calm_month_has_no_name():
     for seed in range(4):
         found, naming, alarm = lived("calm", seed)
@@ -84,6 +85,7 @@ def test_a_calm_month_has_no_name():
         assert alarm is None
 
 
+@pytest.mark.slow
 def test_a_concept_switch_with_equal_inputs_is_concept_drift_and_nothing_else():
     for seed in range(4):
         found, naming, _ = lived("concept", seed)
@@ -94,6 +96,7 @@ def test_a_concept_switch_with_equal_inputs_is_concept_drift_and_nothing_else():
         assert "while the inputs did not move" in naming.finding.text
 
 
+@pytest.mark.slow
 def test_a_covariate_shift_of_a_calibrated_model_is_data_drift_and_nothing_else():
     for seed in range(4):
         found, naming, alarm = lived("harder", seed, weak=False)
@@ -102,6 +105,7 @@ def test_a_covariate_shift_of_a_calibrated_model_is_data_drift_and_nothing_else(
         assert naming.finding is None
 
 
+@pytest.mark.slow
 def test_a_shift_to_where_the_model_is_weak_is_data_drift_though_errors_rise():
     named = 0
     for seed in range(8):

@@ -43,12 +43,14 @@ def findings(months: int, window: int, training: int, budget: Budget) -> int:
     return pages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("window", "training"), [(100, 3_000), (600, 2_000)])
 def test_months_without_change_stay_silent(window, training):
     """25 months of 10 windows at 0.1 pages: 1.25 are allowed to the inputs in all of them."""
     assert findings(25, window, training, Budget(windows_per_month=10)) <= 1
 
 
+@pytest.mark.slow
 def test_a_generous_budget_is_kept_too():
     """At 10 pages a month the tests do fire by chance, and by no more than the 5 of the inputs."""
     pages = findings(10, 300, 3_000, Budget(pages_per_month=10, windows_per_month=10))

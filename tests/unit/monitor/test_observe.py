@@ -22,6 +22,7 @@ def windows(place, **how):
     return operations.windows(place.ws, endpoint="goods", **how)
 
 
+@pytest.mark.slow
 def test_calm_days_raise_nothing_and_every_window_is_judged_once(site):
     place = site()
     for day in range(4):
@@ -50,6 +51,7 @@ def test_lateness_keeps_a_window_open(site):
     assert kinds(place.look(2)) == ["data drift"]
 
 
+@pytest.mark.slow
 def test_data_drift_tells_its_window_and_its_features(site):
     place = site()
     for day in range(6):
@@ -62,6 +64,7 @@ def test_data_drift_tells_its_window_and_its_features(site):
     assert "kind" not in {one["feature"] for one in alarm.detail["features"]}
 
 
+@pytest.mark.slow
 def test_since_is_right_where_the_first_windows_have_no_profile(site):
     """A window of rows that nobody could profile comes before the others."""
     place = site()
@@ -75,6 +78,7 @@ def test_since_is_right_where_the_first_windows_have_no_profile(site):
     assert alarm.since == BEGIN + 4 * DAY
 
 
+@pytest.mark.slow
 def test_a_pass_that_comes_late_judges_every_window_that_closed(site):
     """One broken day between two looks is not passed over."""
     place = site()
@@ -85,6 +89,7 @@ def test_a_pass_that_comes_late_judges_every_window_that_closed(site):
     assert [bool(one.findings) for one in windows(place)][:3] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_an_alarm_is_repeated_until_it_was_acted_on(site):
     """What a killed pass judged and told nobody is told by the next, also from older windows."""
     place = site()
@@ -99,6 +104,7 @@ def test_an_alarm_is_repeated_until_it_was_acted_on(site):
     assert first.alarms[0] not in place.look(40).alarms
 
 
+@pytest.mark.slow
 def test_the_log_is_counted_once_however_often_it_is_read(site):
     place = site()
     place.live(0)
@@ -141,6 +147,7 @@ def test_rows_that_come_late_make_a_window_anew(site):
     assert after.rows == 1_200 and after.judged_at > before.judged_at
 
 
+@pytest.mark.slow
 def test_canary_and_champion_of_one_model_are_one_window_and_shadow_none(site):
     place = site()
     place.live(0, 300, role="canary")
@@ -156,6 +163,7 @@ def test_canary_and_champion_of_one_model_are_one_window_and_shadow_none(site):
     }
 
 
+@pytest.mark.slow
 def test_labels_of_a_canary_that_arrive_after_its_promotion_still_count(site):
     place = site()
     for day, role in enumerate(("canary", "canary", "champion")):
@@ -196,6 +204,7 @@ def test_no_traffic_no_labels_no_error(site):
     assert "no labels have arrived" in place.look(1).sentences[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_each_task_has_calm_days_then_data_drift_then_concept_drift(site, task):
     place = site(task)
@@ -211,6 +220,7 @@ def test_each_task_has_calm_days_then_data_drift_then_concept_drift(site, task):
     assert "concept drift" in found[7]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "words"),
     [
@@ -233,6 +243,7 @@ def test_concept_drift_says_what_was_lost_and_since_when(site, task, words):
     assert concept.detail["seen"] > concept.detail["expected"]
 
 
+@pytest.mark.slow
 def test_what_was_learned_depends_on_labels_and_not_on_their_order(site):
     place = site()
     for day in range(5):
@@ -270,6 +281,7 @@ def test_the_clock_decides_where_clients_tell_no_time(site):
     )
 
 
+@pytest.mark.slow
 def test_windows_keep_what_quality_and_inputs_found_beside_each_other(site):
     place = site()
     place.live(0, shift=1.0)
@@ -281,6 +293,7 @@ def test_windows_keep_what_quality_and_inputs_found_beside_each_other(site):
     assert verdicts.find(place.ws, subject="endpoint:goods", place="monitor")
 
 
+@pytest.mark.slow
 def test_a_concept_that_goes_and_comes_back_is_one_that_recurs(site):
     place = site()
     said = {}

@@ -25,6 +25,7 @@ def history(random, days: int, rows: int = 10_000) -> tuple[dict[str, np.ndarray
     return {"x": np.concatenate(parts)}, np.arange(days).repeat(rows)
 
 
+@pytest.mark.slow
 def test_a_weekly_season_is_no_alarm_and_a_shift_in_it_is():
     """Amplitude 0.15 sd, 28 days of reference, 28 new days, 10,000 rows a day."""
     random = np.random.default_rng(5)
@@ -65,6 +66,7 @@ def test_a_defect_is_compared_with_its_own_season():
     assert "missing, was 0." in finding.text
 
 
+@pytest.mark.slow
 def test_correlations_are_compared_within_the_season():
     """Two features rise and fall with the week and have nothing else in common."""
     random = np.random.default_rng(7)
@@ -124,6 +126,7 @@ def test_a_season_is_found_in_times(season, found):
         assert calendar.key(0, 7 * DAY) is None
 
 
+@pytest.mark.slow
 def test_where_nothing_recurs_no_season_is_made():
     random = np.random.default_rng(11)
     calm = {"x": random.normal(size=29 * 400)}
@@ -153,6 +156,7 @@ def test_order_of_rows_and_times_going_backwards_do_not_matter():
         assert np.array_equal(a.counts, b.counts)
 
 
+@pytest.mark.slow
 def test_days_that_wobble_are_no_alarm_even_in_large_windows():
     """0.02 sd from day to day; at 100,000 rows that is far beyond row-by-row chance.
 
@@ -191,6 +195,7 @@ def users(random, number: int, each: int = 10) -> tuple[dict[str, np.ndarray], n
     }, np.arange(number).repeat(each)
 
 
+@pytest.mark.slow
 def test_users_who_come_in_bursts_keep_the_level():
     """Ten rows a user: with the entity known the level holds, without it alarms are legion."""
     random = np.random.default_rng(14)
@@ -211,6 +216,7 @@ def test_users_who_come_in_bursts_keep_the_level():
         assert ((naive < level).mean(axis=0)[[0, 2]] > 5 * level).all()
 
 
+@pytest.mark.slow
 def test_bursts_of_missing_values_are_expected_from_bursts():
     random = np.random.default_rng(15)
     columns, entities = users(random, 2_000)

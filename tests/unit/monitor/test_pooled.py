@@ -42,6 +42,7 @@ def alone(place):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_a_small_violation_fails_together_that_the_newest_window_does_not_show(site, task):
     place = site(task)
@@ -64,6 +65,7 @@ def test_a_small_violation_fails_together_that_the_newest_window_does_not_show(s
     assert (proof.window, proof.validity) == (window, "anytime")
 
 
+@pytest.mark.slow
 def test_calm_windows_alarm_nobody_and_all_looks_together_keep_the_level(site):
     place = site()
     bounded(place, min=0.75)
@@ -81,6 +83,7 @@ def test_calm_windows_alarm_nobody_and_all_looks_together_keep_the_level(site):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_where_it_began_is_told_and_not_where_the_pool_begins(site):
     place = site(seed=3)
     bounded(place, min=0.72)
@@ -91,6 +94,7 @@ def test_where_it_began_is_told_and_not_where_the_pool_begins(site):
     assert abs(alarm.since - (BEGIN + 6 * DAY)) <= DAY
 
 
+@pytest.mark.slow
 def test_windows_with_a_broken_input_belong_to_no_pool(site):
     place = site()
     for day in range(4):
@@ -106,6 +110,7 @@ def test_windows_with_a_broken_input_belong_to_no_pool(site):
     assert [one.n for one in pools(place)] == [400, 400]  # days 0 and 1, days 1 and 3
 
 
+@pytest.mark.slow
 def test_what_is_over_alarms_nobody(site):
     """The requirement fails over four windows of which the newer two satisfy it again."""
     place = site()
@@ -119,6 +124,7 @@ def test_what_is_over_alarms_nobody(site):
     assert kept["4"]["failed"] == []
 
 
+@pytest.mark.slow
 def test_what_ends_after_the_look_alarms_no_longer(site):
     place = site()
     bounded(place, min=0.76)
@@ -132,6 +138,7 @@ def test_what_ends_after_the_look_alarms_no_longer(site):
     assert again["4"] == kept["4"]
 
 
+@pytest.mark.slow
 def test_another_requirement_is_looked_at_at_once(site):
     place = site()
     live(place, range(4))
@@ -144,6 +151,7 @@ def test_another_requirement_is_looked_at_at_once(site):
     assert {one.details["windows"] for one in pools(place)[: len(pools(place)) - before]} == {2, 4}
 
 
+@pytest.mark.slow
 def test_a_pass_that_dies_between_pools_looks_again_at_the_same_level(site, monkeypatch):
     place = site()
     live(place, range(4))
@@ -165,6 +173,7 @@ def test_a_pass_that_dies_between_pools_looks_again_at_the_same_level(site, monk
     assert sorted((one.details["windows"], one.n) for one in pools(place)) == [(2, 200), (4, 400)]
 
 
+@pytest.mark.slow
 def test_very_many_rows_are_judged_by_windows_alone(site, monkeypatch):
     monkeypatch.setattr(pooled, "MOST_ROWS", 250)
     place = site()
@@ -173,6 +182,7 @@ def test_very_many_rows_are_judged_by_windows_alone(site, monkeypatch):
     assert {one.details["windows"] for one in pools(place)} == {2}
 
 
+@pytest.mark.slow
 def test_what_failed_ends_though_each_window_since_is_larger_than_a_pool_may_be(site, monkeypatch):
     monkeypatch.setattr(pooled, "MOST_ROWS", 1_000)
     place = site()
@@ -183,6 +193,7 @@ def test_what_failed_ends_though_each_window_since_is_larger_than_a_pool_may_be(
     assert place.look(9).alarms == []
 
 
+@pytest.mark.slow
 def test_observing_twice_looks_at_no_pool_twice(site):
     place = site()
     live(place, range(5))

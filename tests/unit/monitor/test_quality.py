@@ -23,6 +23,7 @@ def measured(place):
     return [one for one in found if not one.statistic and "windows" not in one.details]
 
 
+@pytest.mark.slow
 def test_a_window_is_judged_once_for_the_labels_that_it_has(site):
     place = site()
     for day in range(3):
@@ -37,6 +38,7 @@ def test_a_window_is_judged_once_for_the_labels_that_it_has(site):
     assert looks(place) == 3
 
 
+@pytest.mark.slow
 def test_intervals_widen_from_look_to_look(site):
     place = site()
     for day in range(6):
@@ -48,6 +50,7 @@ def test_intervals_widen_from_look_to_look(site):
     assert sum(1 - level for _, level in levels) < 0.05
 
 
+@pytest.mark.slow
 def test_late_labels_are_another_look_at_a_level_of_its_own(site):
     place = site()
     place.live(0)
@@ -60,6 +63,7 @@ def test_late_labels_are_another_look_at_a_level_of_its_own(site):
     assert found[0].level < found[1].level
 
 
+@pytest.mark.slow
 def test_a_corrected_label_is_another_look_and_the_same_label_again_is_none(site):
     place = site()
     place.live(0)
@@ -76,6 +80,7 @@ def test_a_corrected_label_is_another_look_and_the_same_label_again_is_none(site
     assert newest.value < 0.5
 
 
+@pytest.mark.slow
 def test_a_window_waits_for_most_of_its_labels_or_for_later_ones(site):
     place = site()
     place.live(0)
@@ -174,6 +179,7 @@ def test_columns_beside_the_truth_come_in_whatever_their_type(site):
     assert operations.labels_of(place.ws, [name])[name].extra["group"] == "g"
 
 
+@pytest.mark.slow
 def test_a_pass_that_dies_with_the_labels_half_in_reads_them_again(site, monkeypatch):
     place = site()
     place.live(0)
@@ -250,6 +256,7 @@ def test_a_failed_requirement_without_excess_errors_stays_a_requirement(site):
     assert "roc_auc >= 0.97 does not hold at goods" in seen.alarms[0].title
 
 
+@pytest.mark.slow
 def test_a_failed_requirement_names_the_concept_before_the_detector_does(site):
     """One short window: too little for the detector's false-alarm rate, enough for a test at 99 %."""
     place = site()

@@ -74,6 +74,7 @@ def test_of_a_sampled_log_nothing_is_said(place):
     assert look(place, 2) is None
 
 
+@pytest.mark.slow
 def test_a_column_of_nulls_that_is_refused_is_an_alarm_of_the_pass_and_no_loss_of_traffic(site):
     seen = turn_away(site(), 422, "input in x")
     (alarm,) = [one for one in seen.alarms if one.kind == "broken input"]

@@ -42,6 +42,7 @@ def seasonal_model(site, season: str):
     return versions.add(site.ws, "model", "goods", registry.put(site.ws, folder))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("season", "calm"), [("auto", True), ("none", False)])
 def test_weekends_are_ordinary_only_where_the_reference_knows_them(site, season, calm):
     here = site("binary")
@@ -67,6 +68,7 @@ def test_weekends_are_ordinary_only_where_the_reference_knows_them(site, season,
     assert "x" in last.features["drifted"] or not calm
 
 
+@pytest.mark.slow
 def test_a_window_longer_than_the_seasons_span_has_no_key(site):
     here = site("binary", extra='[monitor]\nwindow = "7d"\n')
     here.version = seasonal_model(here, "week")

@@ -27,6 +27,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 1_000), st.integers(60, 900), st.integers(0, 400))
 def test_all_features_at_once_equal_them_one_by_one(seed, size, rows):
@@ -109,6 +110,7 @@ def test_discoveries_are_those_of_the_step_up_procedure(p, rate):
     assert [p[place] for place in found] == ranked[: len(found)]
 
 
+@pytest.mark.slow
 def test_hundreds_of_features_are_compared_at_once():
     random = np.random.default_rng(5)
     reference = fit_reference({f"x{i}": random.normal(size=3_000) for i in range(300)})

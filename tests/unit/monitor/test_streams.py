@@ -14,6 +14,7 @@ from trimtab.monitor.calibration import constant
 from trimtab.testing import streams
 
 
+@pytest.mark.slow
 def test_the_mean_run_to_a_false_alarm_is_at_least_the_knob():
     """100 streams without a change; a run that is cut short counts as long as it lasted."""
     runs = []
@@ -27,6 +28,7 @@ def test_the_mean_run_to_a_false_alarm_is_at_least_the_knob():
     assert np.mean(runs) >= 1_000
 
 
+@pytest.mark.slow
 def test_a_rise_of_errors_is_told_sooner_than_adwin_does_at_no_more_false_alarms():
     asked = {"streams": 20, "rows": 14_000}
     ours = streams.bernoulli_trial(streams.e_detector(3e6), **asked)
@@ -35,6 +37,7 @@ def test_a_rise_of_errors_is_told_sooner_than_adwin_does_at_no_more_false_alarms
     assert ours.median <= min(430, other.median)
 
 
+@pytest.mark.slow
 def test_abrupt_changes_are_found_in_time():
     trial = streams.abrupt_trial(streams=(("sea", 0), ("sine", 0), ("stagger", 1)), rows=14_000)
     assert trial.found >= 5

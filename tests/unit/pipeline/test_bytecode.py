@@ -33,6 +33,7 @@ def redocumented(tree: ast.Module) -> ast.Module:
     return ast.fix_missing_locations(tree)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["argparse", "inspect", "_collections_abc", "textwrap", "dis"])
 def test_layout_comments_and_docstrings_of_real_code_do_not_count(name: str) -> None:
     path = Path(ast.__file__).with_name(f"{name}.py")

@@ -33,6 +33,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(json_values)
 @settings(max_examples=200, deadline=None)
 def test_json_gives_back_exactly_the_value(value) -> None:
@@ -153,6 +154,7 @@ def digest(value) -> str:
     return values.digest(value, lambda code: getattr(code, "__qualname__", "?"), pytest.fail)
 
 
+@pytest.mark.slow
 @given(json_values, json_values)
 @settings(max_examples=200, deadline=None)
 def test_digests_of_values_agree_exactly_where_the_values_do(one, two) -> None:

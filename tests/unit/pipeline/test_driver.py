@@ -372,6 +372,7 @@ def test_earlier_code_can_be_run_again(chain: Project) -> None:
     assert again.run.code == first.run.code
 
 
+@pytest.mark.slow
 def test_jobs_in_processes_give_the_same(chain: Project) -> None:
     chain.code(
         CHAIN
@@ -387,6 +388,7 @@ def test_jobs_in_processes_give_the_same(chain: Project) -> None:
     assert any(one.name == LOG for one in runs.links(chain.ws, step.id))
 
 
+@pytest.mark.slow
 def test_a_failure_in_a_process_is_told_like_any_other(chain: Project) -> None:
     chain.code(CHAIN.replace('    note("clean")\n', '    raise ValueError("bad rows")\n'))
     with pytest.raises(PipelineError, match=r"step clean failed at pipeline.py:\d+: .*bad rows"):

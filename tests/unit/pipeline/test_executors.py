@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from trimtab.pipeline.inline import Inline
 from trimtab.pipeline.processes import Processes
 from trimtab.testing.executors import ExecutorConformance
@@ -14,6 +16,7 @@ class TestInline(ExecutorConformance):
         return Inline(session)
 
 
+@pytest.mark.slow
 class TestProcesses(ExecutorConformance):
     def make(self, session):
         return Processes(session)

@@ -292,6 +292,7 @@ def test_a_function_as_a_parameter_is_fingerprinted(project: Project) -> None:
     assert one.components["constant:pipeline.K"] != two.components["constant:pipeline.K"]
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_fingerprint(project: Project) -> None:
     source = "import re\nS = {'b', 'a', 'c'}\nR = re.compile('x')\nclass A: pass\nX = A()\n"
     project.code(source + "def f(x=S): return S, R, X, {1: frozenset('ab')}, x in {'p', 'q'}\n")

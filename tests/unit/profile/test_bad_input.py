@@ -137,6 +137,7 @@ def test_huge_integers_bools_and_numpy_scalars():
     assert kinds(reference, {"x": column}) == {}
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_levels():
     names = np.array([f"user {i}" for i in range(100_000)], dtype=object)
     reference = fit_reference({"user": names})
@@ -180,6 +181,7 @@ def test_profiles_of_other_bins_are_not_mixed_up(reference):
         judge(reference, [reference.profile, other.profile])
 
 
+@pytest.mark.slow
 def test_keys_that_do_not_fit_rows():
     columns, keys = calm(13), np.arange(ROWS) // 100
     with pytest.raises(DataError, match="2 season numbers for 1000 rows"):

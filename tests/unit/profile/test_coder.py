@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -45,6 +46,7 @@ def test_infinity_beside_magnitudes_that_reach_it():
     assert np.array_equal(table(edges)(column), np.searchsorted(edges, column, side="right"))
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(positive, st.one_of(positive, anything))
 def test_codes_of_magnitudes_equal_a_binary_search(reference, values):
@@ -111,6 +113,7 @@ def test_lone_surrogates_do_not_stop_counting():
     assert [cells.label(code) for code in codes] == ["other levels", "unseen levels"]
 
 
+@pytest.mark.slow
 def test_tables_agree_at_every_edge_and_beside_it():
     """Columns over any magnitudes; every edge, its neighbours, both zeros, infinities and NaN."""
     random = np.random.default_rng(123)

@@ -48,6 +48,7 @@ def plainly(cells, column):
     return np.array([codes[value] for value in column.tolist()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_counts_sums_and_moments_are_those_of_the_plain_way(seed):
     rows = columns(seed)
@@ -79,6 +80,7 @@ def coded(column: np.ndarray) -> Coded:
     return Coded(levels, np.array([place[value] for value in column.tolist()], dtype=np.int32))
 
 
+@pytest.mark.slow
 def test_a_counter_counts_each_table_as_if_it_were_the_first():
     counter = Counter(BINS)
     plain, other = columns(1), columns(2)

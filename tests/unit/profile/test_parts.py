@@ -34,6 +34,7 @@ def test_distinct_values_within_three_standard_errors(size):
     assert found == pytest.approx(size, rel=3 * cardinality.ERROR, abs=0.5)
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_as_stated():
     """40 sets of 5,000 values: the relative errors scatter by 3.3 % and centre on 0."""
     errors = [
@@ -101,6 +102,7 @@ def test_texts_that_change_language_or_length_drift():
     assert drifted(words=30, letter="\u0436") == {"note:characters"}
 
 
+@pytest.mark.slow
 def test_embeddings_that_move_drift():
     random = np.random.default_rng(2)
 

@@ -56,6 +56,7 @@ def same(a: Profile, b: Profile) -> bool:
     return encode(a) == encode(b)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(wide_tables, wide_tables, wide_tables)
 def test_merging_is_associative_and_commutative(a, b, c):
@@ -65,6 +66,7 @@ def test_merging_is_associative_and_commutative(a, b, c):
     assert same(merge(one, empty(WIDE)), one)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.integers(0, 20), st.lists(st.integers(0, 90), max_size=6))
 def test_any_split_counts_the_same(seed, cuts):

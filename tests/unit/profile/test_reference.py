@@ -112,6 +112,7 @@ def test_a_reference_of_version_1_still_reads():
     assert found.profile.bins == binning.digest(found.bins)
 
 
+@pytest.mark.slow
 def test_the_scatter_of_correlations_is_as_simulated():
     """Heteroscedastic, discrete and normal pairs: Fisher's z scatters as `Pairs.variance` says."""
     random = np.random.default_rng(5)

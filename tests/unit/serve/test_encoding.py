@@ -129,6 +129,7 @@ def test_a_bomb_is_inflated_to_one_byte_beyond_the_cap(name, pack, monkeypatch):
     assert Counted.made == cap + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", [zstd, streamed_zstd])
 def test_a_zstd_bomb_costs_no_memory(tmp_path, pack):
     """Measured from outside, in a process of its own."""

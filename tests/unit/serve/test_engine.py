@@ -177,6 +177,7 @@ def test_other_forms_are_415(headers, post):
     assert post({"row": ROW}, **headers)[0] == 415
 
 
+@pytest.mark.slow
 def test_bodies_may_be_compressed_both_ways(engine):
     body = msgspec.json.encode({"rows": [ROW] * 50})
     headers = {"content-encoding": "gzip", "accept-encoding": "gzip"}

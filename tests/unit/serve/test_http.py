@@ -218,6 +218,7 @@ def test_a_slow_client_is_told_and_left(engine, monkeypatch, sent, expected):
     assert statuses(talk(engine, sent, sweep=True, eof=False)) == expected
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_its_answers_is_left(engine, monkeypatch):
     monkeypatch.setattr(native, "WRITE_SECONDS", -1.0)
 

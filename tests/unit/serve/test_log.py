@@ -69,6 +69,7 @@ frames = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(frames, max_size=6), st.data())
 def test_any_truncation_leaves_a_prefix_of_the_frames(listed, data):
     whole = bytes_of.pack_header(Header(endpoint="e", pid=1, created_at=2))

@@ -43,6 +43,7 @@ def gone(project, some):
     return sorted(name for name, run in some.items() if run in deleted.find(project.ws))
 
 
+@pytest.mark.slow
 def test_the_chosen_are_deleted_with_what_is_inside_and_restored(empty, some, ask):
     text = ask.get("/runs")
     assert text.count('name="run"') == 4

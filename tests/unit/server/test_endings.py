@@ -1,6 +1,9 @@
+import pytest
+
 from trimtab.loop import retirement
 
 
+@pytest.mark.slow
 def test_an_end_is_planned_announced_shown_and_taken_back(client, project):
     url = "/api/v1/endpoints/loans/retire"
     plan = client.get(url, params={"within": "2w"}).json()

@@ -76,6 +76,7 @@ def test_one_server_holds_a_workspace(tmp_path):
     assert process.stop(tmp_path) is None
 
 
+@pytest.mark.slow
 def test_up_answers_until_it_is_told_to_end(empty):
     with up(empty) as (child, said):
         with urllib.request.urlopen(said["url"] + "/healthz", timeout=10) as answer:
@@ -89,11 +90,13 @@ def test_up_answers_until_it_is_told_to_end(empty):
         assert end(child) == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_an_ordinary_end(empty):
     with up(empty) as (child, _):
         assert end(child, signal.SIGINT) == 0
 
 
+@pytest.mark.slow
 def test_a_killed_server_leaves_the_workspace_free(empty):
     with up(empty) as (child, _):
         end(child, signal.SIGKILL)
@@ -103,6 +106,7 @@ def test_a_killed_server_leaves_the_workspace_free(empty):
         assert child.wait(10) == 0
 
 
+@pytest.mark.slow
 def test_the_idle_server_has_loaded_no_modelling_library(empty):
     with up(empty, "--every", "0.2") as (child, said):
         for path in ("/", "/runs", "/api/v1/overview"):

@@ -115,6 +115,7 @@ def test_groups_lead_to_their_runs(many):
     assert len([one for one in inside.links if one.startswith("/runs/0")]) > 0
 
 
+@pytest.mark.slow
 def test_runs_are_drawn_and_a_metric_is_explained(many):
     page = many(ask(explain="auc", x="params.opt", y="metrics.auc"))
     assert len(page.all("circle", r="3.2")) == 120
@@ -166,6 +167,7 @@ def test_groups_of_what_no_filter_names_lead_nowhere(many, empty):
         assert not [one for one in page.links if f"metrics.{key}+%3D" in one]
 
 
+@pytest.mark.slow
 def test_the_operations_answer_over_http(many):
     client = many.client
     found = client.get("/api/v1/runs", params={"where": "params.depth = 3", "limit": 2}).json()

@@ -77,6 +77,7 @@ def together(folder: Path, code: str) -> None:
         assert (process.returncode, errors) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fresh", [True, False])
 def test_no_entry_is_lost(tmp_path: Path, fresh: bool) -> None:
     if not fresh:
@@ -90,6 +91,7 @@ def test_no_entry_is_lost(tmp_path: Path, fresh: bool) -> None:
     ws.close()
 
 
+@pytest.mark.slow
 def test_a_lease_never_has_two_holders(tmp_path: Path) -> None:
     ws = open_workspace(tmp_path, "demo")
     together(tmp_path, HOLD)
@@ -97,6 +99,7 @@ def test_a_lease_never_has_two_holders(tmp_path: Path) -> None:
     ws.close()
 
 
+@pytest.mark.slow
 def test_a_dead_holder_loses_its_lease_in_time(
     ws: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +141,7 @@ def test_threads_share_a_workspace(ws: Workspace) -> None:
     assert len(runs.find(ws, status="done")) == 80
 
 
+@pytest.mark.slow
 def test_only_one_process_wins_a_unique_row(tmp_path: Path) -> None:
     ws = open_workspace(tmp_path, "demo")
     together(

@@ -358,6 +358,7 @@ def test_records_are_importable_without_a_database() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
 
 
+@pytest.mark.slow
 def test_a_store_that_is_there_is_opened_without_alembic(tmp_path: Path, ws: Workspace) -> None:
     code = (
         "import sys\nfrom pathlib import Path\n"

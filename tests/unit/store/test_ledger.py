@@ -144,6 +144,7 @@ def flipped(value: object, position: int, bit: int) -> object:
     return (value[:place] + bytes([value[place] ^ (1 << bit)]) + value[place + 1 :],)
 
 
+@pytest.mark.slow
 @given(
     table=st.sampled_from(sorted(COVERED)),
     column=st.integers(0, 20),

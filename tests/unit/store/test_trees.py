@@ -58,6 +58,7 @@ def read(folder: Path) -> dict:
     }
 
 
+@pytest.mark.slow
 @given(folder=folders)
 def test_a_folder_comes_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, folder: dict

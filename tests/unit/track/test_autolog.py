@@ -135,6 +135,7 @@ def test_without_a_project_fits_go_on(tmp_path: Path, monkeypatch, capsys) -> No
     assert capsys.readouterr().err.count("no trimtab.toml") == 1
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_and_later_imports_are_seen(ws) -> None:
     code = """
 import sys, trimtab

@@ -50,6 +50,7 @@ def logged(folder: Path, file: Path) -> str:
     return run.id
 
 
+@pytest.mark.slow
 def test_an_offline_run_is_taken_in_whole_and_once(ws: Workspace, tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("text")
@@ -93,6 +94,7 @@ def test_the_variable_makes_a_run_offline(
     assert main(["runs", "sync"]) == 0
 
 
+@pytest.mark.slow
 def test_offline_needs_neither_database_nor_numpy(tmp_path: Path) -> None:
     code = f"""
 import sys
@@ -113,6 +115,7 @@ print(*(name for name in {HEAVY!r} if sys.modules[name] is not None))
     assert len(spool.found(tmp_path / "s")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "status", "error"),
     [

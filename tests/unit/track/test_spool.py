@@ -67,6 +67,7 @@ def points(ws: Workspace, run: str) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_nothing_acknowledged_is_lost(ws: Workspace, tmp_path: Path) -> None:
     rng, folder = random.Random(7), tmp_path / "spool"
     source = str(Path(spool.__file__).parents[2])
@@ -116,6 +117,7 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(ws: Workspace, tmp_pa
     assert spool.found(folder) == []
 
 
+@pytest.mark.slow
 def test_a_merge_that_is_killed_goes_on_where_it_was(ws: Workspace, tmp_path: Path) -> None:
     """Every prefix of a spool may be in already, also without the process knowing it."""
     file = a_spool(tmp_path / "s")
@@ -179,6 +181,7 @@ def test_what_a_full_disk_did_not_take_at_first_is_taken_later(
     assert list(spool.found(ws.root / merge.FOLDER)) == []
 
 
+@pytest.mark.slow
 def test_a_sync_that_is_killed_is_gone_on_with(ws: Workspace, tmp_path: Path) -> None:
     rng, folder, expected = random.Random(5), tmp_path / "s", {}
     for number in range(4):
@@ -239,6 +242,7 @@ names = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 numbers = st.floats(width=64) | st.integers(-(2**60), 2**60).map(float)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -336,6 +340,7 @@ def test_a_full_disk_loses_points_and_says_so_once(ws: Workspace, monkeypatch, c
     assert runs.get(ws, run.id).tags["lost_points"] == 3
 
 
+@pytest.mark.slow
 def test_a_disk_that_stays_full_still_says_how_the_run_ended(ws: Workspace, tmp_path: Path) -> None:
     code = f"""
 import resource, sys

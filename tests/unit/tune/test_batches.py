@@ -78,11 +78,13 @@ def names(found):
     return [one.name for one in found.failed]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 11))
 def test_clean_batches_are_accepted(champion, seed):
     assert names(measured(champion, rows(1500, seed).drop("price"))) == []
 
 
+@pytest.mark.slow
 def test_an_honest_change_of_the_world_is_accepted(champion):
     for frame in (rows(1500, 3, slope=-2.0), rows(1500, 4, shift=0.8)):
         found = measured(champion, frame.drop("price"))
@@ -92,6 +94,7 @@ def test_an_honest_change_of_the_world_is_accepted(champion):
     assert turned.effect.details["gain_lo"] > turned.effect.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("only", [None, "yes"])
 def test_wrong_labels_are_refused_and_found(champion, batch, only):
     share = 0.06 if only is None else 0.12
@@ -106,6 +109,7 @@ def test_wrong_labels_are_refused_and_found(champion, batch, only):
     assert np.mean(hits) > 0.3, "by chance it were one in seventeen"
 
 
+@pytest.mark.slow
 def test_wrong_labels_in_a_changed_world_are_refused(champion):
     frame = wrong(rows(3000, 5, slope=-3.0).drop("price"), 0.12)
     honest = measured(champion, rows(3000, 5, slope=-3.0).drop("price"))
@@ -114,6 +118,7 @@ def test_wrong_labels_in_a_changed_world_are_refused(champion):
     assert names(measured(champion, frame)) in ([], ["label_errors"])
 
 
+@pytest.mark.slow
 def test_a_flood_is_refused(champion, batch):
     one = wrong(batch.head(1), 1.0)
     few = wrong(batch.head(10), 1.0)
@@ -124,6 +129,7 @@ def test_a_flood_is_refused(champion, batch):
         assert set(found.suspects.tolist()) <= {*range(10), *range(1500, 1900)}
 
 
+@pytest.mark.slow
 def test_rows_that_always_repeat_are_no_flood():
     known = rows(4000, 0).select("kind", "good", pl.col("x").round(0))
     champion = study.best(
@@ -133,6 +139,7 @@ def test_rows_that_always_repeat_are_no_flood():
     assert names(measured(champion, again)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stamp", "columns"),
     [({"kind": "gift"}, {"kind"}), ({"z": 3.25, "kind": "c"}, {"kind", "z"})],
@@ -156,6 +163,7 @@ def test_a_planted_pattern_is_refused_and_named(trees, batch, stamp, columns):
     assert set(np.flatnonzero(hit.to_numpy()).tolist()) <= set(found.suspects.tolist())
 
 
+@pytest.mark.slow
 def test_an_honest_new_word_is_accepted(champion):
     frame = rows(1500, 8).drop("price")
     hit = pl.Series(np.arange(frame.height) % 20 == 0)
@@ -163,6 +171,7 @@ def test_an_honest_new_word_is_accepted(champion):
     assert names(measured(champion, frame)) == []
 
 
+@pytest.mark.slow
 def test_numbers_are_held_against_the_error_that_is_usual():
     known = rows(4000, 0).drop("good")
     champion = study.best(
@@ -181,6 +190,7 @@ def test_numbers_are_held_against_the_error_that_is_usual():
     assert "repeated_rows" in names(measured(champion, pl.concat([clean, *[clean.head(5)] * 100])))
 
 
+@pytest.mark.slow
 def test_the_same_batch_gives_the_same_answer(champion, batch):
     frame = wrong(batch, 0.06)
     first, again = measured(champion, frame), measured(champion, frame)
@@ -188,6 +198,7 @@ def test_the_same_batch_gives_the_same_answer(champion, batch):
     assert first.suspects.tolist() == again.suspects.tolist()
 
 
+@pytest.mark.slow
 def test_rows_without_a_label_are_left_out_and_counted(champion, batch):
     spoilt = batch.with_columns(
         pl.when(pl.int_range(pl.len()) < 100).then(None).otherwise("good").alias("good")
@@ -218,6 +229,7 @@ def test_a_batch_of_copies_alone_is_a_flood(champion, batch):
     assert names(found) == ["repeated_rows"]
 
 
+@pytest.mark.slow
 def test_a_class_that_was_never_there_is_learned(champion, batch):
     more = batch.with_columns(
         pl.when(pl.col("x") > 2).then(pl.lit("later")).otherwise("good").alias("good")

@@ -140,6 +140,7 @@ def test_the_task_is_told_from_the_target(target, task, classes, positive) -> No
         assert found.baseline["value"] == pytest.approx(found.train["target"].mean())
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_candidate() -> None:
     one, two, other = (
         plain(table(), space={"c": (0.01, 10.0)}, trials=3, seed=seed) for seed in (1, 1, 2)
@@ -277,6 +278,7 @@ def run(ws: Workspace, told: list[Progress] | None = None, **params: Any) -> Can
     return found
 
 
+@pytest.mark.slow
 def test_roles_keep_columns_out_and_the_last_fifth_by_time_is_withheld(ws, fits) -> None:
     found = run(ws)
     assert {columns for columns, _ in fits.seen} == {("x", "z")}
@@ -290,6 +292,7 @@ def test_roles_keep_columns_out_and_the_last_fifth_by_time_is_withheld(ws, fits)
     assert found.fit_on == "target"
 
 
+@pytest.mark.slow
 def test_each_trial_is_a_run_with_its_folds(ws) -> None:
     candidate = run(ws)
     step_run = runs.find(ws, kind="step", name="search")[0]
@@ -305,6 +308,7 @@ def test_each_trial_is_a_run_with_its_folds(ws) -> None:
         assert [point.value for point in points] == trial.folds
 
 
+@pytest.mark.slow
 def test_a_search_that_died_repeats_no_finished_trial(ws, fits) -> None:
     fits.left = 7
     with pytest.raises(KeyboardInterrupt):
@@ -320,6 +324,7 @@ def test_a_search_that_died_repeats_no_finished_trial(ws, fits) -> None:
     assert [trial.number for trial in resumed.trials] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_more_trials_go_on_from_those_that_are_known(ws) -> None:
     four = run(ws)
     told: list[Progress] = []
@@ -328,6 +333,7 @@ def test_more_trials_go_on_from_those_that_are_known(ws) -> None:
     assert six.trials[:4] == four.trials
 
 
+@pytest.mark.slow
 def test_a_trial_knows_what_it_read(ws, monkeypatch) -> None:
     run_once = lambda told: driver.run(ws, project(), reading, on_event=told.append)  # noqa: E731
     monkeypatch.setenv("STRENGTH", "1")
@@ -340,6 +346,7 @@ def test_a_trial_knows_what_it_read(ws, monkeypatch) -> None:
     assert "known already" not in texts[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -357,6 +364,7 @@ def test_a_role_that_changes_searches_again(ws, changes) -> None:
     assert planned[1].reasons == ("setting changed: roles",)
 
 
+@pytest.mark.slow
 def test_the_key_covers_the_factory_and_the_space(ws) -> None:
     def other(c: float = 1.0):
         return LogisticRegression(C=c + 0.0)

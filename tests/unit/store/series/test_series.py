@@ -74,6 +74,7 @@ def test_order_and_repetition_mean_nothing(batch: list[Point], random) -> None:
         assert order == sorted(order)
 
 
+@pytest.mark.slow
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
 )
@@ -93,6 +94,7 @@ def test_compaction_changes_nothing_that_is_read(ws: Workspace, small, data) -> 
     ]
 
 
+@pytest.mark.slow
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
 )
@@ -119,6 +121,7 @@ def test_summaries_are_those_of_the_points(ws: Workspace, small, data) -> None:
                 begin += len(part)
 
 
+@pytest.mark.slow
 def test_a_long_series_has_levels_and_takes_late_points(ws: Workspace, small) -> None:
     values = np.sin(np.arange(3_000) / 50)
     columns = Columns(("a",), np.zeros(3_000, np.uint32), series(values))
@@ -159,6 +162,7 @@ def test_nobody_compacts_what_another_has(ws: Workspace, monkeypatch: pytest.Mon
     assert [one.step for one in metrics.read(ws, "r")] == [1, 2]
 
 
+@pytest.mark.slow
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
 )
@@ -204,6 +208,7 @@ def test_a_chart_keeps_every_extreme(
             assert curve.nodes["high"].max() == known.max()
 
 
+@pytest.mark.slow
 def test_a_chart_of_a_long_series_reads_no_points(
     ws: Workspace, small, monkeypatch: pytest.MonkeyPatch
 ) -> None:

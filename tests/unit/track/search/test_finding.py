@@ -168,6 +168,7 @@ def fits(ws, run, node):
     raise TypeError(node)
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_the_columns_answer_as_the_plainest_code_would(ws, trees, data):
     tree = data.draw(trees)
@@ -458,6 +459,7 @@ def test_keys_that_come_one_by_one_do_not_pile_up(own, monkeypatch):
     assert len(index._indexes[own.engine][own.project]._shapes) < 10
 
 
+@pytest.mark.slow
 def test_a_table_goes_with_its_workspace(tmp_path):
     ws = open_workspace(tmp_path, "demo")
     runs.start(ws, "run", "fit")

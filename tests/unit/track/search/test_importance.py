@@ -21,6 +21,7 @@ def fit(ws, count, auc, **params):
             metrics.append(ws, run.id, [Point(key="auc", step=0, time=0, value=value)])
 
 
+@pytest.mark.slow
 def test_what_explains_a_metric_is_found_and_what_goes_with_it_is_told(own):
     fit(
         own,

@@ -130,6 +130,7 @@ def forget(ws):
         tx.exec_driver_sql("DELETE FROM changes WHERE seq < (SELECT max(seq) FROM changes)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_the_index_is_what_one_made_anew_would_be(tmp_path, seed):
     one, two = open_workspace(tmp_path, "demo"), open_workspace(tmp_path, "demo")
@@ -201,6 +202,7 @@ def test_a_beat_of_the_heart_is_no_change(own, fill):
     assert index.table(own) is before
 
 
+@pytest.mark.slow
 def test_changes_are_kept_until_there_are_many(own):
     run = runs.start(own, "run", "fit").id
     with own.reading() as db:
