@@ -66,8 +66,8 @@ LONGEST = (
 ROOT = Path(__file__).resolve().parent.parent
 ALL = os.environ.get("TRIMTAB_TEST_ALL") == "1"
 
-# `make check` leaves out what is marked `slow`: tests of more than a tenth of a second of processor
-# time. It names others that took twice as much: clocks differ from run to run.
+# `make check` leaves out what is marked `slow`: tests longer than a twentieth of a second. It names
+# others from a fifth of a second of processor time on: clocks differ from run to run.
 QUICK = os.environ.get("HYPOTHESIS_PROFILE") == "quick"
 UNMARKED = 0.2
 USED = "seconds of processor time"

@@ -196,6 +196,7 @@ def test_links_between_pages_lead_somewhere() -> None:
     assert dead == []
 
 
+@pytest.mark.slow
 def test_pages_that_code_refers_to_exist() -> None:
     dead = [
         f"{path.relative_to(ROOT)}: {page}"

@@ -15,6 +15,7 @@ def test_status_begins_with_a_sentence_and_names_what_is_wrong(call, loans):
         assert text in out
 
 
+@pytest.mark.slow
 def test_runs(call, loans):
     out = call("runs", "ls").out
     assert "retrain: incident drift" in out
@@ -124,6 +125,7 @@ def test_predict_needs_an_endpoint_that_runs(call, loans, tmp_path):
     assert "is stopped" in ended.err
 
 
+@pytest.mark.slow
 def test_data_is_added_listed_shown_and_compared(call, project):
     ended = call("data", "add")
     assert ended.out.startswith("houses@v1: 3 rows, 3 columns\n")
@@ -175,6 +177,7 @@ def test_bars_show_whatever_is_there():
     assert shapes.bars(()) == ""
 
 
+@pytest.mark.slow
 def test_distributions_of_a_version_are_shown_and_compared(call, project):
     for price in (10, 30):
         rows = [f"{k % 7},{'AB'[k % 2]},{price * (k % 20)}\n" for k in range(300)]

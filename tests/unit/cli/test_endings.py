@@ -146,6 +146,7 @@ def test_each_error_has_its_exit_code(call, monkeypatch, error, code, word):
     assert word in ended.err
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_gone_is_no_error(project):
     code = f"trimtab -C {project} config schema | head -c 1"
     script = code.replace("trimtab", f"{sys.executable} -m trimtab", 1)

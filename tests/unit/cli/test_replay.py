@@ -112,6 +112,7 @@ def test_the_table_for_people_says_what_and_why(call, loans):
     assert "note: there is no model yet" in out
 
 
+@pytest.mark.slow
 def test_an_interrupted_replay_leaves_a_run_that_says_so(call, loans, monkeypatch):
     from trimtab.loop.replay import engine, walk
 

@@ -47,6 +47,7 @@ def test_without_yes_it_only_says_what_would_be_done(call, called):
     assert retirement.of(called.ws, "loans") is None
 
 
+@pytest.mark.slow
 def test_who_called_lately_is_told_first(call, called):
     ended = call("retire", "--yes")
     assert (ended.code, "--in 2w" in ended.err) == (3, True)

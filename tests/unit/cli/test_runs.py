@@ -79,6 +79,7 @@ def test_runs_are_grouped(call, made):
     assert "1970" not in moments.out  # how far moments lie apart is a span
 
 
+@pytest.mark.slow
 def test_names_of_strangers_are_printed_as_they_are_and_steer_no_terminal(call, project):
     ws = open_workspace(project, "houses")
     one, other = (
@@ -103,6 +104,7 @@ def test_names_of_strangers_are_printed_as_they_are_and_steer_no_terminal(call, 
     assert "\x1b" not in wrong.err
 
 
+@pytest.mark.slow
 def test_params_that_explain_a_metric_are_named(call, made):
     found = call("runs", "importance", "--metric", "auc", "--json").body
     assert {one["param"] for one in found["shares"]} == {"depth", "model.opt"}

@@ -102,6 +102,7 @@ def test_mistakes(call, ws, monkeypatch, words, code, said):
     assert said in ended.err
 
 
+@pytest.mark.slow
 def test_out_to_a_folder_and_in_again(call, ws, tmp_path):
     run = made(ws, "fit", depth=3)
     ended = call("runs", "export", "--to", f"mlruns:{tmp_path}/out", run)

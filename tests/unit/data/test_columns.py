@@ -158,6 +158,7 @@ def test_floats_survive_text(values):
     assert done.values.to_list() == values
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)), min_size=1

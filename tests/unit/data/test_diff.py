@@ -44,6 +44,7 @@ def bag(frame: pl.DataFrame) -> Counter:
     return Counter(tuple(repr(cell) for cell in row) for row in frame.iter_rows())
 
 
+@pytest.mark.slow
 @given(keyed(), keyed())
 def test_applying_the_keyed_difference_gives_the_table_after(before, after):
     found = diff.rows(before, after, "id")
@@ -60,6 +61,7 @@ def test_applying_the_difference_of_multisets_gives_the_table_after(before, afte
     assert bag(after) - bag(before) == bag(found.added)
 
 
+@pytest.mark.slow
 @given(keyed(), keyed())
 def test_the_counts_are_those_of_the_rows(before, after):
     found = diff.diff(before, after, "id", sample=1000)
@@ -77,6 +79,7 @@ def test_the_counts_are_those_of_the_rows(before, after):
     assert found.columns == Counter(column for _, column in cells)
 
 
+@pytest.mark.slow
 @given(keyed())
 def test_a_table_does_not_differ_from_itself_in_another_order(table):
     mixed = table.sample(fraction=1, shuffle=True, seed=1)

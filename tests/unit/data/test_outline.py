@@ -61,6 +61,7 @@ def test_the_next_version_is_counted_on_the_same_bins(ws, add):
     assert two.cut_from == "loans@v1"
 
 
+@pytest.mark.slow
 def test_bins_are_cut_anew_for_other_columns_and_for_many_more_rows(ws, add):
     add(table(1))
     wider = add(table(2).with_columns(pl.lit(1.5).alias("rate")))

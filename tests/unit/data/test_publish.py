@@ -132,6 +132,7 @@ SCHEMA = {
 }
 
 
+@pytest.mark.slow
 @given(st.lists(CELLS, min_size=1, max_size=6))
 def test_what_is_written_is_read_back_and_its_bytes_are_its_rows(tmp_path_factory, cells):
     frame = publish.conform(pl.DataFrame(cells, schema=SCHEMA), None, set())

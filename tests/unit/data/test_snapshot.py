@@ -62,6 +62,7 @@ def test_old_bytes_are_the_old_version(ws, put, configure):
     assert (added.version.label, added.new) == ("loans@v1", False)
 
 
+@pytest.mark.slow
 def test_a_new_version_knows_its_parent_and_what_changed(ws, put, configure):
     put("loans.csv", ROWS)
     first = snapshot.add(ws, configure(), "loans").version

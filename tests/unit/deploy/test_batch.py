@@ -78,6 +78,7 @@ def test_every_format_in_and_out(tmp_path, job, form, out):
     assert sorted(x.name for x in tmp_path.iterdir() if "out" in x.name) == [f"out.{out}"]
 
 
+@pytest.mark.slow
 def test_every_format_gives_the_same_scores(tmp_path, job):
     frame = make(300)
     scores = []
@@ -322,6 +323,7 @@ def test_what_was_killed_goes_on_where_it_was(tmp_path, job, form):
     assert listed[0] == listed[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["torn", "part", "lost"])
 def test_a_damaged_part_is_made_again(tmp_path, job, damage):
     source = write(make(1000), tmp_path / "in.parquet")
@@ -341,6 +343,7 @@ def test_a_damaged_part_is_made_again(tmp_path, job, damage):
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["input", "model", "keep", "label"])
 def test_parts_of_another_job_are_thrown_away(tmp_path, job, change):
     source = write(make(1000), tmp_path / "in.parquet")

@@ -130,6 +130,7 @@ def test_the_interval_contains_the_value_and_grows_with_the_level(counts, level,
     assert kind == "gap" or found.hi <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ratio", "gap"])
 def test_the_interval_covers_the_true_disparity(kind) -> None:
     rates, sizes = [0.5, 0.4, 0.45], [400, 150, 80]

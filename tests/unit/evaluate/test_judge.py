@@ -381,6 +381,7 @@ def loaded_by(*modules: str) -> list[str]:
     return ast.literal_eval(done.stdout)
 
 
+@pytest.mark.slow
 def test_the_judge_is_light() -> None:
     assert loaded_by("trimtab.evaluate.judge") == []
 

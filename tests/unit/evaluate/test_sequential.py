@@ -73,6 +73,7 @@ def test_asymptotic_means_hold_at_every_look(draw, mean) -> None:
     assert ever_excluded([excludes(row, n) for n in LOOKS] for row in rows) <= MOST
 
 
+@pytest.mark.slow
 def test_arm_differences_hold_at_every_look() -> None:
     random = np.random.default_rng(5)
 
@@ -147,6 +148,7 @@ def test_the_mixture_is_what_the_integral_says(n, z) -> None:
     assert sequential._log_normal_mixture(z, n, LEVEL) == pytest.approx(math.log(total), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_walk_rarely_leaves_at_any_of_its_steps() -> None:
     rows = 20_000
     at = np.unique(np.geomspace(50, rows, 200).astype(int))

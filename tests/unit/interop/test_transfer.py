@@ -227,6 +227,7 @@ def test_a_run_of_our_own_leaves_with_its_artifacts(ws, other, tmp_path):
     assert shown[12] == {"tree/x.txt": b"x"}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_deleted_here_stays_deleted(other, folder):
     taken(other, folder)
     deleted.delete(other, [f"{1:032x}"])
@@ -235,6 +236,7 @@ def test_a_run_that_is_deleted_here_stays_deleted(other, folder):
     assert f"{1:032x}" in deleted.find(other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -518,6 +520,7 @@ def test_ten_runs_inside_each_other(ws, other, tmp_path):
     assert len(deleted.within(other, [f"{1:032x}"])) == 10
 
 
+@pytest.mark.slow
 def test_what_left_half_comes_whole_later(ws, other, folder):
     """A run whose row is in, and none of its points: as after a kill between the two."""
     taken(other, folder)
@@ -576,6 +579,7 @@ def test_where(ws):
         chosen.where(ws, "depth >")
 
 
+@pytest.mark.slow
 def test_a_source_that_breaks_off_is_taken_up_again(ws, other, folder, monkeypatch):
     wanted = seen(ws)
     shutil.copytree(folder, folder.with_name("copy"))

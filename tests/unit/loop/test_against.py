@@ -45,6 +45,7 @@ def look(place, frame, name="new.csv", **asked):
     return watch(path, Watching(**{"against": "old.csv", **asked}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["new.csv", "new.parquet", "new.arrow", "new.ndjson"])
 def test_every_format_is_judged_alike(place, name):
     found = look(place, table(1, shift=0.5), name)
@@ -93,6 +94,7 @@ def test_nothing_is_written_without_being_asked(place):
     assert sorted(path.name for path in place.iterdir()) == ["new.csv", "old.csv"]
 
 
+@pytest.mark.slow
 def test_with_times_a_change_is_dated(place):
     frames = [
         table(day, 600, 0.0 if day < 7 else 0.4, day=[f"2026-03-{day + 1:02}T12:00:00Z"] * 600)
@@ -105,6 +107,7 @@ def test_with_times_a_change_is_dated(place):
     assert "since 2026-03-08T00:00:00" in found.findings[0].text
 
 
+@pytest.mark.slow
 def test_a_slow_change_is_seen_over_several_windows(place):
     frames = [
         table(day, 300, 0.02 * day, day=[f"2026-03-{day + 1:02}T12:00:00Z"] * 300)
@@ -114,6 +117,7 @@ def test_a_slow_change_is_seen_over_several_windows(place):
     assert [one.kind for one in found.findings] == ["data drift"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shifts", "form", "since"),
     [
@@ -183,6 +187,7 @@ def test_a_constant_column_and_one_of_nothing_have_their_names(place):
     json.dumps([str(one) for one in found.findings])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", [1e308, float("inf"), float("-inf"), -1e308])
 def test_one_absurd_value_alarms_nobody_and_blinds_nothing(place, odd):
     values = np.random.default_rng(5).normal(0, 1, 2000)
@@ -226,6 +231,7 @@ def test_columns_that_one_side_lacks_are_named(place):
     assert {one.feature for one in found.windows[0].measures} == {"x", "kind"}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_refused_with_words(place):
     frame = table(1)
     with pytest.raises(UsageError, match="no column 'when'"):
@@ -243,6 +249,7 @@ def test_what_cannot_be_compared_is_refused_with_words(place):
         watch(place / "new.txt", Watching(against="old.csv"))
 
 
+@pytest.mark.slow
 def test_a_data_version_is_a_reference_and_windows_are_recorded_on_demand(place):
     (place / "trimtab.toml").write_text(PROJECT)
     frame = table(0, 5000).with_columns(id=pl.int_range(5000), day=pl.lit("2026-01-01T00:00:00Z"))

@@ -42,6 +42,7 @@ def drift(project: Project, before: Version, after: Version):
     return drifting.drift(project, before, after, frames)
 
 
+@pytest.mark.slow
 def test_what_moved_is_named_with_effect_and_p_and_what_did_not_is_not(project):
     first, second = add(project, 1), add(project, 2)
     third = add(project, 3, shift=0.2, gaps=0.1)
@@ -57,6 +58,7 @@ def test_what_moved_is_named_with_effect_and_p_and_what_did_not_is_not(project):
     assert not any("window" in line for line in found.said)
 
 
+@pytest.mark.slow
 def test_other_bins_and_lost_profiles_compare_alike(project):
     first, second = add(project, 1), add(project, 2, shift=0.1)
     kept = drift(project, first, second)

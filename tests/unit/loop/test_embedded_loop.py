@@ -59,6 +59,7 @@ def pass_later(project):
     return tick(project, now=ids.now() + 2 * DAY)
 
 
+@pytest.mark.slow
 def test_three_lines_are_enough(made, project):
     monitor = trimtab.Monitor("goods@v1", project=project.folder)
     for row, score in zip(*rows_of(made, 800, shift=1.0), strict=True):

@@ -174,6 +174,7 @@ def of(step: rollouts.Step, metric: str):
     return next(one for one in step.verdicts if one.metric == metric)
 
 
+@pytest.mark.slow
 def test_a_candidate_that_fails_requests_is_rolled_back_without_any_requirement(world) -> None:
     one = world()
     one.stage(1)
@@ -185,6 +186,7 @@ def test_a_candidate_that_fails_requests_is_rolled_back_without_any_requirement(
     assert "failed to answer 20 of 220 requests and the champion 0 of 200" in step.reason
 
 
+@pytest.mark.slow
 def test_a_required_error_rate_is_judged_on_live_requests(world) -> None:
     one = world(require="error_rate = { max = 0.02 }")
     one.stage(1)
@@ -196,6 +198,7 @@ def test_a_required_error_rate_is_judged_on_live_requests(world) -> None:
     assert step.reason.startswith("error_rate <= 0.02 failed: error_rate is 0.062 [")
 
 
+@pytest.mark.slow
 def test_what_fails_alike_is_no_fault_of_the_candidate(world) -> None:
     one = world(serve="guard = { agreement = 0 }")
     one.stage(1)
@@ -316,6 +319,7 @@ def test_in_shadow_the_same_requests_make_a_narrower_comparison(world) -> None:
     assert found.hi - found.lo < 1.5 * apart
 
 
+@pytest.mark.slow
 def test_without_labels_agreement_and_the_scores_decide_and_the_reason_says_so(world) -> None:
     one = world(require="accuracy = { min = 0.6 }")
     score = one.noise.random(400)
@@ -329,6 +333,7 @@ def test_without_labels_agreement_and_the_scores_decide_and_the_reason_says_so(w
     assert of(step, "accuracy").value == pytest.approx(0.75, abs=0.05)
 
 
+@pytest.mark.slow
 def test_without_labels_a_candidate_that_answers_otherwise_goes_back(world) -> None:
     one = world()
     score = one.noise.random(400)

@@ -98,6 +98,7 @@ def opened(project, kind=incidents.CONCEPT, **more):
     return found
 
 
+@pytest.mark.slow
 def test_a_flow_that_hangs_is_stopped_with_all_it_started_and_a_person_is_asked(project):
     action = firings.by_hand(project, "often")
     lock = jobs._lock_file(project, action)
@@ -163,6 +164,7 @@ def test_a_flow_fails_by_its_own_error_and_what_refuses_it_is_final(project, beg
         assert operations.action_of(project.ws, action.key).state == state
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_back_an_hour_fires_nothing_twice_and_nothing_sticks(make, begun, clock):
     project = make(trigger={"often": {"on": ["cron:0 * * * *", "data"], "overlap": "queue"}})
     ws, start = project.ws, ids.parse_time("2026-05-05T10:30:00Z")

@@ -177,6 +177,7 @@ def test_an_announcement_tells_closes_and_may_be_taken_back(project):
     assert retire.begin(project, Wish(within="1d")).done
 
 
+@pytest.mark.slow
 def test_the_way_out_keeps_the_evidence_and_erases_the_rest(project):
     ws, place = project.ws, local.folder(project.ws, "loans")
     retire.begin(project, Wish(force=True, reason="merged", by="maria"))
@@ -214,6 +215,7 @@ def test_the_way_out_keeps_the_evidence_and_erases_the_rest(project):
     } == set(gone)
 
 
+@pytest.mark.slow
 def test_nothing_starts_what_was_retired(project):
     ws = project.ws
     retire.begin(project, Wish(force=True))

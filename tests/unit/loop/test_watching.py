@@ -128,6 +128,7 @@ def test_too_few_weeks_are_pooled_and_their_swing_is_ordinary():
     assert max(found.dispersion.shape) > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("time", ["at", ""])
 def test_entities_are_bursts_in_all_rows(time):
     table = rows(60, 60).with_columns(x=pl.col("user").hash(seed=3) % 1_000 / 500.0)

@@ -68,6 +68,7 @@ def test_a_forest_whose_graph_no_runtime_takes_is_served_by_itself(fit, numbered
     assert made.parity.flips == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("shape", ["alone", "scaled"])
 def test_boosting_becomes_onnx(name, shape, fit, numbered, tmp_path):
@@ -87,6 +88,7 @@ def test_boosting_becomes_onnx(name, shape, fit, numbered, tmp_path):
     np.testing.assert_allclose(got, candidate.estimator.predict_proba(rows)[:, 1], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model", [LGBMRegressor(**QUIET), XGBRegressor(**SMALL)], ids=["lightgbm", "xgboost"]
 )
@@ -96,6 +98,7 @@ def test_regressions_become_onnx(model, fit, tmp_path):
     assert made.parity.max_difference < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model", [LGBMClassifier(**QUIET), XGBClassifier(**SMALL)], ids=["lightgbm", "xgboost"]
 )
@@ -105,6 +108,7 @@ def test_several_classes_become_onnx(model, fit, tmp_path):
     assert made.parity.max_difference < 1e-4
 
 
+@pytest.mark.slow
 def test_an_imputed_mean_stays_on_its_side_of_zero(fit, tmp_path):
     """A scaled mean is 7e-18 in float64 and 0 in float32; LightGBM splits at 1e-35 between them."""
     rng = np.random.default_rng(3)

@@ -59,6 +59,7 @@ def asked(data):
 BOOSTED = HistGradientBoostingClassifier(max_iter=8, random_state=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "steps", "task"),
     [

@@ -194,6 +194,7 @@ def test_the_first_class_may_be_the_positive_one(rows, tmp_path):
     assert made.signature.threshold == 0.7
 
 
+@pytest.mark.slow
 def test_several_classes_keep_their_matrix(rows, tmp_path):
     table = rows.with_columns(
         pl.when(pl.col("a") > 0.5).then(2).when(pl.col("a") > -0.5).then(1).otherwise(0).alias("y")

@@ -92,6 +92,7 @@ def test_histogram_boosting_keeps_its_own_handling_of_missing_numbers(fit, tmp_p
     assert next(c for c in made.signature.inputs if c.name == "income").nullable
 
 
+@pytest.mark.slow
 def test_multiclass_scores_come_in_the_order_of_the_classes(fit, prepared, tmp_path):
     forest = RandomForestClassifier(15, max_depth=5, random_state=0)
     candidate = fit(prepared(forest), task="multiclass", target="grade")
@@ -106,6 +107,7 @@ def test_multiclass_scores_come_in_the_order_of_the_classes(fit, prepared, tmp_p
     assert outputs.decision == candidate.estimator.predict(rows).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [RandomForestRegressor(15, max_depth=5, random_state=0), Ridge()],
@@ -186,6 +188,7 @@ def test_other_traps_say_why_they_are_not_onnx(step, said, fit, tmp_path):
     assert said in made.signature.reason
 
 
+@pytest.mark.slow
 def test_text_vectorisers_are_not_trusted_to_onnx(fit, tmp_path):
     estimator = make_pipeline(
         make_column_transformer((TfidfVectorizer(), "purpose"), (SimpleImputer(), NUMBERS)),
@@ -272,6 +275,7 @@ def test_columns_may_be_called_like_the_tensors(fit, loans, tmp_path):
     assert made.parity.max_difference < 1e-6
 
 
+@pytest.mark.slow
 def test_the_same_candidate_gives_the_same_digest(logistic, tmp_path):
     for name in ("one", "two"):
         package(logistic, out=tmp_path / name, profile=b"profile")

@@ -54,6 +54,7 @@ def test_what_serves_it_is_listed_with_versions_licences_and_needs(made):
     assert needs[document["metadata"]["component"]["bom-ref"]] == [listed["trimtab"]["purl"]]
 
 
+@pytest.mark.slow
 def test_the_same_model_and_environment_give_the_same_bytes(made, folder):
     signed, digest = signature.read(folder), folder_digest(folder)
     assert sbom.make(folder, signed, name="loans", digest=digest) == made

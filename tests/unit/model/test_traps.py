@@ -92,6 +92,7 @@ def test_a_trap_is_refused_by_name_and_answered_right(name, fit, tmp_path):
     right(made, candidate)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

@@ -40,6 +40,7 @@ def test_every_window_is_estimated_before_its_labels_and_checked_by_them(site, t
     assert back.windows == 6 and back.held >= 4 and not back.doubt
 
 
+@pytest.mark.slow
 def test_required_metrics_are_evidence_of_a_single_look_that_says_its_blind_spot(site):
     place = site()
     place.live(0)
@@ -53,6 +54,7 @@ def test_required_metrics_are_evidence_of_a_single_look_that_says_its_blind_spot
     assert len(evidence.find(place.ws, subject="endpoint:goods")) == 1
 
 
+@pytest.mark.slow
 def test_an_estimate_is_untrusted_while_inputs_drift(site):
     place = site()
     place.live(0)
@@ -92,6 +94,7 @@ def test_completion_weights_mend_labels_that_come_for_easy_rows_first(site):
     assert f"{len(early) / 4_000:.0%} complete" in " ".join(seen.sentences)
 
 
+@pytest.mark.slow
 def test_slices_are_measured_apart(site):
     place = site(extra="")
     place.config = msgspec.structs.replace(

@@ -74,6 +74,7 @@ def test_batches_are_as_good_as_one():
         assert a.row == b.row
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=6), st.integers(0, 1000))
 def test_state_travels_through_bytes(sizes, seed):
     random = np.random.default_rng(seed)
@@ -105,6 +106,7 @@ def test_calm_months_never_alarm_whatever_the_withheld_sample(withheld):
         assert watch(start(length), calibration, days()) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "stream", "days"),
     [("switch", "errors", 1), ("noisier", "errors", 4), ("likelier", "more", 6)],

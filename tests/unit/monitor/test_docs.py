@@ -3,9 +3,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 DOCS = Path(__file__).parents[3] / "docs"
 
 
+@pytest.mark.slow
 def test_the_example_of_the_monitoring_page_runs():
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "monitoring.md").read_text(), re.DOTALL)
     assert blocks

@@ -63,6 +63,7 @@ def test_lower_bounds_hold(kind):
         assert np.mean([run.hi < truth * 0.97 for run in runs]) <= 0.07
 
 
+@pytest.mark.slow
 def test_a_real_shift_is_bounded_away_from_the_margin():
     random = np.random.default_rng(2)
     reference = random.normal(size=50_000)

@@ -143,6 +143,7 @@ def test_drift_keeps_its_form_beyond_the_windows_that_are_looked_at(site):
     assert [one.since for one in past] == [kept[0].since]
 
 
+@pytest.mark.slow
 def test_unseen_values_are_counted_by_request(site):
     place = site()
     rows = place.rows(300)

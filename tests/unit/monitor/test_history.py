@@ -102,6 +102,7 @@ def test_rows_are_read_from_segments_before_they_were_taken_in(index):
     assert history.find(index, "c")["model"] == "m2"
 
 
+@pytest.mark.slow
 def test_a_row_is_found_once_at_every_stage_of_its_life(index, dead):
     own = [ids.new_id() for _ in range(40)]
     write(index, [frame([name], received=NOW + i * HOUR // 10) for i, name in enumerate(own)])

@@ -269,6 +269,7 @@ def test_real_but_trifling_changes_are_not_mentioned():
     assert finding.severity == "notice"
 
 
+@pytest.mark.slow
 def test_ordinary_wobble_is_learnt_from_chunks():
     random = np.random.default_rng(7)
 
@@ -335,6 +336,7 @@ def test_columns_that_defy_statistics(reference):
     msgspec.json.encode(found)
 
 
+@pytest.mark.slow
 def test_ten_thousand_levels_stay_calm_and_new_ones_are_seen():
     random = np.random.default_rng(10)
 

@@ -94,6 +94,7 @@ def test_labels_asked_for_can_also_show_that_all_is_well(site):
     assert "weighted by inclusion probability" in found.method
 
 
+@pytest.mark.slow
 def test_the_chain_names_no_row(site):
     place = site()
     place.live(0)
@@ -109,6 +110,7 @@ def test_the_chain_names_no_row(site):
     assert ledger.verify(place.ws)
 
 
+@pytest.mark.slow
 def test_stated_probabilities_are_those_of_the_draw(site):
     place = site()
     place.live(0, 3_000)
@@ -166,6 +168,7 @@ def test_early_labels_make_no_others_late(site):
     assert requests(place) == []
 
 
+@pytest.mark.slow
 def test_a_new_champion_ends_the_request_of_the_old(site):
     place = site()
     place.live(0)
@@ -183,6 +186,7 @@ def test_a_new_champion_ends_the_request_of_the_old(site):
     assert (closed.state, closed.resolution) == ("closed", "goods@v2 took over")
 
 
+@pytest.mark.slow
 def test_requested_labels_alone_judge_no_requirement(site):
     """They are the hardest rows on purpose: a window is not judged by them as if they were fair."""
     place = site()
@@ -195,6 +199,7 @@ def test_requested_labels_alone_judge_no_requirement(site):
     assert anytime == []
 
 
+@pytest.mark.slow
 def test_labels_for_nobody_and_odd_labels_leave_a_request_open(site):
     place = site()
     place.live(0)
@@ -215,6 +220,7 @@ def test_labels_for_nobody_and_odd_labels_leave_a_request_open(site):
     assert closed.resolution == "none of its labels can be a truth of the model"
 
 
+@pytest.mark.slow
 def test_a_sample_is_weighted_back_without_bias():
     """The mean over many draws of the weighted share of errors is the share among all rows."""
     noise = np.random.default_rng(3)
@@ -271,6 +277,7 @@ def test_an_id_that_a_client_repeats_is_asked_for_once(site):
     assert sum(request.detail["strata"].values()) == 101
 
 
+@pytest.mark.slow
 def test_answers_that_are_no_numbers_are_left_out(site):
     place = site()
     rows = place.rows(200)
@@ -282,6 +289,7 @@ def test_answers_that_are_no_numbers_are_left_out(site):
     assert window.features["estimate"]["values"]["accuracy"]["n"] == 150
 
 
+@pytest.mark.slow
 def test_without_a_place_for_labels_the_sentence_names_the_setting(site):
     place = site()
     serve = msgspec.structs.replace(place.config.serve, labels="")
@@ -291,6 +299,7 @@ def test_without_a_place_for_labels_the_sentence_names_the_setting(site):
     assert "[serve] labels says where to put them" in said
 
 
+@pytest.mark.slow
 def test_labels_of_selected_cases_back_test_nothing(site):
     place = site()
     serve = msgspec.structs.replace(place.config.serve, label_policy="selected")
@@ -302,6 +311,7 @@ def test_labels_of_selected_cases_back_test_nothing(site):
     assert found and all(one.realised is None for one in found)
 
 
+@pytest.mark.slow
 def test_absurd_values_of_inputs_and_labels_break_no_estimate(site):
     place = site("regression")
     rows = place.rows(300)
@@ -319,6 +329,7 @@ def test_absurd_values_of_inputs_and_labels_break_no_estimate(site):
     assert knowledge.of(place.ws, "goods").state == "known"
 
 
+@pytest.mark.slow
 def test_windows_too_small_to_tell_anything_are_not_called_right(site):
     """Twenty rows a day: no window has 50 rows, so only labels of most of them say that all is well."""
     place = site()

@@ -36,6 +36,7 @@ def test_calm_days_raise_nothing_and_every_window_is_judged_once(site):
     assert windows(place) == before
 
 
+@pytest.mark.slow
 def test_an_open_window_waits_for_its_end(site):
     place = site()
     place.live(0, shift=3.0)
@@ -44,6 +45,7 @@ def test_an_open_window_waits_for_its_end(site):
     assert kinds(place.look(1)) == ["data drift"]
 
 
+@pytest.mark.slow
 def test_lateness_keeps_a_window_open(site):
     place = site(extra='[monitor]\nlateness = "12h"\n')
     place.live(0, shift=3.0)
@@ -117,6 +119,7 @@ def test_the_log_is_counted_once_however_often_it_is_read(site):
     assert profiles.decode(place.ws.blobs.read(window.profile)).rows == 500
 
 
+@pytest.mark.slow
 def test_a_pass_that_dies_while_counting_counts_nothing_twice(site, monkeypatch):
     place = site()
     place.live(0)
@@ -136,6 +139,7 @@ def test_a_pass_that_dies_while_counting_counts_nothing_twice(site, monkeypatch)
     assert [one.rows for one in windows(place)] == [400]
 
 
+@pytest.mark.slow
 def test_rows_that_come_late_make_a_window_anew(site):
     place = site()
     place.live(0)
@@ -177,6 +181,7 @@ def test_labels_of_a_canary_that_arrive_after_its_promotion_still_count(site):
     assert failed.since < BEGIN + 2 * DAY  # what it answered before its promotion
 
 
+@pytest.mark.slow
 def test_too_few_rows_are_not_judged_and_said(site):
     place = site()
     place.live(0, 30, shift=1.0)
@@ -197,6 +202,7 @@ def test_a_model_without_a_reference_is_said_to_be_unwatched(site):
     assert windows(place)[0].profile == ""
 
 
+@pytest.mark.slow
 def test_no_traffic_no_labels_no_error(site):
     place = site()
     assert place.look(1).alarms == []

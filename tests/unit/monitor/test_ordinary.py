@@ -47,6 +47,7 @@ def test_a_weekly_season_is_no_alarm_and_a_shift_in_it_is():
         assert finding.kind == "data drift"
 
 
+@pytest.mark.slow
 def test_a_defect_is_compared_with_its_own_season():
     """A value is missing on weekends: that is ordinary then, and broken on a weekday."""
     random = np.random.default_rng(6)

@@ -93,6 +93,7 @@ def test_a_window_waits_for_most_of_its_labels_or_for_later_ones(site):
     assert sorted(one.n for one in measured(place)) == [200, 400]
 
 
+@pytest.mark.slow
 def test_labels_of_unknown_predictions_wait_and_change_nothing(site):
     place = site()
     place.live(0)
@@ -107,6 +108,7 @@ def test_labels_of_unknown_predictions_wait_and_change_nothing(site):
     assert [one.n for one in measured(place)] == [400]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "odd"),
     [("binary", "maybe"), ("multiclass", 7)],
@@ -122,6 +124,7 @@ def test_labels_that_no_truth_can_have_are_left_out_and_said(site, task, odd):
     assert [one.n for one in measured(place)] == [380]
 
 
+@pytest.mark.slow
 def test_words_are_no_truths_of_a_regression(site):
     place = site("regression")
     place.live(0)
@@ -143,6 +146,7 @@ def test_one_word_in_a_file_of_numbers_costs_no_other_label(site):
     assert [one.n for one in measured(place)] == [399]
 
 
+@pytest.mark.slow
 def test_labels_of_another_type_are_no_concept_drift(site):
     """0 and 1 where the classes are words: nothing is learned, nobody is alarmed."""
     place = site()
@@ -154,6 +158,7 @@ def test_labels_of_another_type_are_no_concept_drift(site):
     assert any("800 labels cannot be truths" in one for one in seen.sentences)
 
 
+@pytest.mark.slow
 def test_a_broken_file_is_said_once_and_stops_nothing(site):
     place = site()
     place.live(0)
@@ -165,6 +170,7 @@ def test_a_broken_file_is_said_once_and_stops_nothing(site):
     assert not any("refused" in one for one in place.look(1).sentences)
 
 
+@pytest.mark.slow
 def test_columns_beside_the_truth_come_in_whatever_their_type(site):
     place = site()
     place.live(0)
@@ -200,6 +206,7 @@ def test_a_pass_that_dies_with_the_labels_half_in_reads_them_again(site, monkeyp
     assert len(operations.labels_of(place.ws, place.ids[0])) == 400
 
 
+@pytest.mark.slow
 def test_a_pass_that_dies_while_judging_leaves_no_evidence_twice(site, monkeypatch):
     place = site()
     place.live(0)
@@ -217,6 +224,7 @@ def test_a_pass_that_dies_while_judging_leaves_no_evidence_twice(site, monkeypat
     assert (len(measured(place)), looks(place)) == (1, 1)
 
 
+@pytest.mark.slow
 def test_shadow_answers_are_no_quality_of_the_endpoint(site):
     place = site()
     place.live(0)
@@ -230,6 +238,7 @@ def test_shadow_answers_are_no_quality_of_the_endpoint(site):
     assert rows.times.tolist() == sorted(rows.times.tolist())
 
 
+@pytest.mark.slow
 def test_outcomes_of_selected_cases_are_marked_biased(site):
     place = site()
     place.live(0)
@@ -242,6 +251,7 @@ def test_outcomes_of_selected_cases_are_marked_biased(site):
     ]
 
 
+@pytest.mark.slow
 def test_a_failed_requirement_without_excess_errors_stays_a_requirement(site):
     """A bound that the model never met: the errors are as expected, the bound is what fails."""
     place = site()

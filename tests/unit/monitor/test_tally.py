@@ -87,6 +87,7 @@ def test_latencies_are_right_to_one_part_in_a_thousand(spent) -> None:
     assert (np.abs(known - np.array(spent)) <= np.array(spent) / 1_000).all()
 
 
+@pytest.mark.slow
 def test_few_latencies_differ() -> None:
     assert len(np.unique(tally.coarse(range(1_000_000, 2_000_000)))) <= 1_024
     assert tally.coarse([]).tolist() == []

@@ -186,6 +186,7 @@ def test_sharing_inside_a_value_does_not_count() -> None:
     assert digest([shared, shared]) == digest([[1, {"a": 2}], [1, {"a": 2}]])
 
 
+@pytest.mark.slow
 def test_a_value_without_end_is_told() -> None:
     said = []
     values.digest(list(range(values.MAX_PARTS + 1)), str, said.append)

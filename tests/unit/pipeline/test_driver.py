@@ -92,6 +92,7 @@ def test_only_what_changed_runs_again(chain: Project) -> None:
     assert result.steps[0].reasons[0] == "code changed: pipeline.clean"
 
 
+@pytest.mark.slow
 def test_new_data_is_read_and_a_pinned_version_is_kept(chain: Project) -> None:
     chain.run()
     (chain.folder / "rows.csv").write_text("id,x\n1,10\n2,20\n3,30\n")
@@ -304,6 +305,7 @@ def test_a_result_that_is_gone_from_the_store_is_made_again(chain: Project) -> N
     assert again.value == "sum: 30"
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_repeat_nothing(chain: Project) -> None:
     chain.code(
         CHAIN.replace(

@@ -101,6 +101,7 @@ def test_levels_other_unseen_missing_and_mistyped():
     ]
 
 
+@pytest.mark.slow
 def test_nothing_is_unseen_where_the_tail_is_not_kept():
     cells = fit({"x": np.array([f"id{i}" for i in range(66_000)], dtype=object)}).features[0]
     (code,) = coder(cells)(np.array(["never"], dtype=object))

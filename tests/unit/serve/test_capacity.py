@@ -137,6 +137,7 @@ class Server(asyncio.Protocol):
         asyncio.get_running_loop().call_soon(self.transport.write, answer[30:])
 
 
+@pytest.mark.slow
 def test_the_load_is_sent_in_turn_and_errors_are_counted_apart():
     async def run():
         Server.count, Server.seen = 0, set()

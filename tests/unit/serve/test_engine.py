@@ -371,6 +371,7 @@ def test_a_shadow_that_wants_other_columns_is_counted_and_hurts_nobody(
     assert post({"row": {**ROW, "years": 3.0}})[0] == 200
 
 
+@pytest.mark.slow
 def test_a_canary_takes_its_share_by_request_id_and_route_key(post, engine, endpoint, spec):
     two_models(endpoint, spec, engine, role="canary", weight=0.25)
     served = [post({"row": ROW}, x_request_id=f"r{i}")[1]["model_version"] for i in range(400)]

@@ -92,6 +92,7 @@ def test_any_truncation_leaves_a_prefix_of_the_frames(listed, data):
     assert place == ends[kept]
 
 
+@pytest.mark.slow
 @given(frames, frames, st.data())
 def test_any_changed_byte_is_seen(first, second, data):
     whole = bytearray(bytes_of.pack(first) + bytes_of.pack(second))
@@ -285,6 +286,7 @@ def test_a_segment_of_format_1_reads_as_it_always_did(tmp_path):
     assert found[2].status == 422
 
 
+@pytest.mark.slow
 def test_reading_the_log_loads_no_model_runtime():
     code = (
         "import sys; import trimtab.serve.log, trimtab.serve.routes, trimtab.serve.folder;"

@@ -111,6 +111,7 @@ def test_one_decision_is_that_of_many(score, threshold):
 text = st.text(max_size=40)
 
 
+@pytest.mark.slow
 @SHARED
 @given(
     name=text,

@@ -323,6 +323,7 @@ def test_without_the_extra_it_is_said_at_start(tmp_path, monkeypatch):
     assert "trimtab[jwt]" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_without_tokens_nothing_of_it_is_loaded():
     code = (
         "import sys, trimtab.serve.auth, trimtab.serve.limits, trimtab.serve.encoding;"

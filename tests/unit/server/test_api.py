@@ -8,6 +8,7 @@ from trimtab.server.failure import Failed
 JSON = {"content-type": "application/json"}
 
 
+@pytest.mark.slow
 def test_the_overview_tells_the_whole_loop(client):
     answer = client.get("/api/v1/overview")
     assert answer.status_code == 200

@@ -77,6 +77,7 @@ def test_an_operation_is_found_by_its_name():
         operations.get("runs.rm")
 
 
+@pytest.mark.slow
 def test_the_table_loads_no_heavy_library():
     heavy = ("numpy", "polars", "sqlalchemy", "starlette", "sklearn", "onnx", "jinja2", "rich")
     code = (

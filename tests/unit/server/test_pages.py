@@ -69,6 +69,7 @@ def test_the_loop_shows_every_part(client):
     assert len(re.findall(r'<svg class="bar"', answer.text)) == 10
 
 
+@pytest.mark.slow
 def test_every_page_has_landmarks_and_one_heading(client, project):
     run = runs.find(project.ws, kind="flow")[-1].id
     for path in ("/", "/runs", f"/runs/{run}", "/why", "/nothing"):
@@ -84,6 +85,7 @@ def test_nothing_is_loaded_from_elsewhere(client, project):
         assert all(address.startswith(("/", "#")) for address in document.addresses)
 
 
+@pytest.mark.slow
 def test_every_link_of_the_loop_is_answered(client):
     _, document = page(client, "/")
     own = {address for address in document.addresses if not address.startswith(("#", "/why?"))}
@@ -148,6 +150,7 @@ def test_the_files_of_the_page_are_served(client, name, kind):
     assert "http" not in answer.text.replace("http://www.w3.org/2000/svg", "")
 
 
+@pytest.mark.slow
 def test_a_deleted_run_says_so_and_is_not_listed(client, project):
     run = runs.find(project.ws, kind="flow")[-1].id
     deleted.delete(project.ws, [run])

@@ -44,6 +44,7 @@ def test_nothing_is_opened_for_a_look_at_the_health(opened) -> None:
     assert not opened.is_open
 
 
+@pytest.mark.slow
 def test_the_first_requests_of_all_parts_at_once_open_one_project(opened) -> None:
     app = build(opened)
     paths = ["/", "/api/v1/overview", "/api/2.0/mlflow/experiments/get?experiment_id=0", "/runs"]

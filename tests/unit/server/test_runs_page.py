@@ -140,6 +140,7 @@ def test_markup_in_a_filter_is_text(many):
     assert [one for one in page.all("script") if "src" not in one] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("far", [1.7e308, -1.7e308, float("inf"), float("nan")])
 def test_runs_without_a_place_are_not_drawn(many, empty, far):
     for value in (far, -far):
@@ -229,6 +230,7 @@ def make(ws, run, name, files):
     runs.link(ws, run, "out", name, digest)
 
 
+@pytest.mark.slow
 def test_what_a_run_made_is_shown_and_given(empty, client_of):
     run = runs.start(empty.ws, "run", "fit", params={"model": {"lr": 0.1, "layers": [1, 2]}}).id
     make(empty.ws, run, "plots/roc.svg", {"roc.svg": b"<svg/>"})

@@ -115,6 +115,7 @@ def test_a_dead_holder_loses_its_lease_in_time(
     assert leases.acquire(ws, "tick", "next", 60)
 
 
+@pytest.mark.slow
 def test_threads_share_a_workspace(ws: Workspace) -> None:
     wrong: list[BaseException] = []
 

@@ -87,6 +87,7 @@ def test_how_many_rows_an_insert_has_changed_is_known_of_every_database(ws: Work
     assert written == [1, 0, 2]
 
 
+@pytest.mark.slow
 def test_an_inner_failure_undoes_the_inner_part_alone(ws: Workspace) -> None:
     evidence.append(ws, [measured("e1")])
     with ws.transaction():
@@ -372,6 +373,7 @@ def test_a_store_that_is_there_is_opened_without_alembic(tmp_path: Path, ws: Wor
     assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
 
 
+@pytest.mark.slow
 def test_a_lane_never_waits_and_never_brings_the_log_home(ws: Workspace, other: Workspace) -> None:
     lane = database.Lane(ws.engine)
     with lane.transaction():

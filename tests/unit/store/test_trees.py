@@ -79,6 +79,7 @@ def test_a_folder_comes_back_as_it_was(
         shutil.rmtree(place)
 
 
+@pytest.mark.slow
 @given(folder=folders, order=st.randoms())
 def test_a_tree_of_blobs_has_one_digest(folder: dict, order) -> None:
     blobs = MemoryBlobs()

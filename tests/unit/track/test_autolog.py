@@ -40,6 +40,7 @@ def ws(tmp_path: Path, monkeypatch):
     found.close()
 
 
+@pytest.mark.slow
 def test_a_fit_is_a_run_and_inner_fits_are_none(ws) -> None:
     before = LogisticRegression.fit
     autolog(models=True)

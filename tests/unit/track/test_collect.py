@@ -55,6 +55,7 @@ def names(ws, **asked):
     return [one.name for one in runs.find(ws, **asked)]
 
 
+@pytest.mark.slow
 def test_a_deleted_run_is_listed_only_where_asked_for(ws):
     one, two = made(ws, "one"), made(ws, "two")
     deleted.delete(ws, [one])
@@ -82,6 +83,7 @@ def test_runs_inside_are_found_at_every_depth(ws):
     assert deleted.within(ws, chain[9:]) == chain[9:]
 
 
+@pytest.mark.slow
 def test_what_goes_is_what_was_listed(ws):
     one, two = made(ws, "one", blobs=[b"mine", b"ours"]), made(ws, "two", blobs=[b"ours"])
     compaction.compact(ws, one)

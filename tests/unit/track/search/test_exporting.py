@@ -52,6 +52,7 @@ def test_parquet_has_types(own, tmp_path):
     assert frame["ended"].to_list() == [None, None, None]
 
 
+@pytest.mark.slow
 def test_json_lines_hold_runs_whole(ws, tmp_path):
     path = tmp_path / "runs.jsonl"
     found = exporting.export(ws, Wanted(), path)

@@ -10,6 +10,7 @@ from trimtab.track.search.fault import QueryError
 from trimtab.track.search.finding import Wanted
 
 
+@pytest.mark.slow
 def test_numbers_of_groups_are_those_of_plain_code(ws):
     found = groups.group(
         ws,

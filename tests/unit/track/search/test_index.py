@@ -148,6 +148,7 @@ def test_the_index_is_what_one_made_anew_would_be(tmp_path, seed):
         ws.close()
 
 
+@pytest.mark.slow
 def test_what_two_writers_commit_while_somebody_asks_is_never_missed(tmp_path):
     workspaces = [open_workspace(tmp_path, "demo") for _ in range(3)]
     asker, *writers = workspaces
