@@ -235,7 +235,8 @@ def test_a_change_is_seen_in(name: str, project: Project) -> None:
     assert of(project, CASES[name][0]).components == before.components
 
 
-def test_a_function_local_import_counts(project: Project) -> None:
+def test_a_function_local_import_counts(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)  # bytecode would hide the edit
     project.write("late.py", "def g():\n    return 1\n")
     source = "def f():\n    from late import g\n    return g()\n"
     before = of(project, source)
