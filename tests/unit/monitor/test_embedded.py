@@ -492,7 +492,6 @@ def test_what_was_closed_is_closed_in_a_forked_child():
     assert os.read(reader, 20) == b"refused, 0"
 
 
-@pytest.mark.slow
 def test_a_monitor_that_nobody_holds_ends():
     monitor = watcher()
     before = {one for one in threading.enumerate() if one.name == "trimtab-monitor"}
