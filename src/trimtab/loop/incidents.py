@@ -14,8 +14,9 @@ import msgspec
 from trimtab import ids
 from trimtab.config import duration
 from trimtab.errors import ConflictError, NotFoundError
-from trimtab.loop import notify, severity
+from trimtab.loop import notify, outlived, severity
 from trimtab.loop.project import Project
+from trimtab.loop.runbooks import RUNBOOK
 from trimtab.monitor import observe
 from trimtab.monitor.findings import OUTPUTS
 from trimtab.monitor.observe import Alarm, Seen
@@ -87,7 +88,7 @@ def _incident(
             "model": champion.digest,
             "version": champion.label,
             "owner": project.config.project.owner,
-            "runbook": _RUNBOOK.get(alarm.kind, ""),
+            "runbook": RUNBOOK.get(alarm.kind, ""),
             "severity": msgspec.to_builtins(weight),
         },
         opened_at=seen.now,
@@ -368,32 +369,14 @@ def _handled(project: Project, incident: Incident, champion: Version) -> bool:
     """Whether a person or a promotion closed the same cause for this same model already.
 
     The estimated beginning of one and the same change moves as evidence comes in, so what began
-    before an incident of its kind was opened is that incident.
+    before an incident of its kind was opened is that incident. One that ended with its version alone
+    was handled by nobody.
     """
     closed = operations.incidents(project.ws, state="resolved", endpoint=incident.endpoint)
     return any(
         one.kind == incident.kind
         and one.detail.get("model") == champion.digest
+        and not outlived.returned(one)
         and incident.since <= max(one.opened_at, one.detail.get("reopened_at", 0))
         for one in closed
     )
-
-
-_RUNBOOK: dict[str, str] = {
-    "data drift": "Inputs moved. Look at the features named here: did the population change, or a "
-    "source? While quality holds nothing needs doing; else labels and a retrain settle it.",
-    "broken input": "An upstream column broke. Mend the source; predictions on these rows are not "
-    "to be trusted, and what was refused has none. Retraining is not the answer.",
-    "skew": "Values that training never saw. Check the source's encoding, or collect labels for them.",
-    "broken join": "Columns no longer belong together although each looks well. Check the join upstream.",
-    CONCEPT: "The same inputs now lead to other outcomes. Labelled rows since the change teach a new "
-    "model: proposed once there are enough of them where [retrain] on names drift; else a person "
-    "decides.",
-    "traffic change": "Far more or fewer rows come than usual. Ask the client: an outage, a retry loop, "
-    "or a change of what is sent?",
-    "latency change": "Answers take longer than usual. Look at the endpoint's machine and at what is "
-    "asked; `trimtab bench` measures what it can do.",
-    "errors": "The model fails on requests: the endpoint's log says on what. `trimtab rollback` goes back.",
-    REQUIREMENT: "A requirement no longer holds in production. Retraining is proposed where "
-    "[retrain] says so; else a person decides.",
-}

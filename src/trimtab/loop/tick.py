@@ -28,6 +28,7 @@ from trimtab.loop import (
     heard,
     incidents,
     notify,
+    outlived,
     quiet,
     release,
     restarts,
@@ -139,6 +140,8 @@ def _endpoint(
         notes.observed += spool.take(ws, name)
     seen = observe.observe(ws, project.config, name, champion, now=now)
     notes.observed += seen.sentences
+    for over in outlived.look(project, name, champion, seen.now):
+        notes.observed.append(f"{name}: the incident of {over.kind} is over; {over.resolution}")
     notes.acted += incidents.compare(project, name, champion, seen)
     if embedded:  # what another server answers with is not ours to retrain or to roll out
         return

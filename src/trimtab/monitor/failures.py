@@ -6,7 +6,7 @@ rollout's: a guard of it goes back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from trimtab import ids
@@ -33,9 +33,20 @@ def arrive(ws: Workspace, config: Config, endpoint: str, frames: Iterable[Frame]
     turned_away.count(ws, config, _name(endpoint), asked, lambda one: one.label)
 
 
-def look(ws: Workspace, config: Config, endpoint: str, moment: int, alpha: float) -> Finding | None:
-    """Errors where far more requests fail than before, the model of each named."""
-    found = turned_away.spell(ws, config, _name(endpoint), moment, alpha, _MARGIN)
+def look(
+    ws: Workspace,
+    config: Config,
+    endpoint: str,
+    moment: int,
+    alpha: float,
+    *,
+    serving: Collection[str] = (),
+) -> Finding | None:
+    """Errors where far more requests fail than before, the model of each named.
+
+    `serving` is the champion's label, none for that of any: what another failed on is not its own.
+    """
+    found = turned_away.spell(ws, config, _name(endpoint), moment, alpha, _MARGIN, serving)
     if found is None:
         return None
     failed, asked, was = found.said()

@@ -100,7 +100,7 @@ def _observe(
             now=moment, sentences=[f"{champion.label} has no reference profile to watch by"]
         )
     closed = _judged(ws, config, model, _closed(ws, config, endpoint, champion, moment))
-    beat = pulse.look(ws, config, endpoint, closed, moment, budget(config))
+    beat = pulse.look(ws, config, endpoint, closed, moment, budget(config), champion.label)
     closed = unlabelled.look(ws, config, endpoint, model, closed, index)
     seen = quality.look(ws, config, endpoint, model, closed, index)
     shown = completion.look(ws, config, endpoint, model, closed, index)

@@ -16,7 +16,7 @@ from trimtab.monitor import asking, failures, refusals, volume
 from trimtab.monitor.budget import Budget
 from trimtab.monitor.findings import FeatureFinding, Finding
 from trimtab.serve.frame import Frame
-from trimtab.store import operations, states
+from trimtab.store import operations, states, versions
 from trimtab.store.records import Window
 from trimtab.store.workspace import Workspace
 
@@ -42,15 +42,18 @@ def look(
     closed: Sequence[Window],
     moment: int,
     budget: Budget,
+    champion: str = "",
 ) -> Pulse:
-    """What the newest closed windows show of traffic and latency; `closed` are the champion's."""
+    """What the newest closed windows show of traffic and latency; `closed` are the champion's.
+
+    What a version other than the `champion` (its label; "" for any) turned away is no longer news.
+    """
     span, alpha = duration(config.monitor.window), volume.level(budget)
     found = []
-    turned = [
-        one
-        for one in (each.look(ws, config, endpoint, moment, alpha) for each in (refusals, failures))
-        if one is not None
-    ]
+    serving = [champion, *_candidates(ws, endpoint)] if champion else []
+    refused = refusals.look(ws, config, endpoint, moment, alpha, serving=serving)
+    failed = failures.look(ws, config, endpoint, moment, alpha, serving=serving[:1])
+    turned = [one for one in (refused, failed) if one is not None]
     starts, counts = _volumes(ws, config, endpoint, moment, span)
     change = volume.change(counts, alpha, period=_period(span))
     if change is not None and (not turned or change.ratio > 1):  # what is refused was asked
@@ -166,6 +169,12 @@ def _volumes(
     first = max(min(rows), end - _REMEMBERED * span)
     starts = list(range(first, end, span))
     return starts, [rows.get(start, 0.0) for start in starts]
+
+
+def _candidates(ws: Workspace, endpoint: str) -> list[str]:
+    """The label of the model of an open rollout, which answers clients too."""
+    open_now = operations.rollouts(ws, endpoint=endpoint, state="open")
+    return [versions.get(ws, "model", one.candidate).label for one in open_now]
 
 
 def _period(span: int) -> int:

@@ -6,7 +6,7 @@ are counted, with the columns that were to blame.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from trimtab import ids
@@ -30,9 +30,20 @@ def arrive(ws: Workspace, config: Config, endpoint: str, frames: Iterable[Frame]
     turned_away.count(ws, config, _name(endpoint), asked, _column)
 
 
-def look(ws: Workspace, config: Config, endpoint: str, moment: int, alpha: float) -> Finding | None:
-    """A broken input where far more requests are refused than before."""
-    found = turned_away.spell(ws, config, _name(endpoint), moment, alpha, _MARGIN)
+def look(
+    ws: Workspace,
+    config: Config,
+    endpoint: str,
+    moment: int,
+    alpha: float,
+    *,
+    serving: Collection[str] = (),
+) -> Finding | None:
+    """A broken input where far more requests are refused than before.
+
+    `serving` are the labels of the versions that clients are answered by, none for any.
+    """
+    found = turned_away.spell(ws, config, _name(endpoint), moment, alpha, _MARGIN, serving)
     if found is None:
         return None
     refused, asked, was = found.said()
@@ -49,6 +60,25 @@ def look(ws: Workspace, config: Config, endpoint: str, moment: int, alpha: float
         form="refused",
         share=refused / asked,
     )
+
+
+def accepted(
+    ws: Workspace, config: Config, endpoint: str, label: str, since: int
+) -> tuple[int, int] | None:
+    """How many requests a version refused and was asked since a moment, once these say, at 95 %,
+    that it refuses no more than the endpoint did before that moment; None until then.
+    """
+    if config.serve.sample:
+        return None
+    (refused, asked), (hits, total) = turned_away.sides(ws, _name(endpoint), label, since)
+    if not asked:
+        return None
+    most = (
+        rates.difference(refused, asked, hits, total).hi
+        if total
+        else rates.wilson(refused, asked)[1]
+    )
+    return (refused, asked) if most < _MARGIN else None
 
 
 def _feature(name: str, count: int, asked: int) -> FeatureFinding:

@@ -6,7 +6,7 @@ what its champion failed on. A window is judged by all windows before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, Final, NamedTuple
 
@@ -28,12 +28,14 @@ _BLAMED: Final = 20
 class Window(msgspec.Struct, kw_only=True):
     """The requests of one window: how many, how many were turned away, and those by what was to blame.
 
-    The state of either kind has them as `refused` and `columns`.
+    `by` says the same of each version that was asked. The state of either kind has the others as
+    `refused` and `columns`.
     """
 
     asked: int = 0
     turned: int = msgspec.field(default=0, name="refused")
     blamed: dict[str, int] = msgspec.field(default_factory=dict, name="columns")
+    by: dict[str, Window] = {}
 
 
 class _Kept(msgspec.Struct, kw_only=True):
@@ -86,21 +88,25 @@ def count(
         moment = kept.newest if told and kept.newest else frame.received_at
         window = kept.windows.setdefault(moment // span * span, Window())
         requests = len(frame.requests())
-        window.asked += requests
-        if frame.status != ANSWERED:
-            window.turned += requests
-            what = blame(frame)
-            if what in window.blamed or len(window.blamed) < _BLAMED:
-                window.blamed[what] = window.blamed.get(what, 0) + requests
+        blamed = {} if frame.status == ANSWERED else {blame(frame): requests}
+        for one in (window, window.by.setdefault(frame.label, Window())):
+            _add(one, requests, requests if blamed else 0, blamed)
     kept.windows = {one: kept.windows[one] for one in sorted(kept.windows)[-_KEPT:]}
     states.put(ws, name, msgspec.to_builtins(kept, str_keys=True))
 
 
 def spell(
-    ws: Workspace, config: Config, name: str, moment: int, alpha: float, margin: float
+    ws: Workspace,
+    config: Config,
+    name: str,
+    moment: int,
+    alpha: float,
+    margin: float,
+    serving: Collection[str] = (),
 ) -> Spell | None:
     """The newest windows, where more requests by `margin` are turned away than before.
 
+    What a version turned away that answers no longer says nothing of those `serving` now.
     The newest window counts while it is open too, once it has turned away half of what a window is
     usually asked: what turns everything away is not left waiting for midnight. A log that is
     `sample`d holds every such request and not every answer, so nothing is said of it.
@@ -112,14 +118,64 @@ def spell(
     least = config.monitor.min_rows
     if known and known[-1][0] + span + late > moment:
         usual = median([one.asked for _, one in known[:-1]]) if known[1:] else 0
-        if known[-1][1].turned < max(_LEAST, usual / 2):
+        if _part(known[-1][1], serving).turned < max(_LEAST, usual / 2):
             known = known[:-1]
-    while known and known[-1][1].asked < _LEAST:  # too few to say that it is over
+    while known and _part(known[-1][1], serving).asked < _LEAST:  # too few to say that it is over
+        if known[-1][1].asked >= _LEAST:  # others answered since
+            return None
         known = known[:-1]
-    first = len(known)
-    while first and _is_more(known[first - 1][1], known[: first - 1], least, alpha, margin):
-        first -= 1
-    return Spell(known[first:], known[:first]) if first < len(known) else None
+    first, before = len(known), known
+    while first:
+        calm = _calm(known[: first - 1], serving, least, alpha, margin)
+        if not _is_more(_part(known[first - 1][1], serving), calm, least, alpha, margin):
+            break
+        first, before = first - 1, calm
+    now = [(start, _part(one, serving)) for start, one in known[first:]]
+    return Spell(now, before) if now else None
+
+
+def sides(
+    ws: Workspace, name: str, label: str, since: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How many requests a version turned away, of how many, since a moment; and all before it."""
+    known = sorted(_kept(ws, name).windows.items())
+    mine = [(start, one.by[label]) for start, one in known if start >= since and label in one.by]
+    return _sums(mine), _sums([one for one in known if one[0] < since])
+
+
+def _part(window: Window, serving: Collection[str]) -> Window:
+    """What versions that serve were asked, and what was of no version; all where that is not known."""
+    if not serving or not window.by:
+        return window
+    found = Window()
+    for label, one in window.by.items():
+        if not label or label in serving:
+            _add(found, one.asked, one.turned, one.blamed)
+    return found
+
+
+def _calm(
+    before: list[tuple[int, Window]],
+    serving: Collection[str],
+    least: int,
+    alpha: float,
+    margin: float,
+) -> list[tuple[int, Window]]:
+    """The windows up to a trouble of versions that answer no longer: it is not what is usual."""
+    end = len(before)
+    while end and serving and not set(before[end - 1][1].by) <= {"", *serving}:
+        if not _is_more(before[end - 1][1], before[: end - 1], least, alpha, margin):
+            break
+        end -= 1
+    return before[:end]
+
+
+def _add(window: Window, asked: int, turned: int, blamed: Mapping[str, int]) -> None:
+    window.asked += asked
+    window.turned += turned
+    for what, count in blamed.items():
+        if what in window.blamed or len(window.blamed) < _BLAMED:
+            window.blamed[what] = window.blamed.get(what, 0) + count
 
 
 def _is_more(

@@ -117,7 +117,7 @@ class Site:
                     endpoint="goods",
                     role=role,
                     model=model or self.version.digest,
-                    label="goods v1",
+                    label="goods@v1",
                     contract="predict",
                     event_times=tuple(moments),
                     numbers=bytes_of.pack_numbers({"x": rows.columns["x"]}),

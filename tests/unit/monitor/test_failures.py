@@ -58,3 +58,27 @@ def test_errors_are_a_page_of_the_pass_and_no_loss_of_traffic(site):
     assert "58 of 60 requests" in alarm.title
     assert severity.weigh(alarm, severity.Importance(), None).severity == "page"
     assert not [one for one in seen.alarms if one.kind in ("traffic change", "broken input")]
+
+
+def of(label, frames):
+    return [msgspec.structs.replace(one, label=label) for one in frames]
+
+
+def test_another_version_is_not_blamed_for_what_the_one_before_failed_on(place):
+    """The day on which the champion changed holds requests of both."""
+    arrive(place, day(0, 100), day(1, 100), day(2, 0, 90, **BROKEN))
+    both = [look_for(place, 3, label) for label in ("goods@v1", "goods@v2")]
+    assert [one is None for one in both] == [False, True]
+    arrive(place, of("goods@v2", day(2, 60)))
+    assert look_for(place, 3, "goods@v2") is None
+    arrive(place, of("goods@v2", day(3, 80, 20, **BROKEN)))
+    found = look_for(place, 4, "goods@v2")
+    assert found.since == BEGIN + 3 * DAY
+    assert "failed on 20 of 100 requests" in found.text
+    assert "goods@v2 on 20; 0 of 200 were before" in found.text, "v1's day of failing is not usual"
+    assert look_for(place, 4, "goods@v1") is None, "others answered since"
+
+
+def look_for(place, lived, label):
+    moment = BEGIN + round(lived * DAY)
+    return failures.look(place.ws, place.config, "goods", moment, ALPHA, serving=[label])

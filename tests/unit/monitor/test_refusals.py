@@ -81,3 +81,35 @@ def test_a_column_of_nulls_that_is_refused_is_an_alarm_of_the_pass_and_no_loss_o
     assert alarm.detail["form"] == "refused"
     assert "58 of 60 requests" in alarm.title
     assert not [one for one in seen.alarms if one.kind == "traffic change"]
+
+
+def test_what_a_version_before_refused_is_not_the_new_ones(place):
+    arrive(place, day(0, 100), day(1, 100), day(2, 50, 50))
+    moment, answered = BEGIN + 3 * DAY, day(2, 100)
+    arrive(place, [msgspec.structs.replace(one, label="goods@v2") for one in answered])
+
+    def found(*serving):
+        return refusals.look(
+            place.ws, place.config, "goods", moment, ALPHA, serving=serving
+        )  # fmt: skip
+
+    assert "50 of 100 requests" in found("goods@v1").text
+    assert "50 of 200 requests" in found().text
+    assert found("goods@v2") is None
+    assert "50 of 200 requests" in found("goods@v2", "goods@v1").text
+
+
+def test_a_version_accepts_once_enough_requests_say_so(place):
+    arrive(place, day(0, 99, 1), day(1, 50, 50))
+
+    def found():
+        since = BEGIN + DAY
+        return refusals.accepted(place.ws, place.config, "goods", "goods@v2", since)
+
+    assert found() is None
+    for expected, refused in ((None, 0), ((0, 100), 0), ((1, 151), 1)):
+        more = day(2, 50, refused)
+        arrive(place, [msgspec.structs.replace(one, label="goods@v2") for one in more])
+        assert found() == expected
+    arrive(place, [msgspec.structs.replace(one, label="goods@v2") for one in day(3, 0, 50)])
+    assert found() is None
