@@ -70,5 +70,10 @@ def look(
     )  # fmt: skip
 
 
+def asked(ws: Workspace, endpoint: str) -> set[int]:
+    """The windows in which anything was asked, though it failed."""
+    return turned_away.asked(ws, _name(endpoint))
+
+
 def _name(endpoint: str) -> str:
     return f"failed:{endpoint}"

@@ -39,7 +39,7 @@ from trimtab.monitor import (
 from trimtab.monitor.budget import Budget
 from trimtab.monitor.catalogue import Catalogue
 from trimtab.monitor.findings import Finding, Findings
-from trimtab.monitor.watched import Watched, watched
+from trimtab.monitor.watched import Watched, seasons, watched
 from trimtab.profile import profile as profiles
 from trimtab.profile.profile import Profile
 from trimtab.serve import log
@@ -64,13 +64,15 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What a look at an endpoint found.
 
-    `now` is the event time up to which it looked, `judged` when it judged a window last.
+    `now` is the event time up to which it looked, `judged` when it judged a window last, `reached`
+    the end of the last window that it looked at, with rows or without.
     """
 
     now: int
     sentences: list[str] = []
     alarms: list[Alarm] = []
     judged: int = 0
+    reached: int = 0
 
 
 def observe(
@@ -129,6 +131,7 @@ def _observe(
         sentences=sentences,
         alarms=alarms,
         judged=max((one.judged_at for one in closed), default=0),
+        reached=beat.reached,
     )
 
 
@@ -136,6 +139,7 @@ def told(ws: Workspace, endpoint: str, seen: Seen) -> None:
     """Remember that what was seen has been acted on; till then every look repeats its alarms."""
     if seen.judged > (states.get(ws, _told(endpoint)) or 0):
         states.put(ws, _told(endpoint), seen.judged)
+    pulse.told(ws, endpoint, seen.reached)
 
 
 def ingest(ws: Workspace, config: Config, endpoint: str, index: Catalogue) -> None:
@@ -348,16 +352,8 @@ def _look_at(
         budget=budget(config),
         least_rows=config.monitor.min_rows,
         altered=altered.of(windows),
-        seasons=_seasons(model, windows),
+        seasons=seasons(model, windows),
     )
-
-
-def _seasons(model: Watched, windows: list[Window]) -> list[int | None]:
-    """The windows' keys, where the model's reference is kept by season."""
-    known = model.reference.seasons
-    if known is None or known.calendar is None:
-        return []
-    return [known.calendar.key(one.start, one.end) for one in windows]
 
 
 def budget(config: Config) -> Budget:

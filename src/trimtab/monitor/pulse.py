@@ -26,13 +26,15 @@ _HOUR: Final = 3_600_000_000
 _SLOW: Final = 0.95
 _FLOOR: Final = 0.1
 _REMEMBERED: Final = 1_400
+_RECENT: Final = 64
 
 
 class Pulse(NamedTuple):
-    """Findings whose `since` is a moment, and sentences on single requests."""
+    """Findings whose `since` is a moment, sentences on single requests, and up to when it looked."""
 
     findings: list[Finding]
     sentences: list[str]
+    reached: int = 0
 
 
 def look(
@@ -55,10 +57,12 @@ def look(
     failed = failures.look(ws, config, endpoint, moment, alpha, serving=serving[:1])
     turned = [one for one in (refused, failed) if one is not None]
     starts, counts = _volumes(ws, config, endpoint, moment, span)
-    change = volume.change(counts, alpha, period=_period(span))
+    change = _traffic(counts, alpha, span)
     if change is not None and (not turned or change.ratio > 1):  # what is refused was asked
         one = volume.finding("traffic change", change, counts[-1], "")
         found.append(_dated(one, starts))
+    if change is None or change.ratio > 1:
+        found += _silences(ws, endpoint, (starts, counts), alpha, span)
     known = [one for one in closed if one.features.get(asking.LATENCY)]
     spent = [asking.quantile(one.features[asking.LATENCY], _SLOW) for one in known]
     change = volume.change([1000 * one for one in spent], alpha, floor=_FLOOR)
@@ -69,7 +73,14 @@ def look(
     standing = [*_clock(ws, config, endpoint, span), *turned]
     unseen = asking.sentence(closed[-1].features.get(asking.UNSEEN, {})) if closed else ""
     said = [one for one in (unseen, _ahead(ws, endpoint)) if one]
-    return Pulse([*found, *standing], [f"{endpoint}: {one}" for one in said])
+    until = starts[-1] + span if starts else 0
+    return Pulse([*found, *standing], [f"{endpoint}: {one}" for one in said], until)
+
+
+def told(ws: Workspace, endpoint: str, until: int) -> None:
+    """Remember up to when windows without a row have been acted on."""
+    if until > (states.get(ws, _reached(endpoint)) or 0):
+        states.put(ws, _reached(endpoint), until)
 
 
 def reached(frames: Sequence[Frame]) -> int:
@@ -152,6 +163,38 @@ def _clock(ws: Workspace, config: Config, endpoint: str, span: int) -> list[Find
     ]  # fmt: skip
 
 
+def _traffic(counts: Sequence[float], alpha: float, span: int) -> volume.Change | None:
+    if counts and not counts[-1]:
+        week = _WEEK // span if _WEEK % span == 0 else 0
+        return volume.silence(counts, alpha, period=_period(span), week=week)
+    return volume.change(counts, alpha, period=_period(span))
+
+
+def _silences(
+    ws: Workspace, endpoint: str, rows: tuple[list[int], list[float]], alpha: float, span: int
+) -> list[Finding]:
+    """The newest silence that is over already, where it ended since it was looked last: a watermark
+    that clients tell passes a window only by rows of a later one.
+    """
+    starts, counts = rows
+    before = states.get(ws, _reached(endpoint)) or 0
+    for end in range(len(counts) - 1, max(0, len(counts) - _RECENT), -1):
+        if starts[end] < before:
+            break
+        if not counts[end] or counts[end - 1]:
+            continue
+        change = _traffic(counts[:end], alpha, span)
+        if change is None:
+            continue
+        asked = refusals.asked(ws, endpoint) | failures.asked(ws, endpoint)
+        if any(not counts[at] and starts[at] in asked for at in range(change.since, end)):
+            continue
+        one = _dated(volume.finding("traffic change", change, 0.0, ""), starts)
+        text = f"{one.text.removesuffix('.')}; rows came again from {ids.iso(starts[end])} on."
+        return [msgspec.structs.replace(one, text=text, detail={**one.detail, "lasts": 0.0})]
+    return []
+
+
 def _volumes(
     ws: Workspace, config: Config, endpoint: str, moment: int, span: int
 ) -> tuple[list[int], list[float]]:
@@ -163,9 +206,11 @@ def _volumes(
             rows[start] = rows.get(start, 0.0) + count
     if not rows:
         return [], []
-    end = (moment - late) // span * span
+    # a client whose clock runs ahead brings no later windows about
+    heard = (states.get(ws, _name(endpoint)) or {}).get("seen", moment)
     if config.serve.event_time == "client":
-        end = max(rows) + span
+        moment = min(moment, heard)
+    end = (moment - late) // span * span
     first = max(min(rows), end - _REMEMBERED * span)
     starts = list(range(first, end, span))
     return starts, [rows.get(start, 0.0) for start in starts]
@@ -192,3 +237,7 @@ def _dated(finding: Finding, starts: Sequence[int]) -> Finding:
 
 def _name(endpoint: str) -> str:
     return f"clock:{endpoint}"
+
+
+def _reached(endpoint: str) -> str:
+    return f"silence:{endpoint}"

@@ -62,6 +62,11 @@ def look(
     )
 
 
+def asked(ws: Workspace, endpoint: str) -> set[int]:
+    """The windows in which anything was asked, though it was refused."""
+    return turned_away.asked(ws, _name(endpoint))
+
+
 def accepted(
     ws: Workspace, config: Config, endpoint: str, label: str, since: int
 ) -> tuple[int, int] | None:

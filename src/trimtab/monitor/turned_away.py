@@ -134,6 +134,11 @@ def spell(
     return Spell(now, before) if now else None
 
 
+def asked(ws: Workspace, name: str) -> set[int]:
+    """The windows in which anything was asked."""
+    return {start for start, one in _kept(ws, name).windows.items() if one.asked}
+
+
 def sides(
     ws: Workspace, name: str, label: str, since: int
 ) -> tuple[tuple[int, int], tuple[int, int]]:

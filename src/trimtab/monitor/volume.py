@@ -69,11 +69,39 @@ def change(
         gap = float(gaps.mean())
         t = gap / (spread * (1 / k + 1 / count) ** 0.5)
         p = f_sf(t * t, 1, freedom)
-        each = np.abs(gaps) > _FACTOR * 0.75
+        each = gaps * math.copysign(1, gap) > _FACTOR * 0.75
         if p <= alpha and abs(gap) > _FACTOR and each.all() and (best is None or k > 1):
             usual = float(np.exp(np.median(before)) - 1)
             best = Change(math.exp(gap), p, len(logs) - k, usual)
     return best
+
+
+def silence(
+    values: Sequence[float], alpha: float, *, period: int = 0, week: int = 0
+) -> Change | None:
+    """The change of `values` that end with windows of nothing, where that is news; else None.
+
+    `week` is how many windows make one (0: none): a whole one has to be known, and what was empty in
+    most of the last four weeks too is no news. Even the most regular of rare events leave out a
+    window now and then: nothing must be rarer than `alpha` where they come at random (Poisson).
+    """
+    counts = np.asarray(values, dtype=np.float64)
+    full = np.flatnonzero(counts)
+    begin = int(full[-1]) + 1 if full.size else 0
+    if begin == len(counts) or begin < max(_LEAST, week):
+        return None
+    expected: list[float] = []
+    for place in range(begin, len(counts)):
+        past = counts[place - week :: -week][:_CYCLES] if week else counts[:begin][-_MOST:]
+        if (past == 0).mean() <= 0.5:
+            expected.append(float(past.mean()))
+    if math.exp(-sum(expected)) > alpha:
+        return None
+    known = week if week and begin >= _CYCLES * week else period
+    found = change(values, alpha, period=known)
+    if found is None or found.ratio > 1:
+        return None
+    return found._replace(usual=sum(expected) / len(expected))
 
 
 def finding(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from trimtab.model import signature
@@ -11,7 +12,7 @@ from trimtab.monitor.basis import Basis
 from trimtab.profile import reference as references
 from trimtab.profile.reference import Reference
 from trimtab.store import trees
-from trimtab.store.records import Version
+from trimtab.store.records import Version, Window
 from trimtab.store.workspace import Workspace
 
 PROFILE: Final = "reference.profile"
@@ -44,3 +45,11 @@ def held_against(ws: Workspace, digest: str) -> tuple[Reference, Basis] | None:
         references.decode(ws.blobs.read(names[PROFILE].digest)),
         bases.decode(ws.blobs.read(names[bases.FILE].digest)),
     )
+
+
+def seasons(model: Watched, windows: Sequence[Window]) -> list[int | None]:
+    """The windows' keys, where the model's reference is kept by season."""
+    known = model.reference.seasons
+    if known is None or known.calendar is None:
+        return []
+    return [known.calendar.key(one.start, one.end) for one in windows]

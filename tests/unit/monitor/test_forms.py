@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from trimtab import ids
-from trimtab.monitor import asking, episodes, forms, observe, stale, volume
+from trimtab.monitor import asking, episodes, forms, observe, stale, turned_away, volume
 from trimtab.monitor.findings import Finding
 from trimtab.monitor.judge import judge
 from trimtab.profile.profile import count
@@ -209,6 +209,108 @@ def test_an_endpoint_that_falls_silent_is_an_alarm(site):
     (alarm,) = [one for one in seen.alarms if one.kind == "traffic change"]
     assert alarm.since == BEGIN + 12 * DAY
     assert "rows 0 where 60 were usual" in alarm.title
+
+
+def test_a_day_without_a_row_is_named_once_clients_times_have_passed_it(site):
+    place = site()
+    for day in (*range(12), 13):
+        place.live(day, 60)
+    seen = observe.observe(place.ws, place.config, "goods", place.version)
+    (alarm,) = [one for one in seen.alarms if one.kind == "traffic change"]
+    assert alarm.since == BEGIN + 12 * DAY
+    assert "rows 0 where 60 were usual" in alarm.title
+    assert seen.now < BEGIN + 14 * DAY, "the day that followed is not over"
+
+
+@pytest.mark.parametrize("days", [1, 2])
+def test_a_silence_that_passes_did_not_look_at_is_named_once_and_with_its_end(site, days):
+    """All rows of the days after came before the next pass, and twice as many as usual."""
+    place = site()
+    for day in range(12):
+        place.live(day, 60)
+    place.look(12)
+    for day in (12 + days, 13 + days):
+        place.live(day, 130)
+    for acted in (False, True):
+        seen = place.look(14 + days, acted=acted)
+        (alarm,) = [one for one in seen.alarms if one.kind == "traffic change"]
+        assert alarm.since == BEGIN + 12 * DAY
+        assert alarm.title.endswith(
+            f"rows 0 where 60 were usual; rows came again from {ids.iso(BEGIN + (12 + days) * DAY)} on."
+        )
+    place.live(14 + days, 60)
+    again = place.look(15 + days)
+    assert "traffic change" not in [one.kind for one in again.alarms]
+
+
+def test_a_day_on_which_everything_was_refused_was_no_silence(site):
+    place = site()
+    for day in (*range(12), 13, 14):
+        place.live(day, 60)
+    refused = turned_away.Window(asked=60, turned=60, blamed={"x": 60})
+    kept = {"newest": BEGIN, "windows": {BEGIN + 12 * DAY: msgspec.to_builtins(refused)}}
+    kept["windows"] = {str(start): one for start, one in kept["windows"].items()}
+    observe.observe(place.ws, place.config, "goods", place.version)
+    before = states.get(place.ws, "refused:goods")
+    kept["windows"] |= before["windows"]
+    states.put(place.ws, "refused:goods", kept)
+    assert "traffic change" not in [one.kind for one in place.look(15).alarms]
+
+
+def test_a_client_whose_clock_runs_ahead_brings_no_silence_about(site):
+    place = site()
+    today = ids.now() // DAY - BEGIN // DAY
+    for day in range(today - 13, today):
+        place.live(day, 60)
+    rows = place.rows(1)
+    place.append(rows, ["ahead"], [BEGIN + (today + 9) * DAY], role="champion")
+    seen = observe.observe(place.ws, place.config, "goods", place.version)
+    assert seen.now <= BEGIN + today * DAY
+    assert not [one for one in seen.sentences if "raffic change" in one]
+
+
+WEEKDAYS = [60 if day % 7 < 5 else 0 for day in range(49)]
+OFFICE = [60 if 8 <= hour % 24 < 18 and hour // 24 % 7 < 5 else 0 for hour in range(8, 24 * 35)]
+
+
+@pytest.mark.parametrize(
+    ("usual", "period", "week"),
+    [
+        (WEEKDAYS, 7, 7),
+        (OFFICE, 24, 168),
+        ([500 if day % 30 == 3 else 0 for day in range(90)], 7, 7),
+        (np.random.default_rng(6).poisson(1, 90), 7, 7),
+        (np.random.default_rng(7).poisson(8, 200), 7, 7),
+        (np.where(np.random.default_rng(8).random(90) < 0.5, 50, 0), 7, 7),
+    ],
+    ids=["weekdays", "office", "monthly", "one a day", "eight a day", "every other day"],
+)
+def test_an_endpoint_that_is_rarely_used_is_not_silent(usual, period, week):
+    for end in range(len(usual) + 1):
+        assert volume.silence(usual[:end], 2.8e-5, period=period, week=week) is None
+
+
+@pytest.mark.parametrize(
+    ("usual", "gap", "found"),
+    [
+        (WEEKDAYS[:43], 1, True),
+        (WEEKDAYS[:48], 1, False),
+        ([*OFFICE, *[0] * 8], 0, False),
+        ([*OFFICE, *[0] * 8, 60, 60], 2, True),
+        ([5] * 40, 1, False),
+        ([5] * 40, 3, True),
+        ([60] * 9, 1, False),
+        ([60] * 12, 12, False),
+    ],
+    ids=["monday", "saturday", "night", "morning", "few", "few, long", "new", "nothing ever"],
+)
+def test_silence_is_news_where_rows_were_usual_at_that_time(usual, gap, found):
+    values = [*usual[: len(usual) - gap], *[0] * gap]
+    hours = len(usual) > 200
+    period, week = (24, 168) if hours else (7, 7)
+    change = volume.silence(values, 2.8e-5, period=period, week=week)
+    assert (change is not None) == found
+    assert change is None or change.usual == pytest.approx(max(usual))
 
 
 @pytest.mark.slow
