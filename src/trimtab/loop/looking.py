@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
-from trimtab import ids
 from trimtab.config import MonitorConfig
 from trimtab.loop.reports import Report
-from trimtab.monitor import episodes, judge, stale
+from trimtab.monitor import episodes, judge
 from trimtab.monitor.budget import Budget
 from trimtab.monitor.files import Spans
 from trimtab.monitor.findings import Finding, Findings, Measure
@@ -19,7 +18,7 @@ from trimtab.profile import profile as profiles
 from trimtab.profile.columns import Column
 from trimtab.profile.profile import Profile
 from trimtab.profile.reference import Reference
-from trimtab.store.records import Window
+from trimtab.store.records import Episode, Window
 
 _MONTH: Final = 30 * 86_400_000_000
 _LOOK_BACK: Final = 256
@@ -37,14 +36,6 @@ class Looked(Report, frozen=True, kw_only=True):
     measures: list[Measure] = []
 
 
-class _Moved(NamedTuple):
-    """The last window that showed data drift: its number, what was found, the windows it was judged with."""
-
-    number: int
-    findings: list[Finding]
-    known: list[Profile]
-
-
 def look(
     reference: Reference,
     columns: Mapping[str, Column],
@@ -53,7 +44,7 @@ def look(
     settings: MonitorConfig,
 ) -> tuple[list[Looked], Findings]:
     """Every window as it was when it was the newest, and the last judgement; `absent` features are
-    not judged. The last window that shows data drift says how it came, where there are times.
+    not judged. Where there are times, each window that shows data drift says how it came.
     """
     see = partial(
         judge.judge, reference, budget=_budget(settings, spans), least_rows=settings.min_rows,
@@ -63,35 +54,41 @@ def look(
     counter = profiles.Counter(reference.bins)
     counted: list[Profile] = []
     looked: list[Looked] = []
-    newest, moved = Findings(), _Moved(0, [], [])
-    cuts = zip(spans.starts, spans.places, ends, strict=True)
-    for number, (start, first, end) in enumerate(cuts):
+    known: list[Episode] = []
+    newest, windows = Findings(), _windows(spans)
+    for number, (first, end) in enumerate(zip(spans.places, ends, strict=True)):
         part = {name: values[first:end] for name, values in columns.items()}
         counted.append(counter.count(part))
         begin = max(0, number + 1 - _LOOK_BACK)
-        known = counted[begin:]
-        newest = see(known)
+        newest = see(counted[begin:])
         found = list(newest.findings)
         if found and spans.span:
-            named = stale.renamed(found, reference, known, settings.min_rows)
-            found = _lasting(named, newest, see(known[-1:]))
-            if any(one.kind == "data drift" for one in found):
-                moved = _Moved(number, found, known)
+            alone = see(counted[-1:])
+            found = episodes.told(
+                found,
+                reference,
+                windows[begin : number + 1],
+                counted[begin:],
+                {one.kind for one in (newest if alone.reason else alone).findings},
+                settings.min_rows,
+                [one for one in known if one.until],
+            )
+        else:
+            found = [_undated(one) for one in found]
+        for one in episodes.changed(known, windows[number], found):
+            known = [*(each for each in known if each.since != one.since), one]
         looked.append(
             Looked(
-                start=start,
-                end=start + spans.span,
+                start=windows[number].start,
+                end=windows[number].end,
                 rows=end - first,
                 reason=newest.reason,
-                findings=[_dated(one, spans, begin) for one in found],
+                findings=found,
                 measures=[one for one in newest.measures if one.feature not in absent],
             )
         )
         if begin:
             counted[begin - 1] = profiles.empty(reference.bins)  # read no more
-    if moved.findings:
-        shaped = _shaped(reference, spans, moved)
-        looked[moved.number] = msgspec.structs.replace(looked[moved.number], findings=shaped)
     return looked, newest
 
 
@@ -103,30 +100,13 @@ def _budget(settings: MonitorConfig, spans: Spans) -> Budget:
     )
 
 
-def _lasting(found: Sequence[Finding], newest: Findings, alone: Findings) -> list[Finding]:
-    """Findings, those said to be over that the newest window does not show `alone`, where it can be
-    judged so.
-    """
-    kinds = {one.kind for one in (newest if alone.reason else alone).findings}
-    return [episodes.lasting(one, kinds) for one in found]
-
-
-def _shaped(reference: Reference, spans: Spans, moved: _Moved) -> list[Finding]:
-    begin = moved.number + 1 - len(moved.known)
-    windows = [
+def _windows(spans: Spans) -> list[Window]:
+    return [
         Window(
-            endpoint="",
-            model="",
-            role="file",
-            start=start,
-            end=start + spans.span,
-            rows=0,
-            profile="",
+            endpoint="", model="", role="file", start=start, end=start + spans.span, rows=0, profile=""
         )
-        for start in spans.starts[begin : moved.number + 1]
-    ]
-    found = [episodes.shaped(one, reference, windows, moved.known) for one in moved.findings]
-    return [_dated(one, spans, begin) for one in found]
+        for start in spans.starts
+    ]  # fmt: skip
 
 
 def union(looked: Sequence[Looked]) -> list[Finding]:
@@ -138,11 +118,9 @@ def union(looked: Sequence[Looked]) -> list[Finding]:
     return list(found.values())
 
 
-def _dated(finding: Finding, spans: Spans, begin: int) -> Finding:
-    """`since` as a moment, or 0 where the file has no times."""
+def _undated(finding: Finding) -> Finding:
+    """A finding of a file without times: it has one window, which began at 0."""
     if finding.since is None:
         return finding
-    said = f" since window {finding.since}:"
-    start = spans.starts[begin + finding.since]
-    when = f" since {ids.iso(start)}:" if spans.span else ":"
-    return msgspec.structs.replace(finding, since=start, text=finding.text.replace(said, when))
+    text = finding.text.replace(f" since window {finding.since}:", ":")
+    return msgspec.structs.replace(finding, since=0, text=text)

@@ -16,19 +16,21 @@ import sys
 import threading
 import time
 import weakref
+from functools import partial
 from multiprocessing import util as processes
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+import msgspec
 import numpy as np
 
 from trimtab import ids
 from trimtab.config import duration
 from trimtab.errors import StorageError, UsageError
+from trimtab.monitor import episodes, spool
 from trimtab.monitor import judge as judging
 from trimtab.monitor import rows as turning
-from trimtab.monitor import spool
 from trimtab.monitor.budget import Budget
 from trimtab.monitor.counting import ENOUGH, KEPT, Batch, Counting
 from trimtab.monitor.findings import Findings
@@ -36,6 +38,7 @@ from trimtab.monitor.ring import Ring
 from trimtab.monitor.rows import Subject
 from trimtab.profile import profile as profiles
 from trimtab.profile import reference as references
+from trimtab.store.records import Window
 
 _said = logging.getLogger("trimtab.monitor")
 _LOOK_SECONDS: Final = 1.0
@@ -179,17 +182,34 @@ class Monitor:
             self._send()
 
     def findings(self) -> Findings:
-        """What this process's own rows show, its newest windows judged together."""
+        """What this process's own rows show, its newest windows judged together.
+
+        `since` is a moment (microseconds); data drift has its form from the second window on.
+        """
         self.flush()
         with self._lock:
-            windows = [self._counted.windows[start] for start in sorted(self._counted.windows)]
+            known = sorted(self._counted.windows.items())
+        least = self._subject.least_rows
         budget = Budget(
             pages_per_month=self._subject.pages,
             windows_per_month=max(_MONTH / self._span, 1.0),
         )
-        return judging.judge(
-            self._reference, windows, budget=budget, least_rows=self._subject.least_rows
-        )
+        see = partial(judging.judge, self._reference, budget=budget, least_rows=least)
+        counted = [one for _, one in known]
+        found = see(counted)
+        if not found.findings:
+            return found
+        alone = see(counted[-1:])
+        kinds = {one.kind for one in (found if alone.reason else alone).findings}
+        windows = [
+            Window(
+                endpoint=self.name, model=self.model, role="champion", start=start,
+                end=start + self._span, rows=one.rows, profile="",
+            )
+            for start, one in known
+        ]  # fmt: skip
+        named = episodes.told(found.findings, self._reference, windows, counted, kinds, least)
+        return msgspec.structs.replace(found, findings=tuple(named))
 
     def close(self) -> None:
         """Count what waits and end; logging afterwards is an error. Closing again changes nothing."""

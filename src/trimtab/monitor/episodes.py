@@ -7,21 +7,44 @@ looked at, so that a return is called recurring.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from trimtab import ids
-from trimtab.monitor import forms
+from trimtab.monitor import forms, stale
 from trimtab.monitor.findings import Finding
 from trimtab.profile.profile import Profile
 from trimtab.profile.reference import Reference
-from trimtab.store import estimates
 from trimtab.store.records import Episode, Window
-from trimtab.store.workspace import Workspace
 
+if TYPE_CHECKING:  # a monitor of a table alone has no database
+    from trimtab.store.workspace import Workspace
+
+_LOOKED: Final = 64
+"""Windows that a form is told by; what ended before them is remembered as an episode."""
+_BEFORE: Final = 8
 AGAIN: Final = "; the newest window is as the reference again"
 DEFECTS: Final[frozenset[str]] = frozenset({"broken input", "broken join", "skew"})
+
+
+def told(
+    findings: Sequence[Finding],
+    reference: Reference,
+    windows: Sequence[Window],
+    counted: Sequence[Profile],
+    alone: Collection[str],
+    least_rows: int,
+    past: Sequence[Episode] = (),
+    altered: Collection[str] = (),
+) -> list[Finding]:
+    """Findings on windows as people are told of them: with forms, beginnings as moments, and whether
+    they are over. `alone` are the kinds that the newest window shows by itself, `past` what ended,
+    `altered` the columns that the log does not hold as they were.
+    """
+    plain = stale.renamed(findings, reference, counted, least_rows, altered)
+    named = (lasting(one, alone) for one in plain)
+    return [dated(shaped(one, reference, windows, counted, past), windows) for one in named]
 
 
 def lasting(finding: Finding, alone: Collection[str]) -> Finding:
@@ -57,18 +80,31 @@ def shaped(
 ) -> Finding:
     """The finding with its form, its beginning by the course of its worst feature, and its share.
 
-    `finding.since` is a position in `windows`, and stays one. Other kinds come back as they are.
+    `finding.since` is a position in `windows`, and stays one. Other kinds come back as they are, and
+    one window alone tells no form.
     """
     if finding.kind != "data drift" or finding.since is None or not finding.features:
         return finding
-    worst = finding.features[0]
-    if worst.statistic == "correlation":
+    if finding.features[0].statistic == "correlation":
         return finding
-    found = forms.course(reference, counted, worst.feature, finding.since)
+    cut = max(0, min(len(windows) - _LOOKED, finding.since - _BEFORE))
+    near = _shifted(finding, -cut)
+    return _shifted(_shaped(near, reference, windows[cut:], counted[cut:], past), cut)
+
+
+def _shaped(
+    finding: Finding,
+    reference: Reference,
+    windows: Sequence[Window],
+    counted: Sequence[Profile],
+    past: Sequence[Episode],
+) -> Finding:
+    worst = finding.features[0]
+    found = forms.course(reference, counted, worst.feature, finding.since or 0)
     if found is None:
         return finding
     shape = forms.shape(found)
-    form, said = shape.form, ""
+    form, said = shape.form if len(windows) > 1 else "", ""
     if shape.before is not None:
         first, last = (windows[place] for place in shape.before)
         said = f", as from {ids.iso(first.start)} to {ids.iso(last.end)}"
@@ -80,42 +116,64 @@ def shaped(
     again = "" if shape.lasts else AGAIN
     # where a step alone fits, the sums of windows that gave the alarm tell its beginning best
     since = finding.since if shape.form == "sudden" else shape.since
-    text = finding.text.replace("Data drift in ", f"Data drift ({form}{said}) in ", 1)
-    text = text.replace(f"since window {finding.since}:", f"since window {since}:", 1)
+    text = finding.text
+    if form:
+        text = text.replace("Data drift in ", f"Data drift ({form}{said}) in ", 1)
+    shifted = _shifted(
+        msgspec.structs.replace(finding, text=text), (since or 0) - (finding.since or 0)
+    )
+    text = shifted.text
     return msgspec.structs.replace(
-        finding,
+        shifted,
         form=form,
-        since=since,
         share=max(finding.share or 0.0, found.share),
         text=text.removesuffix(".") + again + ".",
         detail={**finding.detail, "lasts": float(shape.lasts), "sign": float(found.sign)},
     )
 
 
+def _shifted(finding: Finding, by: int) -> Finding:
+    """The finding where positions of windows are counted from another one."""
+    if not by or finding.since is None:
+        return finding
+    since = finding.since + by
+    text = finding.text.replace(f"since window {finding.since}:", f"since window {since}:", 1)
+    return msgspec.structs.replace(finding, since=since, text=text)
+
+
 def note(ws: Workspace, window: Window, findings: Sequence[Finding]) -> None:
     """Begin, go on with or end the episode of data drift after a window was judged."""
-    found = next((one for one in findings if one.kind == "data drift"), None)
+    from trimtab.store import estimates  # noqa: PLC0415 - a monitor of a table has no database
+
     known = estimates.episodes(ws, window.endpoint, model=window.model, kind="data drift")
+    for one in changed(known, window, findings):
+        estimates.save_episode(ws, one)
+
+
+def changed(known: Sequence[Episode], window: Window, findings: Sequence[Finding]) -> list[Episode]:
+    """The episodes of data drift that a judged window ended or began."""
+    found = next((one for one in findings if one.kind == "data drift"), None)
     is_open = next((one for one in known if not one.until), None)
     lasts = found is not None and found.detail.get("lasts", 1.0) > 0
+    done = []
     if is_open is not None and not lasts and window.start >= is_open.since:
-        estimates.save_episode(ws, msgspec.structs.replace(is_open, until=window.start))
+        done.append(msgspec.structs.replace(is_open, until=window.start))
     if found is None or not lasts or is_open is not None or "sign" not in found.detail:
-        return
-    estimates.save_episode(
-        ws,
-        Episode(
-            endpoint=window.endpoint,
-            model=window.model,
-            kind=found.kind,
-            since=window.start if found.since is None else found.since,
-            form=found.form,
-            features={found.features[0].feature: int(found.detail["sign"])},
-        ),
+        return done
+    begun = Episode(
+        endpoint=window.endpoint,
+        model=window.model,
+        kind=found.kind,
+        since=window.start if found.since is None else found.since,
+        form=found.form,
+        features={found.features[0].feature: int(found.detail["sign"])},
     )
+    return [*done, begun]
 
 
 def past(ws: Workspace, window: Window) -> list[Episode]:
     """The episodes of data drift that ended before a window."""
+    from trimtab.store import estimates  # noqa: PLC0415 - a monitor of a table has no database
+
     known = estimates.episodes(ws, window.endpoint, model=window.model, kind="data drift")
     return [one for one in known if one.until and one.until <= window.start]

@@ -80,11 +80,11 @@ class FeatureFinding(msgspec.Struct, frozen=True, kw_only=True):
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of trouble, its features worst first.
 
-    `since` is the index, in the windows judged, of the first one that is affected (for concept
-    drift the row or time at which errors rose, as fed to the detector). `form` says how it came, or
-    how the input broke; "" where that cannot be told yet. `share` is the share of rows concerned, as
-    far as it can be told, `slices` where it shows (`column=value`; none: everywhere or unknown).
-    `detail` holds numbers for machines, `text` one sentence for people.
+    `since` is the index, in the windows judged, of the first one that is affected, or its moment where
+    people are told of it (for concept drift the row or time at which errors rose, as fed to the detector).
+    `form` says how it came, or how the input broke; "" where that cannot be told yet. `share` is the share
+    of rows concerned, as far as it can be told, `slices` where it shows (`column=value`; none: everywhere
+    or unknown). `detail` holds numbers for machines, `text` one sentence for people.
     """
 
     kind: Kind

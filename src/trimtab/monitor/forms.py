@@ -85,10 +85,12 @@ def course(
 
 def shape(found: Course) -> Shape:
     """The form of a course whose newest stretch is the change that was found."""
+    lasts = bool(found.values[-1] > _LOW or found.values[-1] > 2 * found.variances[-1] ** 0.5)
+    if not lasts:  # what is over is told by its own stretch, and does not repeat itself
+        found = _until_over(found)
     values, weight = found.values, 1 / found.variances
     start = _begin(values, found.variances)
     before = _earlier(found, start)
-    lasts = bool(values[-1] > _LOW or values[-1] > 2 * found.variances[-1] ** 0.5)
     if before is not None:
         return Shape("recurring", start, lasts, before)
     first = max(0, start - 8)
@@ -100,6 +102,18 @@ def shape(found: Course) -> Shape:
     if length >= _LEAST_RAMP and (step - ramp) / scale > _GAIN:
         return Shape("gradual", first + rise, lasts)
     return Shape("sudden", first + at, lasts)
+
+
+def _until_over(found: Course) -> Course:
+    """The course up to its last window that was sure and high; all of it where none was."""
+    high = np.flatnonzero(_high(found))
+    end = int(high[-1]) + 1 if high.size else len(found.values)
+    return found._replace(values=found.values[:end], variances=found.variances[:end])
+
+
+def _high(found: Course) -> NDArray[np.bool_]:
+    high: NDArray[np.bool_] = (found.values > _HIGH) & (found.values / found.variances**0.5 > _SURE)
+    return high
 
 
 def _begin(values: Floats, variances: Floats) -> int:
@@ -118,9 +132,7 @@ def _begin(values: Floats, variances: Floats) -> int:
 
 def _earlier(found: Course, start: int) -> tuple[int, int] | None:
     """The first and last window of the newest earlier stretch that was sure, high and then over."""
-    sure = found.values / found.variances**0.5
-    high = (found.values > _HIGH) & (sure > _SURE)
-    past = np.flatnonzero(high[:start])
+    past = np.flatnonzero(_high(found)[:start])
     if not past.size:
         return None
     last = int(past[-1])
@@ -134,13 +146,10 @@ def _earlier(found: Course, start: int) -> tuple[int, int] | None:
 
 def _step(values: Floats, weight: Floats) -> tuple[float, int]:
     """The least squares of 0 before a window and a level from it on, and that window."""
-    best = (float("inf"), 0)
-    for at in range(len(values) - 1, -1, -1):  # of equal ones the latest
-        form = (np.arange(len(values)) >= at).astype(np.float64)
-        left = _left(values, weight, form)
-        if left < best[0]:
-            best = (left, at)
-    return best
+    place = np.arange(len(values))
+    left = _left(values, weight, (place >= place[:, None]).astype(np.float64))
+    at = len(values) - 1 - int(left[::-1].argmin())  # of equal ones the latest
+    return float(left[at]), at
 
 
 def _ramp(values: Floats, weight: Floats) -> tuple[float, int, int]:
@@ -148,17 +157,22 @@ def _ramp(values: Floats, weight: Floats) -> tuple[float, int, int]:
     best = (float("inf"), 0, 0)
     place = np.arange(len(values))
     for at in range(len(values)):
-        for length in range(_LEAST_RAMP, len(values) - at + 1):
-            form = np.clip((place - at + 1) / length, 0.0, 1.0)
-            best = min(best, (_left(values, weight, form), at, length))
+        lengths = np.arange(_LEAST_RAMP, len(values) - at + 1)
+        if not lengths.size:
+            break
+        left = _left(values, weight, np.clip((place - at + 1) / lengths[:, None], 0.0, 1.0))
+        short = int(left.argmin())
+        best = min(best, (float(left[short]), at, _LEAST_RAMP + short))
     return best
 
 
-def _left(values: Floats, weight: Floats, form: Floats) -> float:
-    """The weighted squares that a level times `form` leaves."""
-    mass = float(weight @ form**2)
-    level = float((weight * form) @ values) / mass if mass > 0 else 0.0
-    return float(weight @ (values - level * form) ** 2)
+def _left(values: Floats, weight: Floats, form: Floats) -> Floats:
+    """The weighted squares that a level times each row of `form` leaves."""
+    mass = (weight * form**2).sum(axis=1)
+    lean = (weight * form * values).sum(axis=1)
+    level = np.divide(lean, mass, out=np.zeros(len(form)), where=mass > 0)
+    left: Floats = (weight * (values - level[:, None] * form) ** 2).sum(axis=1)
+    return left
 
 
 def _groups(cells: Cells, base: Floats) -> NDArray[np.int64]:

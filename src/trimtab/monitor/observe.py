@@ -32,7 +32,6 @@ from trimtab.monitor import (
     pulse,
     quality,
     saying,
-    stale,
     traffic,
     unlabelled,
 )
@@ -314,12 +313,10 @@ def _judge(
         "slices": [msgspec.to_builtins(one) for one in found.slices],
     }
     past = episodes.past(ws, newest)
-    least, kept_back = config.monitor.min_rows, altered.of(windows)
-    plain = stale.renamed(found.findings, model.reference, counted, least, kept_back)
-    named = [
-        episodes.dated(episodes.shaped(one, model.reference, windows, counted, past), windows)
-        for one in (episodes.lasting(each, alone) for each in plain)
-    ]
+    named = episodes.told(
+        found.findings, model.reference, windows, counted, alone, config.monitor.min_rows, past,
+        altered.of(windows),
+    )  # fmt: skip
     findings = [msgspec.to_builtins(one) for one in named]
     moment = ids.now()
     with ws.transaction():

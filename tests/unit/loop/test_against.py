@@ -139,6 +139,34 @@ def test_windows_of_a_file_say_how_a_change_came_and_when_it_began(place, shifts
     assert f"since {ids.iso(found.since)}: x" in found.text
 
 
+def test_every_window_of_a_file_says_how_its_change_came_and_what_it_repeats(place):
+    """An episode is remembered beyond the 64 windows that a form is told by."""
+    times = [ids.iso(ids.parse_time("2026-01-01T00:00:00Z") + day * DAY) for day in range(84)]
+    moved = {2: 0.8, 3: 0.8, 80: 0.8, 81: 0.8}
+    frames = [
+        table(day, 300, moved.get(day, 0.0), day=[time] * 300) for day, time in enumerate(times)
+    ]
+    found = look(place, pl.concat(frames), "new.parquet", time="day", window="1d")
+    said = {
+        day: one.findings[0]
+        for day, one in enumerate(found.windows)
+        if one.findings and one.findings[0].detail.get("lasts", 1.0)
+    }
+    forms = {day: said[day].form for day in moved}
+    assert forms == {2: "sudden", 3: "sudden", 80: "recurring", 81: "recurring"}
+    assert "recurring, as from 2026-01-" in said[80].text
+
+
+def test_the_first_window_of_a_file_tells_no_form(place):
+    frames = [
+        table(day, 600, 0.8, day=[f"2026-03-{day + 1:02}T12:00:00Z"] * 600) for day in range(2)
+    ]
+    found = look(place, pl.concat(frames), "new.parquet", time="day", window="1d")
+    first, second = (one.findings[0] for one in found.windows)
+    assert (first.form, second.form) == ("", "sudden")
+    assert first.text.startswith("Data drift in 1 of 3")
+
+
 def test_a_column_that_stands_still_in_a_file_is_a_stale_source(place):
     frames = [
         table(day, 600, day=[f"2026-03-{day + 1:02}T12:00:00Z"] * 600).with_columns(

@@ -85,6 +85,29 @@ def test_calm_rows_open_nothing_and_two_processes_add_up(made, project):
     assert sum(one.rows for one in operations.windows(project.ws)) == 800
 
 
+def test_windows_that_another_server_left_say_how_a_change_came(made, project, monkeypatch):
+    """The same words as of an endpoint; a first window alone tells no form."""
+    begin = ids.now() // DAY * DAY - 20 * DAY
+    clock = [begin]
+    with monkeypatch.context() as patched:
+        patched.setattr("trimtab.ids.now_ns", lambda: clock[0] * 1000)
+        with trimtab.Monitor("goods@v1", project=project.folder) as monitor:
+            for day, shift in enumerate([1, 0, 0, 0, 1, 1, 0, 0]):
+                clock[0] = begin + day * DAY
+                drawn = made.draw("binary", np.random.default_rng(day), 400, float(shift))
+                monitor.log(drawn.columns, drawn.score)
+                monitor.flush()
+    pass_later(project)
+    found = {
+        (one.start - begin) // DAY: (each["form"], each["text"])
+        for one in operations.windows(project.ws)
+        for each in one.findings
+        if each["kind"] == "data drift" and each["detail"].get("lasts", 1.0)
+    }
+    assert [found[day][0] for day in (0, 4, 5)] == ["", "recurring", "recurring"]
+    assert "Data drift (recurring, as from" in found[4][1]
+
+
 def test_a_monitor_has_a_name_of_its_own(project):
     with pytest.raises(NotFoundError, match="v7"):
         trimtab.Monitor("goods@v7", project=project.folder)

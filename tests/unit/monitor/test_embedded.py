@@ -20,8 +20,9 @@ import polars as pl
 import pytest
 
 import trimtab
+from trimtab import ids
 from trimtab.errors import UsageError
-from trimtab.monitor import embedded, spool
+from trimtab.monitor import embedded, episodes, spool
 from trimtab.monitor import rows as turning
 from trimtab.profile import profile as profiles
 from trimtab.profile import reference as references
@@ -553,3 +554,38 @@ class TestSpool:
         assert "put aside" in said
         assert [one.suffix for one in place.iterdir()] == [".damaged"]
         ws.close()
+
+
+@pytest.mark.parametrize(
+    ("shifts", "form", "since"),
+    [
+        ([0.8], "", 0),
+        ([0, 0, 0, 0.8, 0.8], "sudden", 3),
+        ([0] * 5 + [0.12 * step for step in range(1, 9)], "gradual", 5),
+        ([0, 0, 0, 0.8, 0.8, 0, 0, 0, 0.8, 0.8], "recurring", 8),
+        ([0, 0, 0, 0.8, 0.8, 0, 0], "sudden", 3),
+    ],
+    ids=["one window", "sudden", "gradual", "recurring", "over"],
+)
+def test_findings_say_how_a_change_came_over_the_windows_in_memory(
+    monkeypatch, shifts, form, since
+):
+    clock = [1_780_272_000_000_000_000]
+    monkeypatch.setattr("trimtab.ids.now_ns", lambda: clock[0])
+    starts = []
+    with watcher(window="1d") as monitor:
+        for day, shift in enumerate(shifts):
+            starts.append(clock[0] // 1000)
+            monitor.log(ordinary(1500, 60 + day, shift=shift))
+            clock[0] += 86_400_000_000_000
+        (found,) = monitor.findings().findings
+    assert (found.kind, found.form) == ("data drift", form)
+    assert found.since in starts
+    assert abs(starts.index(found.since) - since) <= 1
+    said = f"Data drift ({form}" if form else "Data drift in "
+    assert found.text.startswith(said)
+    assert f"since {ids.iso(found.since)}: income" in found.text
+    assert (episodes.AGAIN in found.text) == (shifts[-1] == 0)
+    if form == "recurring":
+        spell = (ids.iso(starts[3]), ids.iso(starts[5]))
+        assert "as from {} to {}".format(*spell) in found.text
