@@ -109,7 +109,14 @@ def _shaped(
         first, last = (windows[place] for place in shape.before)
         said = f", as from {ids.iso(first.start)} to {ids.iso(last.end)}"
     else:
-        same = [one for one in past if one.until and one.features.get(worst.feature) == found.sign]
+        begun = windows[
+            max(shape.since, finding.since or 0)
+        ].start  # its own episode is none before
+        same = [
+            one
+            for one in past
+            if 0 < one.until <= begun and one.features.get(worst.feature) == found.sign
+        ]
         if same:
             form = "recurring"
             said = f", as from {ids.iso(same[-1].since)} to {ids.iso(same[-1].until)}"

@@ -157,6 +157,20 @@ def test_every_window_of_a_file_says_how_its_change_came_and_what_it_repeats(pla
     assert "recurring, as from 2026-01-" in said[80].text
 
 
+def test_a_change_that_is_over_does_not_repeat_itself(place):
+    """The sums of windows remember it while the newest ones are calm."""
+    shifts = [0, 0, 0, 0.8, 0.8, 0, 0, 0, 0]
+    frames = [
+        table(day, 600, shift, day=[f"2026-03-{day + 1:02}T12:00:00Z"] * 600)
+        for day, shift in enumerate(shifts)
+    ]
+    windows = look(place, pl.concat(frames), "new.parquet", time="day", window="1d").windows
+    over = [one.findings[0] for one in windows[5:] if one.findings]
+    assert len(over) > 1
+    assert {(one.form, one.detail["lasts"]) for one in over} == {("sudden", 0.0)}
+    assert all(one.since == windows[3].start for one in over)
+
+
 def test_the_first_window_of_a_file_tells_no_form(place):
     frames = [
         table(day, 600, 0.8, day=[f"2026-03-{day + 1:02}T12:00:00Z"] * 600) for day in range(2)
