@@ -117,7 +117,7 @@ def acknowledge(project: Project, incident: str, by: str = "") -> Incident:
     if known.acknowledged_at:
         return known
     taken = msgspec.structs.replace(
-        known, acknowledged_at=ids.now(), acknowledged_by=by or "a person"
+        known, acknowledged_at=_moment(project, known), acknowledged_by=by or "a person"
     )
     operations.update_incident(project.ws, taken)
     return taken
@@ -129,12 +129,24 @@ def resolve(project: Project, incident: str, note: str = "") -> Incident:
     if known.state != "open":
         raise ConflictError(f"incident {incident} is {known.state} already")
     closed = msgspec.structs.replace(
-        known, state="resolved", resolved_at=ids.now(), resolution=note or "by a person"
+        known,
+        state="resolved",
+        resolved_at=_moment(project, known),
+        resolution=note or "by a person",
     )
     with project.ws.transaction():
         operations.update_incident(project.ws, closed)
         notify.tell(project, closed, "resolved")
     return closed
+
+
+def _moment(project: Project, incident: Incident) -> int:
+    """When a hand acts on an incident, by the clock that the incident was opened by: what traffic
+    showed goes by its endpoint's time, what `ask` opened by the clock. Never before it was opened.
+    """
+    seen = "model" in incident.detail
+    now = observe.present(project.ws, project.config, incident.endpoint) if seen else ids.now()
+    return max(now, incident.opened_at, int(incident.detail.get("reopened_at", 0)))
 
 
 def resolve_by(

@@ -19,7 +19,7 @@ from trimtab.loop.hand import NOBODY, Hand
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Deployed
 from trimtab.loop.shown import Hold, RolloutShown, Steered
-from trimtab.monitor import progress
+from trimtab.monitor import observe, progress
 from trimtab.store import evidence, operations, states, versions
 from trimtab.store.records import Rollout, Verdict, Version
 from trimtab.store.workspace import Workspace
@@ -220,18 +220,17 @@ def _advance(project: Project, one: Rollout, who: Hand, *, overruled: list[str])
     with ws.transaction():
         action = hand.note(ws, kind, f"{one.id}:{one.stage}:advance", said, who, **about)
         if is_last:
-            _promote(project, one, candidate, champion, now)
+            _promote(project, one, candidate, champion)
         operations.update_rollout(ws, moved)
     if not is_last:
         rollout.route(project, moved, candidate, champion)
     return Steered(rollout=moved, message=said, action=action)
 
 
-def _promote(
-    project: Project, one: Rollout, candidate: Version, champion: Version, now: int
-) -> None:
+def _promote(project: Project, one: Rollout, candidate: Version, champion: Version) -> None:
     release.switch(project, one.endpoint, candidate, champion)
     cause = str(one.cause.get("incident", ""))
+    now = observe.present(project.ws, project.config, one.endpoint)
     incidents.resolve_by(project, one.endpoint, candidate, one.id, now, cause=cause)
     experiment.decided(project, one, f"{candidate.label} was promoted")
 

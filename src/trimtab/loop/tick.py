@@ -42,7 +42,7 @@ from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Pass
 from trimtab.monitor import knowledge, observe, spool
-from trimtab.store import leases, operations, versions
+from trimtab.store import leases, operations, states, versions
 from trimtab.store.records import Action, Endpoint, Rollout, Version
 from trimtab.store.workspace import Workspace
 from trimtab.track import process
@@ -65,6 +65,8 @@ def tick(project: Project, *, now: int | None = None) -> Pass:
             return Pass(observed=[], acted=[], waiting=["another pass is at work"], settled=False)
         before = quiet.marks(project.ws, project.config.serve.labels)
         project = project.applied()
+        if states.get(project.ws, observe.VIRTUAL) != now:
+            states.put(project.ws, observe.VIRTUAL, now)
         done = _pass(project, now)
         if now is None:
             quiet.keep(project, before, done)

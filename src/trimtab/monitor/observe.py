@@ -48,6 +48,8 @@ from trimtab.store.records import Version, Window
 from trimtab.store.workspace import Workspace
 
 _MONTH: Final = 30 * 86_400_000_000
+VIRTUAL: Final = "virtual now"
+"""The name of the state that holds the time that the last pass was given, while it was given one."""
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +96,7 @@ def _observe(
     refused: list[str],
     now: int | None,
 ) -> Seen:
-    moment = _moment(ws, config, endpoint, now)
+    moment = present(ws, config, endpoint, now)
     model = watched(ws, champion)
     if model is None:
         return Seen(
@@ -241,9 +243,13 @@ def _count(
         )
 
 
-def _moment(ws: Workspace, config: Config, endpoint: str, now: int | None) -> int:
-    """The event time that has been reached: the clock's, or the newest a client has told."""
+def present(ws: Workspace, config: Config, endpoint: str, now: int | None = None) -> int:
+    """The event time that has been reached: the clock's, or the newest a client has told.
+
+    `now` is a pass's own where it was given one; whoever acts after such a pass acts at its time.
+    """
     newest = states.get(ws, f"newest:{endpoint}") or 0
+    now = states.get(ws, VIRTUAL) if now is None else now
     if config.serve.event_time == "server":
         return ids.now() if now is None else now
     return max(newest, now or 0)

@@ -7,11 +7,11 @@ import pytest
 
 from trimtab import config as project_file
 from trimtab import ids
-from trimtab.loop import incidents, retrain
-from trimtab.loop.project import Project
+from trimtab.loop import incidents, retrain, tick
+from trimtab.loop.project import Project, apply
 from trimtab.monitor.observe import Alarm, Seen
 from trimtab.schedule import RetrainConfig
-from trimtab.store import ledger, operations
+from trimtab.store import ledger, operations, states
 from trimtab.store.records import Version, Window
 from trimtab.store.workspace import open_workspace
 
@@ -180,3 +180,49 @@ def test_answers_that_have_less_to_do_with_inputs_are_a_broken_inputs_symptom(pr
     assert kinds(project) == ["broken input"]
     incidents.compare(project, "other", V1, seen(joined))
     assert kinds(project) == ["broken input", "broken join"]
+
+
+def told_by(project, clock):
+    """The project where windows go by clients' times, of which the newest is known."""
+    states.put(project.ws, "newest:goods", clock)
+    settings = msgspec.structs.replace(project.config.serve, event_time="client")
+    return dataclasses.replace(
+        project, config=msgspec.structs.replace(project.config, serve=settings)
+    )
+
+
+def test_a_hands_act_is_stamped_by_the_clock_that_opened_the_incident(project):
+    project = told_by(project, 6 * DAY)
+    incidents.compare(project, "goods", V1, seen(alarm(), now=5))
+    (found,) = operations.incidents(project.ws)
+    assert incidents.acknowledge(project, found.id).acknowledged_at == 6 * DAY
+    assert incidents.resolve(project, found.id).resolved_at == 6 * DAY
+    later = 6 * DAY + 10_000_000
+    incidents.compare(project, "goods", V1, seen(alarm(since=6), now=later / DAY))
+    (again,) = operations.incidents(project.ws, state="open")
+    assert (again.id, again.reopened) == (found.id, 1), "within the cooldown of event time"
+    assert incidents.resolve(project, found.id).resolved_at == later, "never before it was opened"
+    states.put(project.ws, "newest:goods", 9 * DAY)
+    incidents.compare(project, "goods", V1, seen(alarm(since=8), now=9))
+    (other,) = operations.incidents(project.ws, state="open")
+    assert other.id != found.id, "a cooldown of event time is over"
+
+
+def test_what_no_traffic_showed_is_stamped_by_the_machines_clock(project):
+    project = told_by(project, 6 * DAY)
+    before = ids.now()
+    incidents.refused(project, "goods", "goods@v2", "it is worse", "blake3:x")
+    (found,) = operations.incidents(project.ws)
+    assert before <= incidents.resolve(project, found.id).resolved_at <= ids.now()
+
+
+@pytest.mark.parametrize("virtual", [5 * DAY, 9 * DAY, None])
+def test_a_hand_acts_at_the_time_that_the_last_pass_was_given(project, virtual):
+    apply(project)
+    tick.tick(project, now=5 * DAY)
+    incidents.compare(project, "goods", V1, seen(alarm(), now=5))
+    if virtual != 5 * DAY:
+        tick.tick(project, now=virtual)
+    before = ids.now()
+    done = incidents.resolve(project, operations.incidents(project.ws)[0].id).resolved_at
+    assert done == virtual if virtual else before <= done <= ids.now()
