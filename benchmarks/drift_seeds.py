@@ -25,13 +25,13 @@ from trimtab.demo.loans import Shift, World
 from trimtab.demo.project.corrected.pipeline import estimator
 from trimtab.demo.traffic import ANSWER, INPUTS, write_outcomes
 from trimtab.deploy import local
+from trimtab.loop.candidate.train import write_package
 from trimtab.loop.project import Project, apply, open_project
 from trimtab.loop.tick import tick
-from trimtab.loop.train import write_package
 from trimtab.model import registry
 from trimtab.serve.engine import Engine
 from trimtab.serve.folder import Settings
-from trimtab.serve.log import Log
+from trimtab.serve.logged.log import Log
 from trimtab.serve.router import Router
 from trimtab.store import operations, versions
 from trimtab.store.records import Incident, Version

@@ -24,11 +24,12 @@ from trimtab.loop import tick as controller
 from trimtab.loop.project import Project, apply, open_project
 from trimtab.model import registry, signature
 from trimtab.model.signature import Column, Signature
-from trimtab.monitor import basis, traffic
+from trimtab.monitor import basis
+from trimtab.monitor.log import traffic
 from trimtab.profile import reference
-from trimtab.serve import frame as bytes_of
-from trimtab.serve.frame import Frame
-from trimtab.serve.log import Log
+from trimtab.serve.logged import frame as bytes_of
+from trimtab.serve.logged.frame import Frame
+from trimtab.serve.logged.log import Log
 from trimtab.store import operations, runs, versions
 from trimtab.store.records import Action, Incident
 

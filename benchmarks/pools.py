@@ -3,7 +3,7 @@
     python benchmarks/pools.py                # 400 lives each, a minute
 
 A life is 200 windows of labelled rows; the requirement is a share (accuracy >= 0.8). Windows alone
-and pools are judged by the intervals, levels and turns of `trimtab.monitor.pooled`. Lives at the
+and pools are judged by the intervals, levels and turns of `trimtab.monitor.outcomes.pooled`. Lives at the
 very bound may ever fail in 5 % at most; worse ones are to fail soon.
 """
 
@@ -14,7 +14,8 @@ import argparse
 import numpy as np
 
 from trimtab.evaluate import intervals
-from trimtab.monitor import pooled, spread
+from trimtab.monitor.outcomes import pooled
+from trimtab.monitor.statistics import spread
 
 BOUND, LEVEL, WINDOWS = 0.8, 0.95, 200
 

@@ -178,11 +178,11 @@ def latency_guard(ratio: float, *, runs: int, most: int, seed: int, every: int =
 def cost(requests: int = 100_000) -> dict[str, float]:
     """Microseconds of CPU per request of a log: added to a rollout's progress, and one look at all."""
     from trimtab import ids
-    from trimtab.loop import guards
+    from trimtab.loop.releases import guards
     from trimtab.model import registry, signature
     from trimtab.model.signature import Column, Signature
-    from trimtab.monitor import progress
-    from trimtab.serve.frame import Frame, pack, unpack
+    from trimtab.monitor.log import progress
+    from trimtab.serve.logged.frame import Frame, pack, unpack
     from trimtab.store import operations, versions
     from trimtab.store.records import Rollout
     from trimtab.store.workspace import open_workspace

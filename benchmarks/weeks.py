@@ -29,14 +29,14 @@ from numpy.typing import NDArray
 from trimtab import ids
 from trimtab.demo.command import Command
 from trimtab.deploy import local
-from trimtab.loop.overview import overview
 from trimtab.loop.project import Project, open_project
-from trimtab.loop.release import champion_of
+from trimtab.loop.releases.release import champion_of
 from trimtab.loop.tick import tick
+from trimtab.loop.views.overview import overview
 from trimtab.model import registry
 from trimtab.model.load import LoadedModel, load
 from trimtab.model.witness import arrays
-from trimtab.monitor import catalogue, history
+from trimtab.monitor.log import catalogue, history
 from trimtab.store import label_requests, operations, runs, versions
 from trimtab.store.records import Incident, Rollout
 from trimtab.testing.weeks import DAY, NUMBERS, SIX, TWENTY, WORDS, Chapter, World

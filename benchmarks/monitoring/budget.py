@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from trimtab.monitor.budget import Budget, merges
 from trimtab.monitor.judge import judge
-from trimtab.monitor.tails import normal_isf
+from trimtab.monitor.statistics.tails import normal_isf
 from trimtab.profile import profile as profiles
 from trimtab.profile.cells import CategoryCells, NumberCells
 from trimtab.profile.distance import anderson_darling, pearson

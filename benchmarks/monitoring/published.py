@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from trimtab.evaluate.policy import MIN_UNITS
 from trimtab.evaluate.sequential import asymptotic_factor
-from trimtab.monitor import anderson, calibration, cbpe, concept
+from trimtab.monitor.outcomes import calibration, cbpe, concept
+from trimtab.monitor.statistics import anderson
 
 CHANGES, NEAR = (10_000, 20_000, 30_000), 2_000
 INSECTS = {
@@ -44,8 +45,8 @@ def anderson_darling() -> dict[str, float]:
 
 def estimates(data: Any, part: slice) -> dict[str, float]:
     try:
-        from trimtab.monitor import curve
-        from trimtab.monitor.cbpe import Known
+        from trimtab.monitor.outcomes import curve
+        from trimtab.monitor.outcomes.cbpe import Known
     except ImportError:
         known = calibration.fit(data["ref_score"], data["ref_truth"])
         score = data["score"][part]

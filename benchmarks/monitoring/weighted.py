@@ -13,9 +13,12 @@ from environments import BUILD, Absent, ask
 from numpy.typing import NDArray
 
 from trimtab.model.signature import Signature
-from trimtab.monitor import basis, coarse, estimate, expected, traffic
+from trimtab.monitor import basis
 from trimtab.monitor.budget import Budget
+from trimtab.monitor.drift import coarse
 from trimtab.monitor.judge import judge
+from trimtab.monitor.log import traffic
+from trimtab.monitor.outcomes import estimate, expected
 from trimtab.profile.profile import count
 from trimtab.profile.reference import fit_reference
 

@@ -22,8 +22,9 @@ from run import BUILD, HERE, MODEL, cpu, memory, until
 
 from trimtab.model.digest import folder_digest
 from trimtab.serve import folder as endpoint
-from trimtab.serve import log, routes
+from trimtab.serve import routes
 from trimtab.serve.engine import Engine
+from trimtab.serve.logged import log
 from trimtab.serve.reply import Response
 from trimtab.serve.router import Router
 from trimtab.serve.routes import RoutesFile, RouteSpec

@@ -27,7 +27,8 @@ from pathlib import Path
 
 from trimtab.model.digest import folder_digest
 from trimtab.serve import folder as endpoint
-from trimtab.serve import keys, routes
+from trimtab.serve import routes
+from trimtab.serve.access import keys
 from trimtab.serve.routes import RoutesFile, RouteSpec
 
 HERE = Path(__file__).parent

@@ -22,15 +22,17 @@ from costs import prepared
 from run import BUILD, MODEL
 
 from trimtab import ids
-from trimtab.serve import folder, keys, written
-from trimtab.serve.auth import ANYBODY
+from trimtab.serve import folder
+from trimtab.serve.access import keys
+from trimtab.serve.access.auth import ANYBODY
 from trimtab.serve.batcher import Batcher
 from trimtab.serve.engine import Engine
-from trimtab.serve.fast import Row
-from trimtab.serve.hot import Way
-from trimtab.serve.http import Connection, Connections
-from trimtab.serve.noted import noter
+from trimtab.serve.logged.noted import noter
 from trimtab.serve.router import Route, Router
+from trimtab.serve.shell import written
+from trimtab.serve.shell.fast import Row
+from trimtab.serve.shell.hot import Way
+from trimtab.serve.shell.http import Connection, Connections
 from trimtab.serve.worker import GARBAGE, build
 
 REST = 25e-6

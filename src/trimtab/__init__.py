@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trimtab.errors import TrimtabError
     from trimtab.model.brought import function_model, onnx_model, torch_model
     from trimtab.model.signature import Column, Signature
-    from trimtab.monitor.embedded import Monitor
+    from trimtab.monitor.embed.embedded import Monitor
     from trimtab.pipeline.flow import flow
     from trimtab.pipeline.handle import Dataset
     from trimtab.pipeline.step import step
@@ -47,7 +47,7 @@ _WHERE = {
     "Candidate": "trimtab.tune.candidate",
     "Column": "trimtab.model.signature",
     "Dataset": "trimtab.pipeline.handle",
-    "Monitor": "trimtab.monitor.embedded",
+    "Monitor": "trimtab.monitor.embed.embedded",
     "Signature": "trimtab.model.signature",
     "TrimtabError": "trimtab.errors",
     "autolog": "trimtab.track.autolog.switch",

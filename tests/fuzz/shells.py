@@ -25,13 +25,13 @@ import uvicorn
 
 from trimtab import ids
 from trimtab.serve import routes
-from trimtab.serve.asgi import App
 from trimtab.serve.batcher import Batcher
 from trimtab.serve.engine import Engine
-from trimtab.serve.http import Connections
-from trimtab.serve.log import Log
+from trimtab.serve.logged.log import Log
 from trimtab.serve.router import Router
 from trimtab.serve.routes import RoutesFile, RouteSpec
+from trimtab.serve.shell.asgi import App
+from trimtab.serve.shell.http import Connections
 
 HERE = Path(__file__).parent
 CORPUS = HERE / "corpus"

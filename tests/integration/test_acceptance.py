@@ -17,16 +17,20 @@ from trimtab import ids
 from trimtab.data import quarantine, snapshot, tables
 from trimtab.deploy import local
 from trimtab.errors import RefusedError, UsageError
-from trimtab.loop import accept, admission, feedback, incidents, job, retrain, rollout, why
+from trimtab.loop import job
+from trimtab.loop.alerts import incidents
+from trimtab.loop.candidate import accept, admission, feedback, retrain
+from trimtab.loop.candidate.train import train
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import apply, open_project
+from trimtab.loop.releases import rollout
 from trimtab.loop.tick import tick
-from trimtab.loop.train import train
-from trimtab.monitor import catalogue
-from trimtab.monitor.progress import Progress
+from trimtab.loop.views import why
+from trimtab.monitor.log import catalogue
+from trimtab.monitor.log.progress import Progress
 from trimtab.serve.engine import Engine
 from trimtab.serve.folder import Settings
-from trimtab.serve.log import Log
+from trimtab.serve.logged.log import Log
 from trimtab.serve.router import Router
 from trimtab.store import evidence, ledger, operations, verdicts, versions
 from trimtab.store.records import Action, Incident, Rollout

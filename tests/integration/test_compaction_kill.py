@@ -15,18 +15,18 @@ import polars as pl
 import pytest
 
 from trimtab import ids
-from trimtab.monitor import catalogue, columnar, compaction, history
-from trimtab.monitor.catalogue import HOUR
-from trimtab.serve import frame as bytes_of
-from trimtab.serve import log as logs
-from trimtab.serve.frame import Frame
+from trimtab.monitor.log import catalogue, columnar, compaction, history
+from trimtab.monitor.log.catalogue import HOUR
+from trimtab.serve.logged import frame as bytes_of
+from trimtab.serve.logged import log as logs
+from trimtab.serve.logged.frame import Frame
 
 KILLS = 20
 NOW = 480_000 * HOUR
 CHILD = """
 import sys
 from pathlib import Path
-from trimtab.monitor import catalogue, compaction, history
+from trimtab.monitor.log import catalogue, compaction, history
 
 compaction.BATCH_BYTES = 40_000
 with catalogue.open_catalogue(Path(sys.argv[1])) as index:
@@ -36,8 +36,8 @@ with catalogue.open_catalogue(Path(sys.argv[1])) as index:
 WRITER = """
 import sys
 from pathlib import Path
-from trimtab.serve import frame as bytes_of
-from trimtab.serve.log import Log
+from trimtab.serve.logged import frame as bytes_of
+from trimtab.serve.logged.log import Log
 import msgspec
 
 log = Log(Path(sys.argv[1]) / "log", "goods", segment_bytes=15_000)

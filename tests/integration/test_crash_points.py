@@ -24,12 +24,13 @@ import pytest
 
 from trimtab import ids
 from trimtab.deploy import local
-from trimtab.loop import children, doctor, train
+from trimtab.loop import children, doctor
 from trimtab.loop import tick as controller
+from trimtab.loop.candidate import train
 from trimtab.loop.project import apply, open_project
 from trimtab.serve.engine import Engine
 from trimtab.serve.folder import STATE, Settings, State
-from trimtab.serve.log import Log
+from trimtab.serve.logged.log import Log
 from trimtab.serve.process import started
 from trimtab.serve.router import Router
 from trimtab.store import alerts, evidence, ledger, operations, runs, verdicts, versions

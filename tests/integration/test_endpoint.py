@@ -29,8 +29,9 @@ from sklearn.preprocessing import OneHotEncoder
 from trimtab.model.digest import folder_digest
 from trimtab.model.package import package
 from trimtab.serve import folder as files
-from trimtab.serve import log, routes
-from trimtab.serve.bench import measure_latency
+from trimtab.serve import routes
+from trimtab.serve.logged import log
+from trimtab.serve.measured.bench import measure_latency
 from trimtab.serve.process import alive, started
 from trimtab.serve.routes import RoutesFile, RouteSpec
 from trimtab.tune.candidate import Candidate

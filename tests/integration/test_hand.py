@@ -13,8 +13,8 @@ import pytest
 
 from trimtab.deploy import local
 from trimtab.errors import ConflictError
-from trimtab.loop import drill, release
 from trimtab.loop.project import open_project
+from trimtab.loop.releases import drill, release
 from trimtab.loop.tick import tick
 from trimtab.store import evidence, ledger, operations, versions
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from trimtab.model import golden, signature
-from trimtab.serve.rehearsal import rehearse
-from trimtab.serve.skew import Training
+from trimtab.serve.measured.rehearsal import rehearse
+from trimtab.serve.measured.skew import Training
 
 
 @pytest.fixture

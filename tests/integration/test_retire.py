@@ -20,10 +20,11 @@ import pytest
 
 from trimtab import ids
 from trimtab.deploy import local, tomb
-from trimtab.loop import doctor, retire, retirement, tick
-from trimtab.loop.ending import Wish
+from trimtab.loop import doctor, tick
 from trimtab.loop.project import apply, open_project
-from trimtab.serve import consumers, keys
+from trimtab.loop.retiring import retire, retirement
+from trimtab.loop.retiring.ending import Wish
+from trimtab.serve.access import consumers, keys
 from trimtab.store import artifacts, operations, trees, versions
 from trimtab.store.records import Artifact
 

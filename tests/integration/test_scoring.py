@@ -19,10 +19,11 @@ import pytest
 from trimtab import ids
 from trimtab.deploy import local
 from trimtab.errors import RefusedError
-from trimtab.loop import release, rollout, skew, steering
+from trimtab.loop.candidate import skew
 from trimtab.loop.project import open_project
-from trimtab.serve import log
-from trimtab.serve.skew import Training
+from trimtab.loop.releases import release, rollout, steering
+from trimtab.serve.logged import log
+from trimtab.serve.measured.skew import Training
 from trimtab.store import evidence, operations, runs, versions
 
 FILE = """\

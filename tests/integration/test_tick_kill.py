@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from trimtab.loop import doctor, incidents, jobs, retrain
+from trimtab.loop import doctor, jobs
+from trimtab.loop.alerts import incidents
+from trimtab.loop.candidate import retrain
 from trimtab.loop.project import apply, open_project
 from trimtab.loop.tick import tick
 from trimtab.store import ledger, operations, runs, versions
@@ -61,10 +63,10 @@ from trimtab import ids
 from trimtab.cli.main import main
 from trimtab.deploy import local
 from trimtab.loop.project import apply, open_project
-from trimtab.loop import train
+from trimtab.loop.candidate import train
 from trimtab.serve.engine import Engine
 from trimtab.serve.folder import Settings
-from trimtab.serve.log import Log
+from trimtab.serve.logged.log import Log
 from trimtab.serve.process import alive
 from trimtab.serve.router import Router
 from trimtab.store import database, operations, runs, versions

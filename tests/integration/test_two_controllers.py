@@ -19,12 +19,12 @@ import pytest
 
 from trimtab import ids
 from trimtab.deploy import local
-from trimtab.loop import rollout as rollouts
 from trimtab.loop.project import apply, open_project
+from trimtab.loop.releases import rollout as rollouts
 from trimtab.model import registry, signature
 from trimtab.model.signature import Column, Signature
-from trimtab.serve.frame import Frame, pack_numbers
-from trimtab.serve.log import Log
+from trimtab.serve.logged.frame import Frame, pack_numbers
+from trimtab.serve.logged.log import Log
 from trimtab.store import ledger, operations, versions
 
 TOML = """

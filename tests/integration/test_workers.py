@@ -16,7 +16,8 @@ import msgspec
 import pytest
 
 from trimtab.serve import folder as files
-from trimtab.serve import log, routes
+from trimtab.serve import routes
+from trimtab.serve.logged import log
 from trimtab.serve.process import started
 from trimtab.serve.routes import RoutesFile
 

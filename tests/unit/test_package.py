@@ -87,7 +87,7 @@ def test_monitor_controller_and_server_load_no_modelling_library() -> None:
 @pytest.mark.slow
 def test_a_monitor_inside_another_server_loads_numpy_alone() -> None:
     absent = HEAVY - {"numpy"}
-    assert loaded_by(["trimtab.monitor.embedded"], without=absent) & absent == set()
+    assert loaded_by(["trimtab.monitor.embed.embedded"], without=absent) & absent == set()
 
 
 def test_the_public_names_are_these() -> None:

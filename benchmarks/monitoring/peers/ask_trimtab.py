@@ -80,7 +80,7 @@ def compare(features):
     reference = fit_reference(draw(5_000))
     window = count(reference.bins, draw(2_000))
     try:
-        from trimtab.monitor.compare import compare as comparing
+        from trimtab.monitor.drift.compare import compare as comparing
         from trimtab.profile.seasons import whole
     except ImportError:
         from trimtab.monitor.judge import judge as judging
@@ -144,12 +144,12 @@ def _logged(rows, turns=250):
 def quality(path):
     data = np.load(path, allow_pickle=False)
     score, truth, now = data["ref_score"], data["ref_truth"], data["score"]
-    from trimtab.monitor import calibration, cbpe
+    from trimtab.monitor.outcomes import calibration, cbpe
 
     metrics = ["accuracy", "roc_auc", "f1"]
     try:
-        from trimtab.monitor import curve
-        from trimtab.monitor.cbpe import Known
+        from trimtab.monitor.outcomes import curve
+        from trimtab.monitor.outcomes.cbpe import Known
     except ImportError:
         with Clock() as clock:
             known = calibration.fit(score, truth)

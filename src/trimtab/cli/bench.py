@@ -12,8 +12,8 @@ from trimtab.cli.verb import verb
 from trimtab.errors import RefusedError
 
 if TYPE_CHECKING:  # brings numpy and the database
-    from trimtab.loop.capacity import Capacity
-    from trimtab.serve.capacity import Level
+    from trimtab.loop.candidate.capacity import Capacity
+    from trimtab.serve.measured.capacity import Level
 
 _LEVELS: Final = "1,2,4,8,16,32,64"
 _MOST: Final = 1024
@@ -67,14 +67,14 @@ def bench(
     where one fails.
     """
     project = session.project()
-    from trimtab.loop import capacity  # brings numpy
+    from trimtab.loop.candidate import capacity  # brings numpy
 
     count = len(set(levels))
     note(f"measuring {name}: {count} levels of {seconds:g} s")
     found = capacity.measure(project, name, levels=levels, seconds=seconds, tell=_tell)
     if svg is not None:
-        from trimtab.serve.capacity import Curve
-        from trimtab.serve.capacity import svg as drawn
+        from trimtab.serve.measured.capacity import Curve
+        from trimtab.serve.measured.capacity import svg as drawn
 
         svg.write_text(drawn(Curve(levels=found.levels), f"{found.model}: capacity"), "utf-8")
     session.answer(found, _render)
@@ -88,7 +88,7 @@ def _tell(level: Level) -> None:
 
 def _render(found: Capacity) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
-    from trimtab.serve import capacity
+    from trimtab.serve.measured import capacity
 
     curve = capacity.Curve(levels=found.levels)
     paper.table(

@@ -8,7 +8,7 @@ import click
 
 from trimtab.cli.session import Session
 from trimtab.cli.verb import verb
-from trimtab.serve.consumers import Consumer
+from trimtab.serve.access.consumers import Consumer
 from trimtab.server import endings
 from trimtab.server.answers import Consumers
 from trimtab.server.requests import Named

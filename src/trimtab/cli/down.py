@@ -25,7 +25,7 @@ def down(session: Session, name: str) -> None:
     With ENDPOINT, that one alone. An endpoint answers what it has accepted before it ends.
     `trimtab up` or `trimtab deploy` starts it again.
     """
-    from trimtab.loop import release  # the database is loaded only when needed
+    from trimtab.loop.releases import release  # the database is loaded only when needed
     from trimtab.server import process
 
     project = session.project()

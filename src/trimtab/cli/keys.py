@@ -11,7 +11,7 @@ import click
 from trimtab import ids
 from trimtab.cli.session import Session, note
 from trimtab.cli.verb import noun, verb
-from trimtab.serve.keys import parse_scopes
+from trimtab.serve.access.keys import parse_scopes
 from trimtab.server import operations
 from trimtab.server.answers import KeyMade, KeyRemoved, Keys, KeyShown
 from trimtab.server.requests import KeyNamed, KeyWanted, Named

@@ -14,8 +14,8 @@ from trimtab.cli.verb import verb
 from trimtab.errors import RefusedError, UndecidedError, UsageError
 
 if TYPE_CHECKING:  # numerical libraries are loaded only when they are needed
-    from trimtab.loop.against import Watch
-    from trimtab.loop.answered import Quality
+    from trimtab.loop.files.against import Watch
+    from trimtab.loop.files.answered import Quality
     from trimtab.monitor.findings import Finding, Measure
     from trimtab.server.answers import Monitored
     from trimtab.store.records import Window
@@ -73,7 +73,7 @@ def monitor(
         return _seen(session)
     if not against:
         raise UsageError("there is nothing to compare with: give --against NAME@vN or a file")
-    from trimtab.loop.against import (
+    from trimtab.loop.files.against import (
         Watching,
         watch,
     )  # brings polars, and the database where one is needed

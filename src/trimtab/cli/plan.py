@@ -40,7 +40,7 @@ class Param(click.ParamType[tuple[str, Any]]):
 def plan(session: Session, params: tuple[tuple[str, Any], ...]) -> None:
     """Say what a run would execute, and why; change nothing."""
     project = session.project()
-    from trimtab.loop import train  # brings numpy and polars
+    from trimtab.loop.candidate import train  # brings numpy and polars
 
     with contextlib.redirect_stdout(sys.stderr):  # the project's own code may print
         found = train.plan(project, dict(params))

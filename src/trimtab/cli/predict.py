@@ -90,7 +90,8 @@ def predict(
 def _ask(session: Session, name: str, file: Path, limit: int, key: str) -> dict[str, Any]:
     """What an endpoint answers."""
     from trimtab.deploy import local  # the database is loaded only when needed
-    from trimtab.loop import retirement, secret
+    from trimtab.loop import secret
+    from trimtab.loop.retiring import retirement
 
     project = session.project()
     endpoint = local.find(project.ws, name)
@@ -123,7 +124,7 @@ def _batch(
 ) -> Report:
     """Score a table with a model version."""
     from trimtab.cli.counter import Counter  # only for long work
-    from trimtab.loop import scoring  # brings the database and polars
+    from trimtab.loop.candidate import scoring  # brings the database and polars
 
     with Counter() as say:
         return scoring.score(

@@ -8,7 +8,7 @@ from trimtab import ids
 from trimtab.cli.session import Session, note, user
 from trimtab.cli.verb import verb
 from trimtab.errors import RefusedError, UsageError
-from trimtab.loop.ending import Erasure, Plan, Retirement
+from trimtab.loop.retiring.ending import Erasure, Plan, Retirement
 from trimtab.server import endings
 from trimtab.server.requests import Ending, Named
 

@@ -9,7 +9,7 @@ import click
 
 from trimtab.cli.session import Session, user
 from trimtab.cli.verb import noun, verb
-from trimtab.loop.shown import (
+from trimtab.loop.releases.shown import (
     Arm,
     ArmsCompared,
     Drilled,

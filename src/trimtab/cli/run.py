@@ -31,7 +31,7 @@ def run(session: Session, params: tuple[tuple[str, Any], ...], data: tuple[str, 
     """
     project = session.project()
     from trimtab.cli.progress import Display
-    from trimtab.loop import admission, train  # brings numpy and polars
+    from trimtab.loop.candidate import admission, train  # brings numpy and polars
 
     pinned = [admission.insist(project, reference) for reference in data]
 

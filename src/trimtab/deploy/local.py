@@ -22,9 +22,10 @@ from trimtab.config import ServeConfig
 from trimtab.errors import ConflictError, NotFoundError, TrimtabError
 from trimtab.model import registry
 from trimtab.serve import folder as endpoint_folder
-from trimtab.serve import notice, tokens
+from trimtab.serve import notice
 from trimtab.serve import routes as routing
-from trimtab.serve.auth import check_bind
+from trimtab.serve.access import tokens
+from trimtab.serve.access.auth import check_bind
 from trimtab.serve.folder import Settings, State, read_state, write_settings
 from trimtab.serve.process import alive, started
 from trimtab.serve.routes import Role, RoutesFile, RouteSpec

@@ -22,8 +22,9 @@ from trimtab.loop import children
 from trimtab.loop.project import Project, open_project
 from trimtab.model import registry
 from trimtab.model.signature import Signature
-from trimtab.monitor import catalogue, compaction, observe
-from trimtab.monitor.compaction import Compacted
+from trimtab.monitor import observe
+from trimtab.monitor.log import catalogue, compaction
+from trimtab.monitor.log.compaction import Compacted
 from trimtab.store import operations, states
 
 LEAST_BYTES: Final = 8 << 20

@@ -11,10 +11,13 @@ from typing import Any, Final
 
 from trimtab import ids
 from trimtab.errors import ConflictError, NotFoundError
-from trimtab.loop import brakes, incidents, jobs, retirement, rollout, triggers
+from trimtab.loop import brakes, jobs, triggers
+from trimtab.loop.alerts import incidents
 from trimtab.loop.gate import CHAMPION
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
+from trimtab.loop.releases import rollout
+from trimtab.loop.retiring import retirement
 from trimtab.loop.triggers import KIND, Slot, Trigger
 from trimtab.schedule import TriggerConfig
 from trimtab.store import operations, versions

@@ -10,7 +10,7 @@ from typing import Final
 
 from trimtab.errors import NotFoundError
 from trimtab.evaluate.judge import judge
-from trimtab.loop import skew
+from trimtab.loop.candidate import skew
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Decision
 from trimtab.model import registry

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from trimtab import ids
 from trimtab.errors import PipelineError, TrimtabError
-from trimtab.loop import feedback, gate, jobs, triggers
+from trimtab.loop import gate, jobs, triggers
+from trimtab.loop.candidate import feedback
 from trimtab.loop.project import Project, open_project
 from trimtab.pipeline import driver
 from trimtab.serve.process import started
@@ -63,7 +64,7 @@ def _failed(project: Project, action: Action, reason: str, hint: str) -> int:
 def retrain(project: Project, action: Action) -> None:
     """Publish the labelled rows, run the flow on them, and note what the gate said."""
     # Modelling libraries take seconds to load.
-    from trimtab.loop import accept, train  # noqa: PLC0415
+    from trimtab.loop.candidate import accept, train  # noqa: PLC0415
 
     ws, cause = project.ws, action.cause
     version = _published(project, action) or feedback.publish(
@@ -94,7 +95,7 @@ def fired(project: Project, action: Action) -> None:
         operations.update_action(ws, action.id, "done", run=done.run.id)
         return
     # Modelling libraries take seconds, and a flow of its own may need none.
-    from trimtab.loop import accept, train  # noqa: PLC0415
+    from trimtab.loop.candidate import accept, train  # noqa: PLC0415
 
     code = champion_code(project) if _of_champion(project, action) else ""
     data = accept.incoming(project, action)

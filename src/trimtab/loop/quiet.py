@@ -21,7 +21,7 @@ from trimtab.config import duration
 from trimtab.loop import triggers
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Pass
-from trimtab.monitor import spool
+from trimtab.monitor.embed import spool
 from trimtab.serve.process import alive
 from trimtab.store import alerts, operations, runs
 from trimtab.store.workspace import Workspace

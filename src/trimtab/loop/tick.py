@@ -17,31 +17,17 @@ import msgspec
 
 from trimtab import ids
 from trimtab.deploy import local
-from trimtab.loop import (
-    acts,
-    compact,
-    drill,
-    experiment,
-    firings,
-    freeze,
-    hand,
-    heard,
-    incidents,
-    notify,
-    outlived,
-    quiet,
-    release,
-    restarts,
-    retire,
-    retirement,
-    retrain,
-    rollout,
-    steering,
-)
+from trimtab.loop import acts, compact, firings, freeze, hand, quiet
+from trimtab.loop.alerts import incidents, notify, outlived
+from trimtab.loop.candidate import retrain
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
+from trimtab.loop.releases import drill, experiment, heard, release, restarts, rollout, steering
 from trimtab.loop.reports import Pass
-from trimtab.monitor import knowledge, observe, spool
+from trimtab.loop.retiring import retire, retirement
+from trimtab.monitor import observe
+from trimtab.monitor.embed import spool
+from trimtab.monitor.outcomes import knowledge
 from trimtab.store import leases, operations, states, versions
 from trimtab.store.records import Action, Endpoint, Rollout, Version
 from trimtab.store.workspace import Workspace

@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple
 
 from trimtab import ids, schedule
 from trimtab.config import duration
-from trimtab.loop import feedback, release
+from trimtab.loop.candidate import feedback
 from trimtab.loop.project import Project
+from trimtab.loop.releases import release
 from trimtab.schedule import On, RetrainConfig, TriggerConfig
 from trimtab.store import operations, runs, states, versions
 from trimtab.store.records import Action

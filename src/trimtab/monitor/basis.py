@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 
 from trimtab.errors import ModelError
 from trimtab.model.signature import Signature
-from trimtab.monitor import calibration as calibrating
-from trimtab.monitor import coarse as coarsely
-from trimtab.monitor import concept, strata, traffic
-from trimtab.monitor import curve as curves
-from trimtab.monitor.calibration import Calibration
-from trimtab.monitor.cbpe import Known
-from trimtab.monitor.coarse import Coarse, Groups
-from trimtab.monitor.loss import Trees
-from trimtab.monitor.strata import Strata
+from trimtab.monitor.drift import coarse as coarsely
+from trimtab.monitor.drift.coarse import Coarse, Groups
+from trimtab.monitor.log import traffic
+from trimtab.monitor.outcomes import calibration as calibrating
+from trimtab.monitor.outcomes import concept, strata
+from trimtab.monitor.outcomes import curve as curves
+from trimtab.monitor.outcomes.calibration import Calibration
+from trimtab.monitor.outcomes.cbpe import Known
+from trimtab.monitor.outcomes.loss import Trees
+from trimtab.monitor.outcomes.strata import Strata
 from trimtab.profile.reference import Reference
 from trimtab.store.records import SliceMetric
 

@@ -13,17 +13,17 @@ import numpy as np
 from trimtab.errors import UsageError
 from trimtab.monitor import budget as budgeting
 from trimtab.monitor.budget import Budget, Margins
-from trimtab.monitor.case import Case, Signal, Spread
-from trimtab.monitor.compare import compare
-from trimtab.monitor.defects import surest_defect
+from trimtab.monitor.drift.case import Case, Signal, Spread
+from trimtab.monitor.drift.compare import compare
+from trimtab.monitor.drift.defects import surest_defect
+from trimtab.monitor.drift.inspection import inspect
+from trimtab.monitor.drift.joins import came_apart
+from trimtab.monitor.drift.onset import strongest_run
+from trimtab.monitor.drift.slices import measure_slices, together
+from trimtab.monitor.drift.windows import LEAST_ROWS, Suffixes, suffixes
 from trimtab.monitor.findings import Findings, Measure
-from trimtab.monitor.inspection import inspect
-from trimtab.monitor.joins import came_apart
-from trimtab.monitor.multiplicity import discoveries
 from trimtab.monitor.names import Onset, name_inputs
-from trimtab.monitor.onset import strongest_run
-from trimtab.monitor.slices import measure_slices, together
-from trimtab.monitor.windows import LEAST_ROWS, Suffixes, suffixes
+from trimtab.monitor.statistics.multiplicity import discoveries
 from trimtab.profile.dispersion import RATES, Dispersion
 from trimtab.profile.profile import Profile
 from trimtab.profile.reference import Reference

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from trimtab.monitor.budget import Margins
-from trimtab.monitor.case import Signal, sure
-from trimtab.monitor.concept import Alarm
+from trimtab.monitor.drift.case import Signal, sure
 from trimtab.monitor.findings import FeatureFinding, Finding, Form, Kind, Severity, called
-from trimtab.monitor.strata import Excess
+from trimtab.monitor.outcomes.concept import Alarm
+from trimtab.monitor.outcomes.strata import Excess
 
 
 class Naming(NamedTuple):

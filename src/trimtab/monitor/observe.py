@@ -17,32 +17,19 @@ import numpy as np
 from trimtab import ids
 from trimtab.config import Config, duration
 from trimtab.model import registry
-from trimtab.monitor import (
-    altered,
-    arms,
-    asking,
-    catalogue,
-    completion,
-    episodes,
-    history,
-    joined,
-    judge,
-    knowing,
-    progress,
-    pulse,
-    quality,
-    saying,
-    traffic,
-    unlabelled,
-)
+from trimtab.monitor import judge, saying
 from trimtab.monitor.budget import Budget
-from trimtab.monitor.catalogue import Catalogue
+from trimtab.monitor.drift import episodes
 from trimtab.monitor.findings import Finding, Findings
+from trimtab.monitor.log import altered, arms, catalogue, history, progress, traffic
+from trimtab.monitor.log.catalogue import Catalogue
+from trimtab.monitor.outcomes import completion, joined, knowing, quality, unlabelled
+from trimtab.monitor.requests import asking, pulse
 from trimtab.monitor.watched import Watched, seasons, watched
 from trimtab.profile import profile as profiles
 from trimtab.profile.profile import Profile
-from trimtab.serve import log
-from trimtab.serve.frame import Frame
+from trimtab.serve.logged import log
+from trimtab.serve.logged.frame import Frame
 from trimtab.store import operations, states
 from trimtab.store.records import Version, Window
 from trimtab.store.workspace import Workspace

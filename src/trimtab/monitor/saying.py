@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from trimtab import ids
-from trimtab.monitor import episodes
+from trimtab.monitor.drift import episodes
 from trimtab.monitor.findings import Finding
 from trimtab.store.records import Version, Window
 

@@ -10,7 +10,7 @@ import msgspec
 from trimtab.errors import TrimtabError
 from trimtab.model.load import Outputs
 from trimtab.model.signature import Signature
-from trimtab.serve.parse import Rows
+from trimtab.serve.protocols.parse import Rows
 from trimtab.serve.reply import Response
 
 

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
-from trimtab.serve import hot
+from trimtab.serve.access.limits import InFlight
 from trimtab.serve.engine import Engine
 from trimtab.serve.job import Failed, Job, Scored, score
-from trimtab.serve.limits import InFlight
 from trimtab.serve.reply import Refusal, Response
+from trimtab.serve.shell import hot
 
 LANE_ROWS: Final = 1_024
 ENOUGH: Final = 64

@@ -12,15 +12,16 @@ from typing import Final
 from urllib.parse import unquote
 
 from trimtab.errors import UsageError
-from trimtab.serve import kserve, sagemaker, skew, vertex
 from trimtab.serve.answer import Contract
-from trimtab.serve.kserve import Kserve
-from trimtab.serve.oip import Oip
+from trimtab.serve.measured import skew
+from trimtab.serve.protocols import kserve, sagemaker, vertex
+from trimtab.serve.protocols.kserve import Kserve
+from trimtab.serve.protocols.oip import Oip
+from trimtab.serve.protocols.sagemaker import Invocations
+from trimtab.serve.protocols.typed import Typed
+from trimtab.serve.protocols.vertex import Vertex
 from trimtab.serve.reply import Refusal
 from trimtab.serve.router import Route, Table
-from trimtab.serve.sagemaker import Invocations
-from trimtab.serve.typed import Typed
-from trimtab.serve.vertex import Vertex
 
 PREDICT: Final = "/predict"
 # The first that is set counts: a platform that says which port it means, before the general PORT.

@@ -19,7 +19,7 @@ import msgspec
 
 from trimtab.errors import TrimtabError, UsageError
 from trimtab.serve import contracts, notice, tombstone, worker
-from trimtab.serve.auth import check_bind
+from trimtab.serve.access.auth import check_bind
 from trimtab.serve.engine import Engine
 from trimtab.serve.folder import Settings, State, read_settings, write_state
 from trimtab.serve.holding import bound, only_one

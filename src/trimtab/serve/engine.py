@@ -16,24 +16,26 @@ import msgspec
 from trimtab import ids
 from trimtab.errors import InputError, TrimtabError
 from trimtab.model.load import Outputs
-from trimtab.serve import contracts, fast, lookups, parse, policy, typed
+from trimtab.serve import contracts, lookups
+from trimtab.serve.access.auth import ANYBODY, HEALTH, Caller, Gate, scope_of
+from trimtab.serve.access.consumers import Counter
+from trimtab.serve.access.limits import Buckets, Limits
 from trimtab.serve.answer import Answer, Call, Contract
-from trimtab.serve.auth import ANYBODY, HEALTH, Caller, Gate, scope_of
-from trimtab.serve.consumers import Counter
 from trimtab.serve.contracts import Found
-from trimtab.serve.encoding import WORTH, deflate_for, inflate
 from trimtab.serve.folder import Settings
-from trimtab.serve.frame import TooLongError
-from trimtab.serve.hot import Hot
 from trimtab.serve.job import Failed, Job, Scored, apart, score
-from trimtab.serve.limits import Buckets, Limits
-from trimtab.serve.log import Log
+from trimtab.serve.logged.frame import TooLongError
+from trimtab.serve.logged.log import Log
+from trimtab.serve.logged.record import Recorder
 from trimtab.serve.metrics import Counts, Metrics
 from trimtab.serve.notice import Notice
 from trimtab.serve.notice import headers as told_by
-from trimtab.serve.record import Recorder
+from trimtab.serve.protocols import parse, policy, typed
 from trimtab.serve.reply import JSON, Refusal, Response, code_of
 from trimtab.serve.router import Route, Router, Table
+from trimtab.serve.shell import fast
+from trimtab.serve.shell.encoding import WORTH, deflate_for, inflate
+from trimtab.serve.shell.hot import Hot
 
 _said = logging.getLogger("trimtab.serve")
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from trimtab.errors import ModelError, TrimtabError
 from trimtab.model.load import Outputs
-from trimtab.serve import parse
 from trimtab.serve.answer import Call, Contract
-from trimtab.serve.fast import Taken
-from trimtab.serve.parse import Checked
+from trimtab.serve.protocols import parse
+from trimtab.serve.protocols.parse import Checked
 from trimtab.serve.reply import Refusal
 from trimtab.serve.router import Route, Table
+from trimtab.serve.shell.fast import Taken
 
 _said: Final = logging.getLogger("trimtab.serve")
 

@@ -17,10 +17,10 @@ from trimtab.errors import TrimtabError
 from trimtab.model.signature import Signature
 from trimtab.serve import contracts as spoken
 from trimtab.serve import metrics as counted
-from trimtab.serve import oip, openapi, parse
 from trimtab.serve.contracts import Contracts
-from trimtab.serve.log import Log
+from trimtab.serve.logged.log import Log
 from trimtab.serve.metrics import Counts, Metrics, Stats, merged
+from trimtab.serve.protocols import oip, openapi, parse
 from trimtab.serve.reply import Refusal, Response, encode, refused
 from trimtab.serve.router import Route, Router, Table
 

@@ -20,12 +20,12 @@ from trimtab.model.calibration import Calibration, read_calibration
 from trimtab.model.digest import check_digest
 from trimtab.model.load import LoadedModel, load
 from trimtab.serve import routes as routes_in
-from trimtab.serve.fast import Fast
 from trimtab.serve.folder import stamp
-from trimtab.serve.parse import Checker
-from trimtab.serve.policy import Policies, Policy
-from trimtab.serve.privacy import Rule, Rules, read_key
+from trimtab.serve.logged.privacy import Rule, Rules, read_key
+from trimtab.serve.protocols.parse import Checker
+from trimtab.serve.protocols.policy import Policies, Policy
 from trimtab.serve.routes import FILE, Role, RouteSpec
+from trimtab.serve.shell.fast import Fast
 
 RETRY_SECONDS: Final = 5.0
 INLINE: Final = 512

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from trimtab.model.load import LoadedModel, Outputs
-from trimtab.serve.parse import Checked, Checker, Rows
+from trimtab.serve.protocols.parse import Checked, Checker, Rows
 
 MOST: Final = 32
 """Rows of one run of an ONNX graph: trees cost least per row at 16 to 32."""

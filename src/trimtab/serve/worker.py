@@ -19,16 +19,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from trimtab.serve import consumers, counts
-from trimtab.serve.auth import Gate
+from trimtab.serve import counts
+from trimtab.serve.access import consumers
+from trimtab.serve.access.auth import Gate
 from trimtab.serve.batcher import Batcher
 from trimtab.serve.engine import Engine
 from trimtab.serve.folder import DRAIN_SECONDS, STOP_SECONDS, Settings
-from trimtab.serve.http import Connections
-from trimtab.serve.log import Log
+from trimtab.serve.logged.log import Log
 from trimtab.serve.metrics import Metrics
 from trimtab.serve.notice import Follower
 from trimtab.serve.router import Router
+from trimtab.serve.shell.http import Connections
 
 GARBAGE: Final = 20_000
 POLL_SECONDS: Final = 0.15

@@ -8,7 +8,7 @@ from trimtab.access import Scope
 from trimtab.config import Config
 from trimtab.loop.reports import Admission, Drift, Report
 from trimtab.profile.shape import Shape
-from trimtab.serve.consumers import Consumer
+from trimtab.serve.access.consumers import Consumer
 from trimtab.store.records import (
     Action,
     Alert,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from trimtab.loop.ending import Plan, Retirement
+from trimtab.loop.retiring.ending import Plan, Retirement
 from trimtab.server import answers
 from trimtab.server import requests as asked
 from trimtab.server.operation import Operation

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from trimtab.errors import RefusedError, UsageError
 from trimtab.interop.mlflow.paths import is_ours as is_mlflow
-from trimtab.serve.auth import is_loopback
+from trimtab.serve.access.auth import is_loopback
 
 if TYPE_CHECKING:  # the framework comes with the first page
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

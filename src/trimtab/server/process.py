@@ -22,7 +22,7 @@ import uvicorn
 
 from trimtab import ids
 from trimtab.errors import ConflictError, RefusedError, TrimtabError, UsageError
-from trimtab.serve.auth import is_loopback
+from trimtab.serve.access.auth import is_loopback
 from trimtab.server.app import build
 from trimtab.server.opened import Opened
 

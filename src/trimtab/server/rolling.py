@@ -8,7 +8,14 @@ import msgspec
 
 from trimtab.errors import ConflictError
 from trimtab.loop.project import Project
-from trimtab.loop.shown import Arm, ArmsCompared, Difference, Measured, RolloutShown, Steered
+from trimtab.loop.releases.shown import (
+    Arm,
+    ArmsCompared,
+    Difference,
+    Measured,
+    RolloutShown,
+    Steered,
+)
 from trimtab.server import bars, rollouts, words
 from trimtab.server.bars import Bar, Scale
 from trimtab.server.requests import Advance, ByHand, Identified, RolloutFilter

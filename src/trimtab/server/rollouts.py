@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from trimtab.loop import shown
+from trimtab.loop.releases import shown
 from trimtab.server import requests as asked
 from trimtab.server.operation import Operation
 

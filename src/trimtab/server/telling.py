@@ -10,7 +10,7 @@ from trimtab import ids
 from trimtab.errors import NotFoundError
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Event
-from trimtab.loop.timeline import moment
+from trimtab.loop.views.timeline import moment
 from trimtab.server import lanes, operations
 from trimtab.server.lanes import Drawing
 from trimtab.server.requests import Between

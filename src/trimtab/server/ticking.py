@@ -49,7 +49,7 @@ class Ticking:
     def _adopt(self) -> None:
         if self._is_bare():
             return
-        from trimtab.loop import release  # noqa: PLC0415 - as the controller
+        from trimtab.loop.releases import release  # noqa: PLC0415 - as the controller
 
         for endpoint in release.start(self._opened.project()):
             if endpoint.state == "ready":

@@ -10,8 +10,8 @@ import msgspec
 from trimtab import ids
 from trimtab.config import Requirement
 from trimtab.errors import NotFoundError
-from trimtab.loop import rollout
 from trimtab.loop.project import Project
+from trimtab.loop.releases import rollout
 from trimtab.loop.replay import picture, stored
 from trimtab.loop.replay.report import Replayed
 from trimtab.loop.reports import Overview, RequirementState

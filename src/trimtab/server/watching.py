@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trimtab.loop import severity
+from trimtab.loop.alerts import severity
 from trimtab.loop.project import Project
 from trimtab.monitor.findings import OUTPUTS
 from trimtab.server import course, heat, operations, words

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from trimtab.loop.notifiers import Message, Notifier
+from trimtab.loop.alerts.notifiers import Message, Notifier
 
 
 def told() -> Message:

@@ -14,10 +14,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.monitor import adwin, concept
-from trimtab.monitor.adwin import Adwin
-from trimtab.monitor.calibration import constant
-from trimtab.monitor.concept import ConceptState
+from trimtab.monitor.outcomes import concept
+from trimtab.monitor.outcomes.calibration import constant
+from trimtab.monitor.outcomes.concept import ConceptState
+from trimtab.monitor.statistics import adwin
+from trimtab.monitor.statistics.adwin import Adwin
 
 Floats = NDArray[np.float64]
 Rows = tuple[Floats, NDArray[np.int64]]

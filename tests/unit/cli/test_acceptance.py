@@ -5,7 +5,7 @@ from __future__ import annotations
 from trimtab import ids
 from trimtab.data import quarantine
 from trimtab.errors import DataError
-from trimtab.loop import admission
+from trimtab.loop.candidate import admission
 from trimtab.store import evidence, versions
 from trimtab.store.records import Evidence
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from trimtab.deploy import local
-from trimtab.serve import keys
-from trimtab.serve.auth import Gate
+from trimtab.serve.access import keys
+from trimtab.serve.access.auth import Gate
 from trimtab.serve.reply import Refusal
 from trimtab.store import ledger
 

@@ -6,8 +6,8 @@ import pytest
 
 from trimtab import ids
 from trimtab.deploy import local
-from trimtab.loop import retirement
-from trimtab.serve import consumers
+from trimtab.loop.retiring import retirement
+from trimtab.serve.access import consumers
 from trimtab.store import operations
 
 # The endpoint of the project was never started: what ends it finds no process.

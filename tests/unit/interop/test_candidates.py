@@ -26,7 +26,7 @@ from trimtab.interop.mlflow.registry import create as create_model
 from trimtab.interop.mlflow.registry import set_alias
 from trimtab.interop.mlflow.versions import create, delete
 from trimtab.interop.mlflow.wire import Asked
-from trimtab.loop import accept, bringing, foreign
+from trimtab.loop.candidate import accept, bringing, foreign
 from trimtab.loop.project import open_project
 from trimtab.model import native
 from trimtab.server import requests

@@ -12,9 +12,9 @@ import pytest
 import trimtab
 from trimtab import ids
 from trimtab.errors import ConflictError, NotFoundError
-from trimtab.loop import release
-from trimtab.loop.against import Watching, watch
+from trimtab.loop.files.against import Watching, watch
 from trimtab.loop.project import apply, open_project
+from trimtab.loop.releases import release
 from trimtab.loop.tick import tick
 from trimtab.store import operations
 from trimtab.store.records import Endpoint

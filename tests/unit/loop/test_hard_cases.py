@@ -13,24 +13,14 @@ import pytest
 from trimtab import config, hashing, ids
 from trimtab.deploy import local
 from trimtab.errors import PipelineError, TrimtabError
-from trimtab.loop import (
-    acts,
-    brakes,
-    feedback,
-    firings,
-    gate,
-    incidents,
-    job,
-    jobs,
-    outlook,
-    pause,
-    restarts,
-    retrain,
-    rollout,
-)
+from trimtab.loop import acts, brakes, firings, gate, job, jobs, pause
+from trimtab.loop.alerts import incidents
+from trimtab.loop.candidate import feedback, retrain
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project, apply
+from trimtab.loop.releases import restarts, rollout
 from trimtab.loop.tick import tick
+from trimtab.loop.views import outlook
 from trimtab.store import artifacts, evidence, leases, operations, runs, versions
 from trimtab.store.records import Artifact, Endpoint, Evidence, Incident, Rollout, Verdict
 from trimtab.store.workspace import open_workspace

@@ -1,9 +1,11 @@
 import pytest
 
 from trimtab import config
-from trimtab.loop import overview, pause, rollout, tick
+from trimtab.loop import pause, tick
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project, apply
+from trimtab.loop.releases import rollout
+from trimtab.loop.views import overview
 from trimtab.store import ledger, operations, versions
 from trimtab.store.records import Rollout
 from trimtab.store.workspace import open_workspace

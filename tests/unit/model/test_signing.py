@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from trimtab import config as project_file
 from trimtab.deploy import local
 from trimtab.errors import IntegrityError, MissingExtraError, RefusedError, UsageError
-from trimtab.loop import gate, release
+from trimtab.loop import gate
 from trimtab.loop.project import Project
+from trimtab.loop.releases import release
 from trimtab.model import attachments, equipment, registry, signing
 from trimtab.model.package import package
 from trimtab.store import operations, versions

@@ -17,12 +17,13 @@ from trimtab import ids
 from trimtab.config import Config
 from trimtab.model import registry, signature
 from trimtab.model.signature import Column, Signature
-from trimtab.monitor import basis, traffic
+from trimtab.monitor import basis
+from trimtab.monitor.log import traffic
 from trimtab.monitor.observe import Seen, observe, told
 from trimtab.profile import reference
-from trimtab.serve import frame as bytes_of
-from trimtab.serve.frame import Frame
-from trimtab.serve.log import Log
+from trimtab.serve.logged import frame as bytes_of
+from trimtab.serve.logged.frame import Frame
+from trimtab.serve.logged.log import Log
 from trimtab.store import versions
 from trimtab.store.records import Version
 from trimtab.store.workspace import Workspace, open_workspace

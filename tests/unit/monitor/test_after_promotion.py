@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from trimtab import ids
-from trimtab.monitor import progress
+from trimtab.monitor.log import progress
 from trimtab.store import operations, verdicts
 from trimtab.store.records import Rollout
 

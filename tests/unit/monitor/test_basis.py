@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from trimtab.model.signature import Signature
-from trimtab.monitor import basis, traffic
+from trimtab.monitor import basis
+from trimtab.monitor.log import traffic
 from trimtab.profile.reference import fit_reference
 
 BINARY = Signature(

@@ -4,8 +4,8 @@ import pytest
 
 from trimtab.errors import UsageError
 from trimtab.monitor import budget as budgeting
-from trimtab.monitor import spread
 from trimtab.monitor.budget import Budget
+from trimtab.monitor.statistics import spread
 
 
 def test_all_tests_of_a_month_add_up_to_the_inputs_share():

@@ -369,8 +369,8 @@ def test_the_budget_sets_the_level(reference):
 @pytest.mark.slow
 def test_judging_loads_no_heavy_library():
     code = (
-        "import sys, trimtab.monitor.judge, trimtab.monitor.concept, trimtab.monitor.cbpe, "
-        "trimtab.monitor.strata\n"
+        "import sys, trimtab.monitor.judge, trimtab.monitor.outcomes.concept, trimtab.monitor.outcomes.cbpe, "
+        "trimtab.monitor.outcomes.strata\n"
         "print([m for m in ('scipy', 'sklearn', 'polars', 'sqlalchemy', 'onnx') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trimtab.monitor import anderson, rates
-from trimtab.monitor.categories import chi_square
+from trimtab.monitor.statistics import anderson, rates
+from trimtab.monitor.statistics.categories import chi_square
 from trimtab.profile.distance import anderson_darling, anderson_law
 from trimtab.profile.fit import fit
 from trimtab.profile.profile import count

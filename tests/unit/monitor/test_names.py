@@ -7,12 +7,12 @@ import pytest
 
 from trimtab.errors import DataError, NotFoundError
 from trimtab.monitor.budget import Budget, run_length
-from trimtab.monitor.calibration import fit
-from trimtab.monitor.concept import Alarm, start, update
 from trimtab.monitor.findings import Finding
 from trimtab.monitor.judge import judge
 from trimtab.monitor.names import name_errors
-from trimtab.monitor.strata import excess, fit_strata
+from trimtab.monitor.outcomes.calibration import fit
+from trimtab.monitor.outcomes.concept import Alarm, start, update
+from trimtab.monitor.outcomes.strata import excess, fit_strata
 from trimtab.profile.profile import count
 from trimtab.profile.reference import fit_reference
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from trimtab import ids
-from trimtab.monitor import catalogue
 from trimtab.monitor import observe as observing
+from trimtab.monitor.log import catalogue
 from trimtab.profile import profile as profiles
 from trimtab.store import estimates, evidence, operations, states, verdicts
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from trimtab.model import registry, signature
-from trimtab.monitor import basis, traffic
+from trimtab.monitor import basis
+from trimtab.monitor.log import traffic
 from trimtab.monitor.observe import observe
 from trimtab.profile import reference as references
 from trimtab.profile.reference import fit_dated

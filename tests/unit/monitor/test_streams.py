@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.monitor import adwin, concept
-from trimtab.monitor.adwin import Adwin
-from trimtab.monitor.calibration import constant
+from trimtab.monitor.outcomes import concept
+from trimtab.monitor.outcomes.calibration import constant
+from trimtab.monitor.statistics import adwin
+from trimtab.monitor.statistics.adwin import Adwin
 from trimtab.testing import streams
 
 

@@ -22,7 +22,7 @@ from trimtab.model.signature import Column, Signature
 from trimtab.serve import routes
 from trimtab.serve.answer import Answer, Call, Contract
 from trimtab.serve.engine import Engine
-from trimtab.serve.log import Log
+from trimtab.serve.logged.log import Log
 from trimtab.serve.reply import Response
 from trimtab.serve.router import Router
 from trimtab.serve.routes import RoutesFile, RouteSpec

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from trimtab.errors import ModelError, StorageError
 from trimtab.serve import batcher as batching
-from trimtab.serve import log, routes
+from trimtab.serve import routes
 from trimtab.serve.batcher import Batcher
 from trimtab.serve.engine import Engine
-from trimtab.serve.log import Log
+from trimtab.serve.logged import log
+from trimtab.serve.logged.log import Log
 from trimtab.serve.reply import Response
 from trimtab.serve.router import Router
 from trimtab.serve.routes import RoutesFile

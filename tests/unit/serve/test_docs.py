@@ -9,7 +9,7 @@ from trimtab.model.golden import Golden
 from trimtab.model.signature import Column, Signature
 from trimtab.serve import metrics
 from trimtab.serve.folder import Settings, State
-from trimtab.serve.frame import Frame, Header
+from trimtab.serve.logged.frame import Frame, Header
 from trimtab.serve.routes import RoutesFile, RouteSpec
 
 DOCS = Path(__file__).parents[3] / "docs"

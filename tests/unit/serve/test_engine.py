@@ -5,11 +5,13 @@ import pytest
 
 from trimtab.access import LimitsConfig
 from trimtab.errors import StorageError
-from trimtab.serve import keys, log, routes
-from trimtab.serve.auth import Gate
+from trimtab.serve import routes
+from trimtab.serve.access import keys
+from trimtab.serve.access.auth import Gate
 from trimtab.serve.engine import Engine
 from trimtab.serve.folder import Settings
-from trimtab.serve.log import Log
+from trimtab.serve.logged import log
+from trimtab.serve.logged.log import Log
 from trimtab.serve.router import Router
 from trimtab.serve.routes import RoutesFile
 

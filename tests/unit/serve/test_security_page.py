@@ -7,8 +7,8 @@ import msgspec
 
 from trimtab import config
 from trimtab.access import LimitsConfig
-from trimtab.serve import auth, keys, tokens
-from trimtab.serve.auth import scope_of
+from trimtab.serve.access import auth, keys, tokens
+from trimtab.serve.access.auth import scope_of
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")

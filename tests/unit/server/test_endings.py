@@ -1,6 +1,6 @@
 import pytest
 
-from trimtab.loop import retirement
+from trimtab.loop.retiring import retirement
 
 
 @pytest.mark.slow

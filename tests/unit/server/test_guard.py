@@ -1,6 +1,6 @@
 import pytest
 
-from trimtab.serve.auth import is_loopback
+from trimtab.serve.access.auth import is_loopback
 
 JSON = {"content-type": "application/json"}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from trimtab import ids
-from trimtab.loop import incidents
+from trimtab.loop.alerts import incidents
 from trimtab.monitor.observe import Alarm, Seen
 from trimtab.server import course, heat
 from trimtab.store import estimates, ledger, operations, versions

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from trimtab.loop import rollout as rollouts
-from trimtab.loop.shown import Difference
+from trimtab.loop.releases import rollout as rollouts
+from trimtab.loop.releases.shown import Difference
 from trimtab.server import rolling
 from trimtab.store import evidence, operations, states
 from trimtab.store.records import Evidence, Verdict

@@ -2,8 +2,8 @@ import threading
 
 from trimtab import config
 from trimtab.errors import ConflictError
-from trimtab.loop import release
 from trimtab.loop import tick as controller
+from trimtab.loop.releases import release
 from trimtab.loop.reports import Pass
 from trimtab.server.opened import Opened
 from trimtab.server.ticking import Ticking

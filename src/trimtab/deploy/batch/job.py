@@ -25,7 +25,7 @@ from trimtab.deploy.batch.scoring import answer
 from trimtab.deploy.batch.source import Input, format_of, open_input
 from trimtab.errors import ConflictError, DataError, NotFoundError, RefusedError
 from trimtab.model.load import LoadedModel
-from trimtab.serve.parse import Checker
+from trimtab.serve.protocols.parse import Checker
 
 QUERY: Final = "query.ndjson"
 

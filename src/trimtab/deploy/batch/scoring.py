@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from trimtab.deploy.batch.chunk import Broken, Chunk
 from trimtab.errors import InputError, ModelError, TrimtabError
 from trimtab.model.load import LoadedModel, Outputs
-from trimtab.serve.parse import Checker, Rows
+from trimtab.serve.protocols.parse import Checker, Rows
 from trimtab.serve.score import score, take
 
 _Refusal = InputError | ModelError

@@ -14,7 +14,7 @@ from trimtab.errors import NotFoundError, RefusedError, UsageError
 from trimtab.interop.mlflow import files, filters, rows
 from trimtab.interop.mlflow.fault import Fault
 from trimtab.interop.mlflow.state import Registered, RegisteredVersion
-from trimtab.loop.foreign import KIND, Foreign
+from trimtab.loop.candidate.foreign import KIND, Foreign
 from trimtab.store import runs, tracked, trees
 from trimtab.store.workspace import Workspace
 

@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.monitor import calibration, concept
-from trimtab.monitor.calibration import Calibration
-from trimtab.monitor.concept import ConceptState, Stream
+from trimtab.monitor.outcomes import calibration, concept
+from trimtab.monitor.outcomes.calibration import Calibration
+from trimtab.monitor.outcomes.concept import ConceptState, Stream
 from trimtab.tune.candidate import Task
 from trimtab.tune.learner import EVEN, Answer, Decide
 

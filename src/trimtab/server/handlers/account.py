@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from trimtab.interop.mlflow import candidates
 from trimtab.loop import doctor as examiner
-from trimtab.loop import why as lineage
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Health, Lineage
+from trimtab.loop.views import why as lineage
 from trimtab.server import requests as asked
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trimtab.data import diff as differences
 from trimtab.data import quarantine, snapshot, tables
 from trimtab.errors import NotFoundError
-from trimtab.loop import admission, drifting
+from trimtab.loop.candidate import admission, drifting
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Admission
 from trimtab.server import requests as asked

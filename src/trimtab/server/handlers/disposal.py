@@ -6,7 +6,7 @@ from trimtab import ids
 from trimtab.errors import RefusedError, UsageError
 from trimtab.interop.transfer import chosen
 from trimtab.loop.project import Project
-from trimtab.loop.timeline import moment
+from trimtab.loop.views.timeline import moment
 from trimtab.server import requests as asked
 from trimtab.store import deleted, runs
 from trimtab.store.collected import Collection, Disposed, Kept

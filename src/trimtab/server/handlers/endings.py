@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from trimtab import ids
-from trimtab.loop import retire as acts
-from trimtab.loop import retire_plan
-from trimtab.loop.ending import Plan, Retirement, Wish
 from trimtab.loop.project import Project, apply
+from trimtab.loop.retiring import retire as acts
+from trimtab.loop.retiring import retire_plan
+from trimtab.loop.retiring.ending import Plan, Retirement, Wish
 from trimtab.server import requests as asked
 from trimtab.server.answers import Consumers
 

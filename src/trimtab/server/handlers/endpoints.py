@@ -7,8 +7,8 @@ import msgspec
 from trimtab.deploy import local
 from trimtab.errors import NotFoundError
 from trimtab.loop import compact as job
-from trimtab.loop import rollout
 from trimtab.loop.project import Project
+from trimtab.loop.releases import rollout
 from trimtab.server import requests as asked
 from trimtab.server.answers import Endpoints, EndpointShown, LogCompacted
 from trimtab.store import operations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trimtab.loop import incidents as book
+from trimtab.loop.alerts import incidents as book
 from trimtab.loop.project import Project
 from trimtab.server import requests as asked
 from trimtab.server.answers import Incidents, IncidentShown

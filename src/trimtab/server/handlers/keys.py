@@ -8,8 +8,8 @@ from trimtab import ids
 from trimtab.deploy import local
 from trimtab.errors import NotFoundError
 from trimtab.loop.project import Project
-from trimtab.serve import keys
-from trimtab.serve.keys import Key
+from trimtab.serve.access import keys
+from trimtab.serve.access.keys import Key
 from trimtab.server import requests as asked
 from trimtab.server.answers import KeyMade, KeyRemoved, Keys, KeyShown
 from trimtab.store import ledger, operations

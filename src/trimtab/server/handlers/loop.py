@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from trimtab.loop import overview as glance
 from trimtab.loop import project as projects
 from trimtab.loop import tick as controller
-from trimtab.loop import timeline as story
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Applied, Overview, Pass, Timeline
+from trimtab.loop.views import overview as glance
+from trimtab.loop.views import timeline as story
 from trimtab.server import requests as asked
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trimtab.loop.project import Project
-from trimtab.monitor import knowledge
+from trimtab.monitor.outcomes import knowledge
 from trimtab.server import requests as asked
 from trimtab.server.answers import Monitored, WatchedThing
 from trimtab.store import estimates, label_requests, operations, versions

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from trimtab.errors import NotFoundError, RefusedError, UndecidedError
 from trimtab.interop.mlflow import candidates
-from trimtab.loop import foreign, release, steering
 from trimtab.loop import gate as gatekeeper
+from trimtab.loop.candidate import foreign
 from trimtab.loop.hand import Hand
 from trimtab.loop.project import Project
+from trimtab.loop.releases import release, steering
 from trimtab.loop.reports import Decision, Deployed
 from trimtab.server import requests as asked
 

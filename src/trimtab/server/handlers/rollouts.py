@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from trimtab.errors import ConflictError
-from trimtab.loop import comparison, experiment, steering
-from trimtab.loop import drill as drills
 from trimtab.loop.hand import Hand
 from trimtab.loop.project import Project
-from trimtab.loop.shown import ArmsCompared, Drilled, RolloutShown, RolloutsListed, Steered
+from trimtab.loop.releases import comparison, experiment, steering
+from trimtab.loop.releases import drill as drills
+from trimtab.loop.releases.shown import ArmsCompared, Drilled, RolloutShown, RolloutsListed, Steered
 from trimtab.server import requests as asked
 from trimtab.store import operations
 

@@ -1,0 +1,1 @@
+"""Files that are held against a model, with no endpoint."""

@@ -1,0 +1,341 @@
+"""A table held against a model's reference, a data version or another table: no endpoint needed.
+
+The same bins, tests and names as in production. Only `record` writes anything: the windows, so that
+the page shows them, and the quality of the requirements' metrics as evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab import config as project_file
+from trimtab import hashing, ids
+from trimtab.config import Config, MonitorConfig, duration
+from trimtab.data import tables
+from trimtab.errors import DataError, NotFoundError, UsageError
+from trimtab.loop.files import answered, looking
+from trimtab.loop.files.answered import Quality
+from trimtab.loop.files.looking import Looked
+from trimtab.loop.project import Project, open_project
+from trimtab.loop.reports import Report
+from trimtab.monitor import files
+from trimtab.monitor.files import Spans, Table
+from trimtab.monitor.findings import Finding, called
+from trimtab.monitor.log import traffic
+from trimtab.monitor.watched import Watched, watched
+from trimtab.profile import reference as references
+from trimtab.profile.cells import NumberCells
+from trimtab.profile.columns import Column, Kind
+from trimtab.profile.derived import Projection
+from trimtab.profile.reference import Reference
+from trimtab.store import evidence, operations, versions
+from trimtab.store.records import Evidence, Window
+from trimtab.store.workspace import Workspace
+
+MOST_WINDOWS: Final = 400
+
+
+class Watching(msgspec.Struct, frozen=True, kw_only=True):
+    """What to hold a file against, and what its columns are.
+
+    `time` cuts rows into windows of length `window`. `truth`, `score` and `decision` name columns
+    that are the outcome and the model's answers; a model's inputs are known by name.
+    """
+
+    against: str
+    time: str = ""
+    window: str = ""
+    truth: str = ""
+    score: str = ""
+    decision: str = ""
+    leave_out: tuple[str, ...] = ()
+    record: bool = False
+
+
+class Watch(Report, frozen=True, kw_only=True):
+    """What was seen. `findings` holds the newest of each name over all windows.
+
+    `status` is "found", "nothing" or "undecided" (too few rows). `absent` are features that the file
+    lacks, `ignored` columns that the reference does not know or cannot count.
+    """
+
+    subject: str
+    against: str
+    rows: int
+    status: str
+    findings: list[Finding]
+    windows: list[Looked]
+    drifted: list[str] = []
+    quality: list[Quality] = []
+    absent: list[str] = []
+    ignored: list[str] = []
+    notes: list[str] = []
+    recorded: int = 0
+
+
+@dataclass(frozen=True)
+class Base:
+    """A reference with where it came from; `model` where that is a packaged model."""
+
+    label: str
+    digest: str
+    reference: Reference
+    model: Watched | None = None
+
+
+def watch(file: Path, asked: Watching, *, start: Path | None = None) -> Watch:
+    """Hold a file against a reference.
+
+    Raises NotFoundError, UsageError and DataError; a project is opened (from `start`) only where
+    `against` names a version or the result is to be recorded.
+    """
+    if asked.truth and not (asked.score or asked.decision):
+        raise UsageError(
+            "--truth goes with --score or --decision",
+            hint="the column with what the model answered; without one only inputs are compared",
+        )
+    table = files.read(file)
+    for name in (asked.time, asked.truth, asked.score, asked.decision):
+        if name and name not in table:
+            raise UsageError(
+                f"{file.name} has no column {name!r}", hint=f"it has {', '.join(table)[:300]}"
+            )
+    named = [one for one in (asked.time, asked.truth, asked.score, asked.decision) if one]
+    if len(set(named)) < len(named):
+        raise UsageError(
+            "--time, --truth, --score and --decision name columns of their own",
+            hint="an outcome that is also the decision would be right in every row",
+        )
+    project = _project(asked, start)
+    try:
+        return _watched(project, file, asked, table)
+    finally:
+        if project is not None:
+            project.ws.close()
+
+
+def _watched(project: Project | None, file: Path, asked: Watching, table: Table) -> Watch:
+    base = _base(project, asked)
+    for name in asked.leave_out:
+        if name not in table and name not in base.reference.bins.needed:
+            raise UsageError(
+                f"--leave-out {name!r} is no column of {file.name} or {base.label}",
+                hint=f"{file.name} has {', '.join(table)[:300]}",
+            )
+    spans = _spans(project, asked, table)
+    columns, absent = _columns(base, asked, table, spans.rows)
+    missing = _missing(base, asked, table)
+    unjudged = [name for name in absent if name not in missing]
+    settings = project.config.monitor if project else MonitorConfig()
+    looked, newest = looking.look(base.reference, columns, unjudged, spans, settings)
+    found = looking.union(looked)
+    quality, proof, more = _quality(project, asked, base, table, spans.rows, file)
+    recorded = _record(project, base, file, looked, proof) if asked.record else 0
+    notes = [*spans.notes, *more]
+    left = [called(name) for name in absent if name not in missing]
+    if left:
+        notes.append(f"not in {file.name}, and so not judged: {', '.join(left)}")
+    if missing:
+        notes.append(
+            f"{file.name} has no column {', '.join(missing)}, which {base.label} needs: it counts as "
+            "missing in every row (--leave-out where that is meant)"
+        )
+    undecided = looked[-1].reason and not found
+    known = {*columns, asked.time, asked.truth, asked.score, asked.decision}
+    ignored = [name for name in table if name not in known]
+    others = [name for name in ignored if name not in asked.leave_out]
+    if others and base.model is None:
+        why = f"times, nested values, or no such column in {base.label}"
+        notes.append(f"not compared: {', '.join(others)} ({why})")
+    return Watch(
+        subject=file.name,
+        against=base.label,
+        rows=len(spans.rows),
+        status="found" if found else "undecided" if undecided else "nothing",
+        findings=found,
+        windows=looked,
+        drifted=list(getattr(newest, "drifted", ())),
+        quality=quality,
+        absent=absent,
+        ignored=ignored,
+        notes=notes,
+        recorded=recorded,
+    )
+
+
+def base_of(ws: Workspace, reference: str, config: Config | None = None) -> Base:
+    """The reference of a model version, or else of a data version; raises NotFoundError."""
+    try:
+        version = versions.get(ws, "model", reference)
+    except NotFoundError as error:
+        try:
+            data = versions.get(ws, "data", reference)
+        except NotFoundError:
+            raise error from None
+        known = config.data.get(data.name) if config else None
+        left = {known.key, known.time, known.target} if known else set()
+        frame = tables.read(ws, data)
+        table = {name: one for name, one in files.split(frame).items() if name not in left}
+        return Base(data.label, data.digest, fit(table))
+    model = watched(ws, version)
+    if model is None:
+        raise NotFoundError(
+            f"{version.label} has no reference profile to compare with",
+            hint="name a data version or a file instead",
+        )
+    return Base(version.label, version.digest, model.reference, model)
+
+
+def fit(table: Table) -> Reference:
+    """The reference of a table; times and nested columns are left out. Raises DataError."""
+    kinds, _ = files.kinds(table)
+    if not kinds:
+        raise DataError("the reference has no column of numbers or words to compare")
+    columns = {name: files.column(table[name], kind) for name, kind in kinds.items()}
+    return references.fit_reference(columns, kinds=kinds)
+
+
+def _project(asked: Watching, start: Path | None) -> Project | None:
+    needed = asked.record or "@" in asked.against or hashing.is_digest(asked.against)
+    if needed and not Path(asked.against).is_file():
+        return open_project(start)
+    if asked.record:
+        return open_project(start)
+    try:
+        path = project_file.find(start)
+    except NotFoundError:
+        return None
+    known = Path(asked.against).is_file() or not (path.parent / ".trimtab").is_dir()
+    return None if known else open_project(start)
+
+
+def _base(project: Project | None, asked: Watching) -> Base:
+    path = Path(asked.against)
+    if path.is_file():
+        left = {asked.time, asked.truth, *asked.leave_out}
+        table = files.read(path)
+        kept = {name: one for name, one in table.items() if name not in left}
+        return Base(path.name, hashing.file_digest(path), fit(_renamed(kept, asked)))
+    if project is None:
+        raise NotFoundError(
+            f"{asked.against!r} is no file, and there is no project here with such a version",
+            hint="give a file, NAME@vN of a model or data version, or -C FOLDER",
+        )
+    return base_of(project.ws, asked.against, project.config)
+
+
+def _renamed(table: Table, asked: Watching) -> dict[str, files.Values]:
+    """Columns under the names that a reference has for the model's outputs."""
+    names = {asked.score: traffic.SCORE, asked.decision: traffic.DECISION}
+    return {names.get(name) or name: values for name, values in table.items()}
+
+
+def _columns(
+    base: Base, asked: Watching, table: Table, rows: NDArray[np.int64]
+) -> tuple[dict[str, Column], list[str]]:
+    """The reference's features in the file, filled with nothing where the file lacks them."""
+    given = _renamed(table, asked)
+    bins = base.reference.bins
+    numbers = {cells.name for cells in bins.features if isinstance(cells, NumberCells)}
+    made = {one.column: one.names for one in bins.derived}
+    vectors = {one.column for one in bins.derived if isinstance(one, Projection)}
+    found: dict[str, Column] = {}
+    absent: list[str] = []
+    for name in bins.needed:
+        kind: Kind = "category"
+        if name in numbers | vectors:
+            kind = "number" if name in numbers else "embedding"
+        if name in given and name not in asked.leave_out:
+            found[name] = files.column(given[name], kind)[rows]
+        else:
+            absent += made.get(name, (name,))
+            found[name] = files.absent(kind, len(rows))
+    if len(absent) == len(bins.features):
+        raise UsageError(
+            f"the table has no column of {base.label}",
+            hint=f"that has {', '.join(bins.needed)[:300]}",
+        )
+    return found, absent
+
+
+def _missing(base: Base, asked: Watching, table: Table) -> list[str]:
+    """The model's inputs that the file has no column for: its rows could not be scored."""
+    if base.model is None:
+        return []
+    inputs = (column.name for column in base.model.signature.inputs)
+    return [name for name in inputs if name not in table and name not in asked.leave_out]
+
+
+def _spans(project: Project | None, asked: Watching, table: Table) -> Spans:
+    count = files.rows(table)
+    if not asked.time:
+        if asked.window:
+            raise UsageError("--window goes with --time COLUMN")
+        return Spans(np.arange(count), [0], [0], 0, [])
+    settings = project.config.monitor if project else MonitorConfig()
+    span = duration(asked.window or settings.window)
+    if span <= 0:
+        raise UsageError("a window has a length above 0")
+    zone = project.config.project.timezone if project else "UTC"
+    return files.cut(table, asked.time, span, zone, most=MOST_WINDOWS)
+
+
+def _quality(
+    project: Project | None,
+    asked: Watching,
+    base: Base,
+    table: Table,
+    rows: NDArray[np.int64],
+    file: Path,
+) -> tuple[list[Quality], list[Evidence], list[str]]:
+    if not asked.score and not asked.decision:
+        return [], [], []
+    if base.model is None:
+        return [], [], ["quality is measured against a model version, not against a table"]
+    given = answered.Answered(_renamed(table, asked), rows, asked.truth)
+    wanted = project.config.require if project else ()
+    return answered.quality(base.model, given, wanted, f"file:{file.name}")
+
+
+def _record(
+    project: Project | None,
+    base: Base,
+    file: Path,
+    looked: list[Looked],
+    proof: list[Evidence],
+) -> int:
+    """Keep windows and evidence; returns how many windows."""
+    if project is None:
+        raise UsageError("--record needs a project")
+    ws, now = project.ws, ids.now()
+    windows = [
+        Window(
+            endpoint=f"file:{file.name}",
+            model=base.digest,
+            role="file",
+            start=one.start,
+            end=one.end,
+            rows=one.rows,
+            profile="",
+            findings=[msgspec.to_builtins(finding) for finding in one.findings],
+            features={
+                "measures": [msgspec.to_builtins(measured) for measured in one.measures],
+                "reason": one.reason,
+                "against": base.label,
+            },
+            judged_at=now,
+        )
+        for one in looked
+    ]
+    with ws.transaction():
+        if proof:
+            evidence.append(ws, proof)
+        for window in windows:
+            operations.save_window(ws, window)
+    return len(windows)

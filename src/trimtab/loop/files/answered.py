@@ -1,0 +1,133 @@
+"""The quality of answers that stand in a file: measured where outcomes do too, estimated without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.config import Requirement
+from trimtab.errors import UsageError
+from trimtab.evaluate import measure
+from trimtab.loop.reports import Report
+from trimtab.monitor import files
+from trimtab.monitor.files import Table, Values
+from trimtab.monitor.log import traffic
+from trimtab.monitor.outcomes import cbpe
+from trimtab.monitor.watched import Watched
+from trimtab.store.records import Evidence
+
+
+class Quality(Report, frozen=True, kw_only=True):
+    """A metric of the answers: "realised" with the outcomes, "estimated" without."""
+
+    metric: str
+    how: str
+    value: float
+    lo: float
+    hi: float
+    n: int
+    note: str = ""
+
+
+class Answered(NamedTuple):
+    """Answers in a table: `rows` of its columns, under the names of a reference's outputs."""
+
+    table: Table
+    rows: NDArray[np.int64]
+    truth: str = ""
+
+
+def quality(
+    model: Watched, answers: Answered, requirements: Sequence[Requirement], window: str
+) -> tuple[list[Quality], list[Evidence], list[str]]:
+    """What to show, the evidence behind it, and notes on rows that could not be used."""
+    given, rows = answers.table, answers.rows
+    score = _score(model, given, rows)
+    if not answers.truth:
+        return _estimated(model, score)
+    decision = _decisions(model, given, score, rows)
+    truth = _texts(given[answers.truth], model)[rows].tolist()
+    usable = np.array([traffic.usable(one, model.signature) for one in truth])
+    usable &= np.array([traffic.usable(one, model.signature) for one in decision])
+    if score is not None:
+        usable &= np.isfinite(score)
+    notes = []
+    if not usable.all():
+        notes.append(f"{int((~usable).sum()):,} rows have no usable outcome, score or decision")
+    if not usable.any():
+        return [], [], notes
+    keep = np.flatnonzero(usable)
+    scored = traffic.build(
+        model.signature,
+        [truth[i] for i in keep.tolist()],
+        None if score is None or model.signature.task == "multiclass" else score[keep],
+        [decision[i] for i in keep.tolist()],
+    )
+    wanted = [one for one in requirements if not one.better_than]
+    found = measure.measure(scored, wanted, subject=model.version.digest, window=window)
+    shown = [
+        Quality(metric=one.metric, how="realised", value=one.value, lo=one.lo, hi=one.hi, n=one.n)
+        for one in found
+        if not one.statistic and not one.slice and one.n
+    ]
+    return shown, found, notes
+
+
+def _score(model: Watched, given: Table, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    """The scores, NaN where there is no number; a regression's decision is one. None without any."""
+    names = (traffic.SCORE, *([traffic.DECISION] if model.signature.task == "regression" else []))
+    name = next((one for one in names if one in given), "")
+    if not name:
+        return None
+    values = files.column(given[name], "number")[rows].tolist()
+    return np.array([one if isinstance(one, float) else np.nan for one in values])
+
+
+def _decisions(
+    model: Watched, given: Table, score: NDArray[np.float64] | None, rows: NDArray[np.int64]
+) -> list[Any]:
+    signed = model.signature
+    found = [] if score is None else score.tolist()
+    if signed.task == "regression":
+        return found
+    if traffic.DECISION in given:
+        return list(files.column(given[traffic.DECISION], "category")[rows])
+    if signed.task == "multiclass":
+        raise UsageError(
+            f"--score does not say which of the classes {model.version.label} chose",
+            hint="name the column with its decision: --decision COLUMN",
+        )
+    other = next((one for one in signed.classes if one != signed.positive), None)
+    at = 0.5 if signed.threshold is None else signed.threshold
+    return [signed.positive if one >= at else other for one in found]
+
+
+def _texts(values: Values, model: Watched) -> NDArray[Any]:
+    if model.signature.task == "regression":
+        return files.column(values, "number").astype(object)
+    return files.column(values, "category").astype(object)
+
+
+def _estimated(
+    model: Watched, score: NDArray[np.float64] | None
+) -> tuple[list[Quality], list[Evidence], list[str]]:
+    if model.signature.task != "binary" or score is None:
+        what = "from the scores of two classes" if score is not None else "from scores (--score)"
+        return [], [], [f"without outcomes a file's quality is estimated {what} alone"]
+    known = score[np.isfinite(score)]
+    if not len(known):
+        return [], [], ["no row has a score: there is no quality to estimate"]
+    basis = model.basis
+    estimates = (
+        cbpe.accuracy(basis.calibration, known, threshold=basis.threshold),
+        cbpe.roc_auc(basis.calibration, known),
+    )
+    shown = [
+        Quality(metric=one.metric, how="estimated", value=one.value, lo=one.lo, hi=one.hi, n=one.n,
+                note=one.note)
+        for one in estimates
+    ]  # fmt: skip
+    return shown, [], []

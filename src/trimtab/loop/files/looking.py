@@ -1,0 +1,127 @@
+"""The windows of a file judged one after the other, each with those before it, as traffic is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from trimtab.config import MonitorConfig
+from trimtab.loop.reports import Report
+from trimtab.monitor import judge
+from trimtab.monitor.budget import Budget
+from trimtab.monitor.drift import episodes
+from trimtab.monitor.files import Spans
+from trimtab.monitor.findings import Finding, Findings, Measure
+from trimtab.profile import profile as profiles
+from trimtab.profile.columns import Column
+from trimtab.profile.profile import Profile
+from trimtab.profile.reference import Reference
+from trimtab.store.records import Episode, Window
+
+_MONTH: Final = 30 * 86_400_000_000
+_LOOK_BACK: Final = 256
+"""Windows that a judgement reads: the last 32, and more where small ones join."""
+
+
+class Looked(Report, frozen=True, kw_only=True):
+    """One window of the file: [start, end) in microseconds (0 without times) and what it showed."""
+
+    start: int
+    end: int
+    rows: int
+    reason: str = ""
+    findings: list[Finding] = []
+    measures: list[Measure] = []
+
+
+def look(
+    reference: Reference,
+    columns: Mapping[str, Column],
+    absent: Collection[str],
+    spans: Spans,
+    settings: MonitorConfig,
+) -> tuple[list[Looked], Findings]:
+    """Every window as it was when it was the newest, and the last judgement; `absent` features are
+    not judged. Where there are times, each window that shows data drift says how it came.
+    """
+    see = partial(
+        judge.judge, reference, budget=_budget(settings, spans), least_rows=settings.min_rows,
+        altered=absent,
+    )  # fmt: skip
+    ends = [*spans.places[1:], len(spans.rows)]
+    counter = profiles.Counter(reference.bins)
+    counted: list[Profile] = []
+    looked: list[Looked] = []
+    known: list[Episode] = []
+    newest, windows = Findings(), _windows(spans)
+    for number, (first, end) in enumerate(zip(spans.places, ends, strict=True)):
+        part = {name: values[first:end] for name, values in columns.items()}
+        counted.append(counter.count(part))
+        begin = max(0, number + 1 - _LOOK_BACK)
+        newest = see(counted[begin:])
+        found = list(newest.findings)
+        if found and spans.span:
+            alone = see(counted[-1:])
+            found = episodes.told(
+                found,
+                reference,
+                windows[begin : number + 1],
+                counted[begin:],
+                {one.kind for one in (newest if alone.reason else alone).findings},
+                settings.min_rows,
+                [one for one in known if one.until],
+            )
+        else:
+            found = [_undated(one) for one in found]
+        for one in episodes.changed(known, windows[number], found):
+            known = [*(each for each in known if each.since != one.since), one]
+        looked.append(
+            Looked(
+                start=windows[number].start,
+                end=windows[number].end,
+                rows=end - first,
+                reason=newest.reason,
+                findings=found,
+                measures=[one for one in newest.measures if one.feature not in absent],
+            )
+        )
+        if begin:
+            counted[begin - 1] = profiles.empty(reference.bins)  # read no more
+    return looked, newest
+
+
+def _budget(settings: MonitorConfig, spans: Spans) -> Budget:
+    return Budget(
+        pages_per_month=settings.false_pages_per_month,
+        windows_per_month=max(_MONTH / spans.span, 1.0) if spans.span else 30.0,
+        scales=6 if spans.span else 1,
+    )
+
+
+def _windows(spans: Spans) -> list[Window]:
+    return [
+        Window(
+            endpoint="", model="", role="file", start=start, end=start + spans.span, rows=0, profile=""
+        )
+        for start in spans.starts
+    ]  # fmt: skip
+
+
+def union(looked: Sequence[Looked]) -> list[Finding]:
+    """The newest finding of each name over all windows."""
+    found: dict[str, Finding] = {}
+    for one in looked:
+        for finding in one.findings:
+            found[finding.kind] = finding
+    return list(found.values())
+
+
+def _undated(finding: Finding) -> Finding:
+    """A finding of a file without times: it has one window, which began at 0."""
+    if finding.since is None:
+        return finding
+    text = finding.text.replace(f" since window {finding.since}:", ":")
+    return msgspec.structs.replace(finding, since=0, text=text)

@@ -1,0 +1,1 @@
+"""What answers at an endpoint: releases, rollouts, A/B tests, drills."""

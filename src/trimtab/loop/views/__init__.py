@@ -1,0 +1,1 @@
+"""What a project's loop was, is and will do, read from the store without acting."""

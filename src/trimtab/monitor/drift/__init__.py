@@ -1,0 +1,1 @@
+"""Which inputs moved, broke or came apart, in which windows and in which form."""

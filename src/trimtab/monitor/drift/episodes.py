@@ -1,0 +1,187 @@
+"""Episodes: when a trouble of one kind began, when it was over, and whether it has been here before.
+
+A finding on inputs is given its form here; what ended is remembered beyond the windows that are
+looked at, so that a return is called recurring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from trimtab import ids
+from trimtab.monitor.drift import forms
+from trimtab.monitor.findings import Finding
+from trimtab.monitor.requests import stale
+from trimtab.profile.profile import Profile
+from trimtab.profile.reference import Reference
+from trimtab.store.records import Episode, Window
+
+if TYPE_CHECKING:  # a monitor of a table alone has no database
+    from trimtab.store.workspace import Workspace
+
+_LOOKED: Final = 64
+"""Windows that a form is told by; what ended before them is remembered as an episode."""
+_BEFORE: Final = 8
+AGAIN: Final = "; the newest window is as the reference again"
+DEFECTS: Final[frozenset[str]] = frozenset({"broken input", "broken join", "skew"})
+
+
+def told(
+    findings: Sequence[Finding],
+    reference: Reference,
+    windows: Sequence[Window],
+    counted: Sequence[Profile],
+    alone: Collection[str],
+    least_rows: int,
+    past: Sequence[Episode] = (),
+    altered: Collection[str] = (),
+) -> list[Finding]:
+    """Findings on windows as people are told of them: with forms, beginnings as moments, and whether
+    they are over. `alone` are the kinds that the newest window shows by itself, `past` what ended,
+    `altered` the columns that the log does not hold as they were.
+    """
+    plain = stale.renamed(findings, reference, counted, least_rows, altered)
+    named = (lasting(one, alone) for one in plain)
+    return [dated(shaped(one, reference, windows, counted, past), windows) for one in named]
+
+
+def lasting(finding: Finding, alone: Collection[str]) -> Finding:
+    """A defect that sums of windows still show though the newest one `alone` has no such kind is over."""
+    if finding.kind not in DEFECTS or finding.kind in alone:
+        return finding
+    detail = {**finding.detail, "lasts": 0.0}
+    return msgspec.structs.replace(
+        finding, text=finding.text.removesuffix(".") + AGAIN + ".", detail=detail
+    )
+
+
+def lasts(finding: Finding) -> bool:
+    """Whether the newest of the windows that were judged shows it."""
+    return finding.detail.get("lasts", 1.0) > 0
+
+
+def dated(finding: Finding, windows: Sequence[Window]) -> Finding:
+    """A finding that tells the moment and not the position of the window in which it began."""
+    if finding.since is None:
+        return finding
+    start = windows[finding.since].start
+    text = finding.text.replace(f"since window {finding.since}:", f"since {ids.iso(start)}:")
+    return msgspec.structs.replace(finding, since=start, text=text)
+
+
+def shaped(
+    finding: Finding,
+    reference: Reference,
+    windows: Sequence[Window],
+    counted: Sequence[Profile],
+    past: Sequence[Episode] = (),
+) -> Finding:
+    """The finding with its form, its beginning by the course of its worst feature, and its share.
+
+    `finding.since` is a position in `windows`, and stays one. Other kinds come back as they are, and
+    one window alone tells no form.
+    """
+    if finding.kind != "data drift" or finding.since is None or not finding.features:
+        return finding
+    if finding.features[0].statistic == "correlation":
+        return finding
+    cut = max(0, min(len(windows) - _LOOKED, finding.since - _BEFORE))
+    near = _shifted(finding, -cut)
+    return _shifted(_shaped(near, reference, windows[cut:], counted[cut:], past), cut)
+
+
+def _shaped(
+    finding: Finding,
+    reference: Reference,
+    windows: Sequence[Window],
+    counted: Sequence[Profile],
+    past: Sequence[Episode],
+) -> Finding:
+    worst = finding.features[0]
+    found = forms.course(reference, counted, worst.feature, finding.since or 0)
+    if found is None:
+        return finding
+    shape = forms.shape(found)
+    form, said = shape.form if len(windows) > 1 else "", ""
+    if shape.before is not None:
+        first, last = (windows[place] for place in shape.before)
+        said = f", as from {ids.iso(first.start)} to {ids.iso(last.end)}"
+    else:
+        begun = windows[
+            max(shape.since, finding.since or 0)
+        ].start  # its own episode is none before
+        same = [
+            one
+            for one in past
+            if 0 < one.until <= begun and one.features.get(worst.feature) == found.sign
+        ]
+        if same:
+            form = "recurring"
+            said = f", as from {ids.iso(same[-1].since)} to {ids.iso(same[-1].until)}"
+    again = "" if shape.lasts else AGAIN
+    # where a step alone fits, the sums of windows that gave the alarm tell its beginning best
+    since = finding.since if shape.form == "sudden" else shape.since
+    text = finding.text
+    if form:
+        text = text.replace("Data drift in ", f"Data drift ({form}{said}) in ", 1)
+    shifted = _shifted(
+        msgspec.structs.replace(finding, text=text), (since or 0) - (finding.since or 0)
+    )
+    text = shifted.text
+    return msgspec.structs.replace(
+        shifted,
+        form=form,
+        share=max(finding.share or 0.0, found.share),
+        text=text.removesuffix(".") + again + ".",
+        detail={**finding.detail, "lasts": float(shape.lasts), "sign": float(found.sign)},
+    )
+
+
+def _shifted(finding: Finding, by: int) -> Finding:
+    """The finding where positions of windows are counted from another one."""
+    if not by or finding.since is None:
+        return finding
+    since = finding.since + by
+    text = finding.text.replace(f"since window {finding.since}:", f"since window {since}:", 1)
+    return msgspec.structs.replace(finding, since=since, text=text)
+
+
+def note(ws: Workspace, window: Window, findings: Sequence[Finding]) -> None:
+    """Begin, go on with or end the episode of data drift after a window was judged."""
+    from trimtab.store import estimates  # noqa: PLC0415 - a monitor of a table has no database
+
+    known = estimates.episodes(ws, window.endpoint, model=window.model, kind="data drift")
+    for one in changed(known, window, findings):
+        estimates.save_episode(ws, one)
+
+
+def changed(known: Sequence[Episode], window: Window, findings: Sequence[Finding]) -> list[Episode]:
+    """The episodes of data drift that a judged window ended or began."""
+    found = next((one for one in findings if one.kind == "data drift"), None)
+    is_open = next((one for one in known if not one.until), None)
+    lasts = found is not None and found.detail.get("lasts", 1.0) > 0
+    done = []
+    if is_open is not None and not lasts and window.start >= is_open.since:
+        done.append(msgspec.structs.replace(is_open, until=window.start))
+    if found is None or not lasts or is_open is not None or "sign" not in found.detail:
+        return done
+    begun = Episode(
+        endpoint=window.endpoint,
+        model=window.model,
+        kind=found.kind,
+        since=window.start if found.since is None else found.since,
+        form=found.form,
+        features={found.features[0].feature: int(found.detail["sign"])},
+    )
+    return [*done, begun]
+
+
+def past(ws: Workspace, window: Window) -> list[Episode]:
+    """The episodes of data drift that ended before a window."""
+    from trimtab.store import estimates  # noqa: PLC0415 - a monitor of a table has no database
+
+    known = estimates.episodes(ws, window.endpoint, model=window.model, kind="data drift")
+    return [one for one in known if one.until and one.until <= window.start]

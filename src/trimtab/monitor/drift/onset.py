@@ -1,0 +1,51 @@
+"""When a signal began: the run of newest windows that carries the most evidence for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.monitor.drift.case import Case, Signal
+from trimtab.monitor.statistics.categories import comparable, with_rest
+from trimtab.profile.cells import NumberCells
+from trimtab.profile.distance import anderson_darling, pearson, pool
+
+Floats = NDArray[np.float64]
+
+
+def strongest_run(case: Case, signal: Signal) -> int:
+    """The entry (newest blocks less one) at which the signal's statistic is largest.
+
+    Each statistic grows with the rows that changed and is diluted by rows that did not, so its
+    maximum over runs estimates the change point.
+    """
+    if signal.codes:
+        return int(_shares(case, signal).argmax())
+    if isinstance(case.cells, NumberCells):
+        ordered = case.cells.ordered
+        windows, bases = case.windows[:, ordered], case.bases[:, ordered]
+        return int(np.nan_to_num(anderson_darling(windows, bases)).argmax())
+    codes = comparable(case.cells, case.windows[-1], case.reference)
+    windows = with_rest(case.cells, case.windows, codes)
+    bases = with_rest(case.cells, case.bases, codes)
+    turn = _turn(windows[-1] + bases[-1], int(windows[0].sum()))
+    return int(np.nan_to_num(pearson(windows @ turn, bases @ turn)).argmax())
+
+
+def _shares(case: Case, signal: Signal) -> Floats:
+    """Squared standardised differences of the signal's share."""
+    codes = list(signal.codes)
+    hits, base = case.windows[:, codes].sum(axis=1), case.bases[:, codes].sum(axis=1)
+    totals = np.maximum(case.totals, 1)
+    pooled = np.clip((hits + base) / (case.rows + totals), 1e-12, 1 - 1e-12)
+    gap = hits / case.rows - base / totals
+    result: Floats = gap**2 / (pooled * (1 - pooled) * (1 / case.rows + 1 / totals))
+    return result
+
+
+def _turn(counts: NDArray[Any], rows: int) -> NDArray[np.int64]:
+    """The matrix that pools light levels at a window of `rows` rows."""
+    groups = pool(counts.astype(np.float64) * (rows / max(counts.sum(), 1)), 5.0)
+    return np.eye(int(groups.max()) + 1, dtype=np.int64)[groups]

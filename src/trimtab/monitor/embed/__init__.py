@@ -1,0 +1,1 @@
+"""`trimtab.Monitor` inside somebody else's server."""

@@ -1,0 +1,180 @@
+"""What an embedded monitor has counted: rows of its ring as columns, columns as profiles of windows."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.monitor.embed import rows as turning
+from trimtab.monitor.embed.ring import Packed, Ring, Waiting
+from trimtab.monitor.embed.rows import Layout, Subject
+from trimtab.profile import profile as profiles
+from trimtab.profile.columns import Column
+from trimtab.profile.profile import Counter, Profile
+
+_said = logging.getLogger("trimtab.monitor")
+ENOUGH: Final = 4_096
+"""Rows that are worth counting at once."""
+KEPT: Final = 64
+"""Windows that stay in memory."""
+_FEW: Final = 256
+"""Where rows are no burst so many are turned at a time: a request waits for about 0.3 ms of it."""
+
+
+class Batch(NamedTuple):
+    """Rows that were logged together, as columns."""
+
+    columns: dict[str, Column]
+    rows: int
+    time: int
+
+
+class _Turned(NamedTuple):
+    """Rows that were logged one by one, as columns, and their times (microseconds)."""
+
+    columns: dict[str, Column]
+    times: NDArray[np.int64]
+
+
+class Counting:
+    """The windows of one monitor. Its caller lets one thread in at a time.
+
+    `lost` rows could not be read or did not fit, `queued` wait in batches; `windows` and `unsent` are
+    profiles by the start of their windows (microseconds), `newest` the time of their last row.
+    """
+
+    def __init__(self, subject: Subject, span: int, enough: int, ring: Ring) -> None:
+        self._subject, self._span, self._enough, self._ring = subject, span, enough, ring
+        self._layout = subject.layout
+        self._counter = Counter(subject.reference.bins)
+        self.renew()
+
+    def renew(self) -> None:
+        """Nothing counted, nothing that waits."""
+        self.lost = self.queued = 0
+        self.turned: list[_Turned] = []
+        self.windows: dict[int, Profile] = {}
+        self.unsent: dict[int, Profile] = {}
+        self.newest: dict[int, int] = {}
+        self.at = time.monotonic()
+        self.seconds = math.inf
+        """What a count of enough rows took of the processor, at best."""
+
+    def turn(self) -> None:
+        """Make columns of the rows that could not be packed, and count those that are enough."""
+        left = len(self._ring)  # those that come meanwhile have time
+        few = left < self._enough
+        while left > 0 and (waiting := self._ring.take_odd(_FEW if few else ENOUGH)).rows:
+            left -= len(waiting.rows)
+            found = {one.__class__ for one in waiting.rows}
+            for kind, turn in ((dict, turning.from_mappings), (np.ndarray, turning.from_arrays)):
+                if kind in found:
+                    self._keep_odd(waiting.of(kind), turn)
+            if Batch in found:
+                for batch in waiting.of(Batch).rows:
+                    self.queued -= batch.rows
+                    self.store(batch)
+            if sum(len(one.times) for one in self.turned) >= self._enough:
+                self._tally()
+            if few:
+                time.sleep(0)  # a request that waits for the interpreter has it first
+
+    def count(self) -> None:
+        """Count the packed rows that wait, and those that are columns already."""
+        begun, left = time.thread_time(), len(self._ring)  # those that come meanwhile have time
+        done = 0
+        while self.turned or left > 0:
+            packed = self._ring.take(ENOUGH)
+            count = len(packed.times)
+            left -= count or left
+            done += count
+            if count:
+                self._keep_packed(packed)
+            self._tally()
+        if done >= self._enough:
+            spent = time.thread_time() - begun
+            self.seconds = min(self.seconds, spent * self._enough / done)
+
+    def store(self, batch: Batch) -> None:
+        """Count rows that were logged together."""
+        self._add(batch.columns, np.full(batch.rows, batch.time))
+
+    def _keep_packed(self, packed: Packed) -> None:
+        def turn(part: slice) -> dict[str, Column]:
+            words = [one[part] for one in packed.words]
+            return turning.from_packed(self._layout, packed.numbers[part], words)
+
+        self._keep(packed.answers, packed.times, turn)
+
+    def _keep_odd(
+        self, waiting: Waiting, turn: Callable[[Layout, list[Any]], dict[str, Column]]
+    ) -> None:
+        self._keep(
+            waiting.answers, waiting.times, lambda part: turn(self._layout, waiting.rows[part])
+        )
+
+    def _keep(
+        self, answers: list[Any], times: list[int], turn: Callable[[slice], dict[str, Column]]
+    ) -> None:
+        stamps = np.fromiter(times, np.int64, len(times)) // 1000
+
+        def keep(part: slice) -> None:
+            columns = turn(part) | turning.answers(self._layout, answers[part])
+            self.turned.append(_Turned(columns, stamps[part]))
+
+        self._without_bad(len(times), keep)
+
+    def _tally(self) -> None:
+        pieces, self.turned = self.turned, []
+        self.at = time.monotonic()
+        if pieces:
+            columns = turning.joined([one.columns for one in pieces])
+            self._add(columns, np.concatenate([one.times for one in pieces]))
+
+    def _add(self, columns: dict[str, Column], times: NDArray[np.int64]) -> None:
+        if not len(times):
+            return
+        for name in self._layout.outputs:
+            columns.setdefault(name, turning.nothing(self._subject.reference, name, len(times)))
+        slots = times // self._span * self._span
+        if slots.min() == slots.max():
+            self._add_to(int(slots[0]), columns, times)
+            return
+        for slot in np.unique(slots).tolist():
+            mine = slots == slot
+            part = {name: values[mine] for name, values in columns.items()}
+            self._add_to(slot, part, times[mine])
+
+    def _add_to(self, start: int, columns: dict[str, Column], times: NDArray[np.int64]) -> None:
+        def add(part: slice) -> None:
+            counted = self._counter.count({name: one[part] for name, one in columns.items()})
+            for known in (self.windows, self.unsent):
+                known[start] = profiles.merge(known[start], counted) if start in known else counted
+            self.newest[start] = max(int(times[part].max()), self.newest.get(start, 0))
+
+        self._without_bad(len(times), add)
+        while len(self.windows) > KEPT:
+            del self.windows[min(self.windows)]
+
+    def _without_bad(self, rows: int, do: Callable[[slice], None]) -> None:
+        """Do something with all rows, in halves of halves where one raises: its neighbours count."""
+        parts, bad, why = [slice(0, rows)], 0, ""
+        while parts:
+            part = parts.pop()
+            try:
+                do(part)
+            except Exception as error:  # what a caller's values do when they are read
+                middle = (part.start + part.stop) // 2
+                if middle > part.start:
+                    parts += [slice(middle, part.stop), slice(part.start, middle)]
+                else:
+                    bad, why = bad + 1, str(error)
+        if bad:
+            self.lost += bad
+            _said.warning("%d rows could not be read and were dropped: %s", bad, why)

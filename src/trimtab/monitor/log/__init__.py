@@ -1,0 +1,1 @@
+"""The prediction log read: where rows are, compacted, as tables."""

@@ -1,0 +1,1 @@
+"""What became true: quality from late labels, without labels, and concept drift."""

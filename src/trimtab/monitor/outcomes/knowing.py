@@ -1,0 +1,267 @@
+"""Whether a model's quality is known, awaited or cannot be known, said in so many words.
+
+Inputs that stand still prove nothing: a pure change of their meaning leaves them as they are. Where
+labels are absent the sentence says what cannot be known, and rows are named whose labels settle it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from trimtab import ids
+from trimtab.config import Config
+from trimtab.monitor.log.catalogue import Catalogue
+from trimtab.monitor.outcomes import completion, joined, knowledge, unlabelled, wanted
+from trimtab.monitor.outcomes.cbpe import Estimate
+from trimtab.monitor.outcomes.knowledge import Knowledge
+from trimtab.monitor.watched import Watched
+from trimtab.store import evidence, label_requests
+from trimtab.store.records import Evidence, LabelRequest, Window
+from trimtab.store.workspace import Workspace
+
+_USUAL: Final = 0.95
+_OLD: Final = 8
+"""Windows after which a request that hardly anybody answered gives way to one on newer rows."""
+_MOST: Final = 0.5
+"""The share of a window's labels that must have come when they are due, for others to be awaited."""
+
+
+Marks = dict[int, tuple[int, int]]
+"""By window, the newest part and how many labels have come, as `joined.marks` has them."""
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """Sentences for people and alarms as the fields of `observe.Alarm`."""
+
+    knowledge: Knowledge
+    sentences: list[str] = []
+    alarms: list[dict[str, Any]] = []
+
+
+def look(
+    ws: Workspace,
+    config: Config,
+    endpoint: str,
+    model: Watched,
+    closed: Sequence[Window],
+    index: Catalogue,
+    moment: int,
+) -> Look:
+    """What is known of an endpoint's quality now; opens and closes label requests."""
+    usable = [one for one in closed if one.rows >= config.monitor.min_rows]
+    sentences, alarms = _requests(ws, endpoint, model, usable, index)
+    found = (
+        _know(ws, config, endpoint, model, usable, index, moment)
+        if usable or not closed
+        else _few(config, model, closed, index)
+    )
+    knowledge.keep(ws, endpoint, found)
+    if found.sentence:
+        sentences.append(f"{endpoint}: {found.sentence}")
+    return Look(knowledge=found, sentences=sentences, alarms=alarms)
+
+
+def _know(
+    ws: Workspace,
+    config: Config,
+    endpoint: str,
+    model: Watched,
+    closed: Sequence[Window],
+    index: Catalogue,
+    moment: int,
+) -> Knowledge:
+    digest = model.version.digest
+    if not closed:
+        return Knowledge(state="cannot know", model=digest)
+    newest = closed[-1]
+    marks = joined.marks(index, digest, closed[0].start)
+    if marks.get(newest.start, (0, 0))[1] >= completion.COMPLETE * newest.rows:
+        return Knowledge(state="known", model=digest, window=newest.start)
+    settled = [
+        one
+        for one in label_requests.find(ws, endpoint=endpoint, state="closed")
+        if one.model == digest and one.until >= newest.end and one.answered
+    ]
+    if settled:
+        return Knowledge(
+            state="known", model=digest, window=newest.start, sentence=settled[0].resolution
+        )
+    expected = _expected(config, newest)
+    delay = _delay(index, model, closed, marks)
+    due = [one for one in closed if one.end + delay <= moment]
+    came = not due or marks.get(due[-1].start, (0, 0))[1] >= _MOST * due[-1].rows
+    if marks and came and newest not in due:
+        until = ids.iso(newest.end + delay)
+        said = f"labels of the window from {ids.iso(newest.start)} are awaited until {until}"
+        return Knowledge(
+            state="awaited", model=digest, window=newest.start, sentence=said + _until(expected)
+        )
+    blind = [one for one in closed if marks.get(one.start, (0, 0))[1] == 0]
+    reason = _reason(newest, bool(marks))
+    request = wanted.ask(ws, config, endpoint, model, blind or closed[-1:], index, expected, reason)
+    request = request or _open(ws, endpoint)
+    return Knowledge(
+        state="cannot know",
+        model=digest,
+        window=newest.start,
+        request=request.id if request else "",
+        sentence=_cannot(config, model, newest, expected, request, reason),
+    )
+
+
+def _few(config: Config, model: Watched, closed: Sequence[Window], index: Catalogue) -> Knowledge:
+    """What is known where every window is too small to tell anything alone."""
+    digest, rows = model.version.digest, sum(one.rows for one in closed)
+    marks = joined.marks(index, digest, closed[0].start)
+    came = sum(marks.get(one.start, (0, 0))[1] for one in closed)
+    if came >= completion.COMPLETE * rows:
+        return Knowledge(state="known", model=digest, window=closed[-1].start)
+    return Knowledge(
+        state="cannot know",
+        model=digest,
+        window=closed[-1].start,
+        sentence=f"cannot know whether {model.version.label} is still right: {came:,} of "
+        f"{rows:,} rows have labels, and no window has the {config.monitor.min_rows} rows that "
+        "say anything; a longer [monitor] window has more",
+    )
+
+
+def _reason(newest: Window, had: bool) -> str:
+    came = "has labels yet" if not had else "has the labels that were due"
+    moved = sorted({one["kind"] for one in newest.findings})
+    inputs = f"the inputs show {', '.join(moved)}" if moved else "the inputs did not move"
+    return f"no row since {ids.iso(newest.start)} {came} and {inputs}"
+
+
+def _cannot(
+    config: Config,
+    model: Watched,
+    newest: Window,
+    expected: Estimate | None,
+    request: LabelRequest | None,
+    reason: str,
+) -> str:
+    said = f"cannot know whether {model.version.label} is still right: {reason}"
+    if not newest.findings:
+        said += ", which a changed meaning of the inputs would leave just so"
+    said += _until(expected)
+    if request is None:
+        return said
+    left = request.wanted - request.answered
+    said += f"; {left:,} labels settle it: `trimtab labels show {request.id[:12]}`"
+    return said if config.serve.labels else f"{said}; [serve] labels says where to put them"
+
+
+def _until(expected: Estimate | None) -> str:
+    if expected is None:
+        return ""
+    trust = f"; untrusted: {expected.untrusted}" if expected.untrusted else ""
+    return (
+        f"; {expected.metric} is expected at {expected.value:.3f} ({expected.lo:.3f} to "
+        f"{expected.hi:.3f}, {expected.method}), which {expected.note}{trust}"
+    )
+
+
+def _expected(config: Config, window: Window) -> Estimate | None:
+    """The estimate of the metric that a requirement bounds, else the first there is."""
+    values = window.features.get(unlabelled.KEPT, {}).get("values", {})
+    bound = wanted.bound_of(config, list(values))
+    name = bound.metric if bound else next(iter(values), "")
+    return msgspec.convert(values[name], Estimate) if name else None
+
+
+def _came(window: Window, marks: Marks) -> float:
+    """The share of a window's rows that have labels."""
+    return marks.get(window.start, (0, 0))[1] / window.rows if window.rows else 0.0
+
+
+def _delay(index: Catalogue, model: Watched, closed: Sequence[Window], marks: Marks) -> int:
+    """How long labels usually take, in microseconds: by 95 % of those of the newest complete window.
+
+    Early labels alone would make all others late, so where no window is complete it is the oldest.
+    """
+    if not marks:
+        return 0
+    done = [one.start for one in closed if _came(one, marks) >= completion.COMPLETE]
+    start = done[-1] if done else min(marks)
+    found = joined.window(index, model.version.digest, model.signature, start)
+    if not found.labels:
+        return 0
+    late = np.array([one.labelled_at for one in found.labels]) - found.rows.times
+    return max(0, int(np.quantile(late, _USUAL)))
+
+
+def _open(ws: Workspace, endpoint: str) -> LabelRequest | None:
+    return next(iter(label_requests.find(ws, endpoint=endpoint, state="open")), None)
+
+
+def _requests(
+    ws: Workspace, endpoint: str, model: Watched, closed: Sequence[Window], index: Catalogue
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """Count what came for the open request; close it once that is enough, or its rows are old."""
+    said: list[str] = []
+    for request in label_requests.find(ws, endpoint=endpoint, state="open"):
+        if request.model != model.version.digest:
+            wanted.close(ws, request, f"{model.version.label} took over")
+            continue
+        request = wanted.progress(ws, request)
+        if request.answered < wanted.ENOUGH * request.wanted:
+            newer = [one for one in closed if one.start >= request.until]
+            if len(newer) >= _OLD and request.answered < _MOST * request.wanted:
+                wanted.close(ws, request, "its rows are old by now: newer ones are asked for")
+            continue
+        found = wanted.settle(ws, model, index, request)
+        if found is None:
+            wanted.close(ws, request, "none of its labels can be a truth of the model")
+            continue
+        with ws.transaction():
+            evidence.append(ws, [_evidence(endpoint, request, found)])
+            wanted.close(
+                ws, request, found.sentence, switched=found.switched, wrong=found.wrong,
+                wrong_expected=found.expected,
+            )  # fmt: skip
+        said.append(f"{endpoint}: label request {request.id[:12]} is settled: {found.sentence}")
+    return said, _alarms(ws, endpoint, model)
+
+
+def _alarms(ws: Workspace, endpoint: str, model: Watched) -> list[dict[str, Any]]:
+    """A changed meaning that the last settled request showed, until the model changes."""
+    closed = [
+        one
+        for one in label_requests.find(ws, endpoint=endpoint, state="closed")
+        if one.model == model.version.digest and "switched" in one.detail
+    ]
+    if not closed or not closed[0].detail["switched"]:
+        return []
+    one = closed[0]
+    return [
+        {
+            "kind": "concept drift",
+            "title": f"Concept drift: {one.resolution}, by a fair sample of the rows since "
+            f"{ids.iso(one.since)}.",
+            "severity": "page",
+            "since": one.since,
+            "detail": {"request": one.id, **one.detail},
+        }
+    ]
+
+
+def _evidence(endpoint: str, request: LabelRequest, found: wanted.Settled) -> Evidence:
+    return Evidence(
+        id=ids.new_id(),
+        metric=found.metric,
+        subject=f"endpoint:{endpoint}",
+        window=f"{ids.iso(request.since)}/{ids.iso(request.until)}",
+        value=found.figure.value,
+        lo=found.figure.lo,
+        hi=found.figure.hi,
+        n=found.figure.n,
+        method="requested labels, weighted by inclusion probability",
+        validity="fixed",
+        measured_at=ids.now(),
+        details={"model": request.model, "request": request.id},
+    )

@@ -1,0 +1,1 @@
+"""The prediction log written: frames, segments, and what may be kept."""

@@ -1,0 +1,1 @@
+"""An endpoint measured: latency, capacity, and whether it sees what training saw."""

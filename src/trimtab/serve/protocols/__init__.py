@@ -1,0 +1,1 @@
+"""What clients send and want back: the contracts, their bodies and formats."""

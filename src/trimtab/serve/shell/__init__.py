@@ -1,0 +1,1 @@
+"""HTTP as bytes, and the short ways through it."""

@@ -1,0 +1,315 @@
+"""Any table against another table or a data version, and every bad one."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from trimtab import ids
+from trimtab.errors import DataError, NotFoundError, UsageError
+from trimtab.loop.files.against import Watching, watch
+from trimtab.loop.project import open_project
+from trimtab.store import operations
+
+DAY = 86_400_000_000
+PROJECT = '[project]\nname = "shop"\n[data.orders]\nsource = "old.csv"\nkey = "id"\ntime = "day"\n'
+
+
+def table(seed, rows=2000, shift=0.0, **more):
+    random = np.random.default_rng(seed)
+    frame = pl.DataFrame(
+        {
+            "x": random.normal(shift, 1, rows),
+            "y": random.normal(0, 1, rows),
+            "kind": random.choice(["a", "b", "c"], rows),
+        }
+    )
+    return frame.with_columns(**{name: pl.Series(values) for name, values in more.items()})
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table(0, 5000).write_csv("old.csv")
+    return tmp_path
+
+
+def look(place, frame, name="new.csv", **asked):
+    path = place / name
+    form = path.suffix[1:]
+    {"csv": frame.write_csv, "parquet": frame.write_parquet, "arrow": frame.write_ipc,
+     "ndjson": frame.write_ndjson}[form](path)  # fmt: skip
+    return watch(path, Watching(**{"against": "old.csv", **asked}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["new.csv", "new.parquet", "new.arrow", "new.ndjson"])
+def test_every_format_is_judged_alike(place, name):
+    found = look(place, table(1, shift=0.5), name)
+    assert found.status == "found"
+    assert [one.kind for one in found.findings] == ["data drift"]
+    assert {one.feature for one in found.findings[0].features} == {"x"}
+    calm = look(place, table(2), name)
+    assert (calm.status, calm.findings) == ("nothing", [])
+    assert {one.feature for one in calm.windows[0].measures} == {"x", "y", "kind"}
+
+
+def written(seed, rows, least=5, letters="w", mean=0.0):
+    """Free text and an embedding: no text occurs twice."""
+    random = np.random.default_rng(seed)
+    size = random.integers(least, least + 20, rows)
+    note = [" ".join(f"{letters}{one}" for one in random.integers(0, 500, n)) for n in size]
+    return table(seed, rows, note=note, vector=random.normal(mean, 1, (rows, 8)).tolist())
+
+
+@pytest.mark.parametrize(
+    ("how", "feature"),
+    [
+        ({}, ""),
+        ({"least": 1}, "note:length"),
+        ({"letters": "\u0436"}, "note:characters"),
+        ({"mean": 0.5}, "vector:"),
+    ],
+    ids=["calm", "short", "cyrillic", "vectors"],
+)
+def test_free_text_and_embeddings_are_watched_by_what_is_made_of_them(place, how, feature):
+    written(0, 2000).write_parquet("old.parquet")
+    found = look(place, written(1, 1000, **how), "new.parquet", against="old.parquet")
+    assert found.status == ("found" if how else "nothing")
+    named = {one.feature for finding in found.findings for one in finding.features}
+    assert all(one.startswith(feature or "none") for one in named)
+
+
+def test_a_column_that_nothing_compares_with_is_said(place):
+    found = look(place, table(2, more=["x"] * 2000))
+    assert found.ignored == ["more"]
+    assert any(one.startswith("not compared: more (") for one in found.notes)
+
+
+def test_nothing_is_written_without_being_asked(place):
+    look(place, table(1, shift=0.5))
+    assert sorted(path.name for path in place.iterdir()) == ["new.csv", "old.csv"]
+
+
+@pytest.mark.slow
+def test_with_times_a_change_is_dated(place):
+    frames = [
+        table(day, 600, 0.0 if day < 7 else 0.4, day=[f"2026-03-{day + 1:02}T12:00:00Z"] * 600)
+        for day in range(10)
+    ]
+    found = look(place, pl.concat(frames), time="day", window="1d")
+    assert len(found.windows) == 10
+    assert all(not one.findings for one in found.windows[:7])
+    assert found.findings[0].since == found.windows[7].start
+    assert "since 2026-03-08T00:00:00" in found.findings[0].text
+
+
+@pytest.mark.slow
+def test_a_slow_change_is_seen_over_several_windows(place):
+    frames = [
+        table(day, 300, 0.02 * day, day=[f"2026-03-{day + 1:02}T12:00:00Z"] * 300)
+        for day in range(14)
+    ]
+    found = look(place, pl.concat(frames), time="day", window="1d")
+    assert [one.kind for one in found.findings] == ["data drift"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shifts", "form", "since"),
+    [
+        ([0] * 5 + [0.1 * k for k in range(1, 9)], "gradual", 5),
+        ([0, 0, 0, 0.6, 0.6, 0, 0, 0, 0, 0.6, 0.6, 0.6], "recurring", 9),
+    ],
+    ids=["gradual", "recurring"],
+)
+def test_windows_of_a_file_say_how_a_change_came_and_when_it_began(place, shifts, form, since):
+    days = [f"2026-03-{day + 1:02}" for day in range(len(shifts))]
+    frames = [
+        table(day, 800, shift, day=[f"{days[day]}T12:00:00Z"] * 800)
+        for day, shift in enumerate(shifts)
+    ]
+    (found,) = look(place, pl.concat(frames), "new.parquet", time="day", window="1d").findings
+    assert (found.kind, found.form) == ("data drift", form)
+    began = ids.parse_time(f"{days[since]}T00:00:00Z")
+    assert abs(found.since - began) <= DAY
+    assert f"since {ids.iso(found.since)}: x" in found.text
+
+
+def test_every_window_of_a_file_says_how_its_change_came_and_what_it_repeats(place):
+    """An episode is remembered beyond the 64 windows that a form is told by."""
+    times = [ids.iso(ids.parse_time("2026-01-01T00:00:00Z") + day * DAY) for day in range(84)]
+    moved = {2: 0.8, 3: 0.8, 80: 0.8, 81: 0.8}
+    frames = [
+        table(day, 300, moved.get(day, 0.0), day=[time] * 300) for day, time in enumerate(times)
+    ]
+    found = look(place, pl.concat(frames), "new.parquet", time="day", window="1d")
+    said = {
+        day: one.findings[0]
+        for day, one in enumerate(found.windows)
+        if one.findings and one.findings[0].detail.get("lasts", 1.0)
+    }
+    forms = {day: said[day].form for day in moved}
+    assert forms == {2: "sudden", 3: "sudden", 80: "recurring", 81: "recurring"}
+    assert "recurring, as from 2026-01-" in said[80].text
+
+
+def test_a_change_that_is_over_does_not_repeat_itself(place):
+    """The sums of windows remember it while the newest ones are calm."""
+    shifts = [0, 0, 0, 0.8, 0.8, 0, 0, 0, 0]
+    frames = [
+        table(day, 600, shift, day=[f"2026-03-{day + 1:02}T12:00:00Z"] * 600)
+        for day, shift in enumerate(shifts)
+    ]
+    windows = look(place, pl.concat(frames), "new.parquet", time="day", window="1d").windows
+    over = [one.findings[0] for one in windows[5:] if one.findings]
+    assert len(over) > 1
+    assert {(one.form, one.detail["lasts"]) for one in over} == {("sudden", 0.0)}
+    assert all(one.since == windows[3].start for one in over)
+
+
+def test_the_first_window_of_a_file_tells_no_form(place):
+    frames = [
+        table(day, 600, 0.8, day=[f"2026-03-{day + 1:02}T12:00:00Z"] * 600) for day in range(2)
+    ]
+    found = look(place, pl.concat(frames), "new.parquet", time="day", window="1d")
+    first, second = (one.findings[0] for one in found.windows)
+    assert (first.form, second.form) == ("", "sudden")
+    assert first.text.startswith("Data drift in 1 of 3")
+
+
+def test_a_column_that_stands_still_in_a_file_is_a_stale_source(place):
+    frames = [
+        table(day, 600, day=[f"2026-03-{day + 1:02}T12:00:00Z"] * 600).with_columns(
+            x=pl.lit(0.37) if day > 3 else pl.col("x")
+        )
+        for day in range(6)
+    ]
+    found = look(place, pl.concat(frames), "new.parquet", time="day", window="1d").findings
+    assert [(one.kind, one.form) for one in found] == [("broken input", "stale source")]
+
+
+def test_time_that_goes_backwards_is_put_in_order_and_said(place):
+    days = [f"2026-03-{day:02}T00:00:00Z" for day in (3, 1, 2)]
+    frame = pl.concat([table(i, 100, day=[day] * 100) for i, day in enumerate(days)])
+    found = look(place, frame, time="day", window="1d")
+    assert [one.start for one in found.windows] == sorted(one.start for one in found.windows)
+    assert any("backwards 1 times" in line for line in found.notes)
+
+
+def test_rows_without_a_time_are_left_out_and_counted(place):
+    frame = table(1, 200, day=["2026-03-01T00:00:00Z"] * 190 + [None] * 10)
+    found = look(place, frame, time="day", window="1d")
+    assert found.rows == 190
+    assert found.notes == ["10 rows without a time are left out"]
+
+
+def test_one_row_is_too_few_to_judge(place):
+    found = look(place, table(1, 1))
+    assert (found.status, found.findings) == ("undecided", [])
+    assert "too few" in found.windows[0].reason
+
+
+@pytest.mark.parametrize("text", ["", "x,y,kind\n"])
+def test_an_empty_file_is_an_error_that_names_it(place, text):
+    (place / "empty.csv").write_text(text)
+    with pytest.raises(DataError, match=r"empty\.csv"):
+        watch(place / "empty.csv", Watching(against="old.csv"))
+
+
+def test_a_constant_column_and_one_of_nothing_have_their_names(place):
+    frame = table(1).with_columns(x=pl.lit(0.25), y=pl.lit(None, dtype=pl.Float64))
+    found = look(place, frame, "new.parquet")
+    assert {one.kind for one in found.findings} >= {"broken input"}
+    named = {part.feature for one in found.findings for part in one.features}
+    assert named >= {"x", "y"}
+    json.dumps([str(one) for one in found.findings])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("odd", [1e308, float("inf"), float("-inf"), -1e308])
+def test_one_absurd_value_alarms_nobody_and_blinds_nothing(place, odd):
+    values = np.random.default_rng(5).normal(0, 1, 2000)
+    values[7] = odd
+    calm = look(place, table(5).with_columns(x=pl.Series(values)), "new.parquet")
+    assert calm.status == "nothing"
+    moved = look(place, table(5).with_columns(x=pl.Series(values + 0.5)), "new.parquet")
+    assert [one.kind for one in moved.findings] == ["data drift"]
+
+
+@pytest.mark.parametrize("name", ["new.csv", "new.ndjson"])
+def test_words_among_numbers_are_broken_input(place, name):
+    rows = table(6).to_dicts()
+    for row in rows[::10]:
+        row["x"] = "n.a. "
+    path = place / name
+    if name == "new.csv":
+        lines = [",".join(str(value) for value in row.values()) for row in rows]
+        path.write_text("\n".join(["x,y,kind", *lines]) + "\n")
+    else:
+        path.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    found = watch(path, Watching(against="old.csv"))
+    assert [one.kind for one in found.findings] == ["broken input"]
+    assert found.findings[0].features[0].statistic == "mistyped"
+
+
+@pytest.mark.slow
+def test_many_levels_are_counted(place):
+    names = [f"id-{number}" for number in range(20_000)]
+    old = table(0, 20_000, name=names)
+    old.write_parquet(place / "ids.parquet")
+    new = table(1, 20_000, name=[f"id-{number}" for number in range(20_000, 40_000)])
+    found = look(place, new, "new.parquet", against="ids.parquet")
+    assert found.status == "nothing", "every row of the reference was a new level too"
+
+
+def test_columns_that_one_side_lacks_are_named(place):
+    found = look(place, table(1).drop("y").with_columns(z=pl.lit(1.0)))
+    assert found.absent == ["y"]
+    assert found.ignored == ["z"]
+    assert {one.feature for one in found.windows[0].measures} == {"x", "kind"}
+
+
+@pytest.mark.slow
+def test_what_cannot_be_compared_is_refused_with_words(place):
+    frame = table(1)
+    with pytest.raises(UsageError, match="no column 'when'"):
+        look(place, frame, time="when")
+    with pytest.raises(UsageError, match="no column of old"):
+        look(place, frame.select(z=pl.col("x")))
+    with pytest.raises(UsageError, match="--window goes with --time"):
+        look(place, frame, window="1d")
+    with pytest.raises(NotFoundError, match="no file"):
+        look(place, frame, against="older.csv")
+    with pytest.raises(DataError, match="no time that can be read"):
+        look(place, frame, time="kind")
+    (place / "new.txt").write_text("x\n1\n")
+    with pytest.raises(DataError, match="known|not a table"):
+        watch(place / "new.txt", Watching(against="old.csv"))
+
+
+@pytest.mark.slow
+def test_a_data_version_is_a_reference_and_windows_are_recorded_on_demand(place):
+    (place / "trimtab.toml").write_text(PROJECT)
+    frame = table(0, 5000).with_columns(id=pl.int_range(5000), day=pl.lit("2026-01-01T00:00:00Z"))
+    frame.write_csv(place / "old.csv")
+    from trimtab.data import snapshot
+
+    project = open_project(place)
+    snapshot.add(project.ws, project.config, "orders")
+    new = table(1, 1000, 0.5, day=["2026-03-01T00:00:00Z"] * 1000)
+    asked = {"against": "orders@v1", "time": "day", "window": "1d"}
+    found = look(place, new, **asked)
+    assert (found.against, found.status, found.recorded) == ("orders@v1", "found", 0)
+    assert operations.windows(project.ws) == []
+    again = look(place, new, **asked, record=True)
+    assert again.recorded == 1
+    (window,) = operations.windows(project.ws)
+    assert (window.endpoint, window.role, window.rows) == ("file:new.csv", "file", 1000)
+    assert window.findings[0]["kind"] == "data drift"
+    look(place, new, **asked, record=True)
+    assert len(operations.windows(project.ws)) == 1, "the same file again is the same windows"
+    project.ws.close()

@@ -1,0 +1,592 @@
+"""The monitor inside somebody else's process: nothing lost in silence, nothing unbounded."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import math
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections import OrderedDict, defaultdict
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import polars as pl
+import pytest
+
+import trimtab
+from trimtab import ids
+from trimtab.errors import UsageError
+from trimtab.monitor.drift import episodes
+from trimtab.monitor.embed import embedded, spool
+from trimtab.monitor.embed import rows as turning
+from trimtab.profile import profile as profiles
+from trimtab.profile import reference as references
+
+
+def ordinary(rows=3000, seed=0, shift=0.0):
+    random = np.random.default_rng(seed)
+    return {
+        "income": random.normal(3000 + 400 * shift, 400, rows),
+        "years": random.integers(0, 30, rows).astype(float),
+        "town": random.choice(["A", "B"], rows).astype(object),
+    }
+
+
+def rows_of(columns):
+    names = list(columns)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def plain(columns):
+    return [{k: v if isinstance(v, str) else float(v) for k, v in row.items()}
+            for row in rows_of(columns)]  # fmt: skip
+
+
+def watcher(**given):
+    return trimtab.Monitor.against(ordinary(), **given)
+
+
+def test_three_lines_watch_a_table():
+    monitor = watcher()
+    for row in plain(ordinary(1000, 1, shift=0.6)):
+        monitor.log(row)
+    found = monitor.findings()
+    assert [one.kind for one in found.findings] == ["data drift"]
+    assert found.rows == 1000
+    monitor.close()
+
+
+def test_calm_rows_are_calm():
+    with watcher() as monitor:
+        for row in plain(ordinary(1000, 1)):
+            monitor.log(row)
+        assert monitor.findings().findings == ()
+
+
+def test_rows_arrays_mappings_and_frames_count_the_same():
+    columns = ordinary(500, 2)
+    expected = profiles.count(references.fit_reference(ordinary()).bins, columns)
+    ways = {
+        "rows": lambda m: [m.log(row) for row in plain(columns)],
+        "a list": lambda m: m.log(plain(columns)),
+        "columns": lambda m: m.log(columns),
+        "polars": lambda m: m.log(pl.DataFrame(columns | {"town": columns["town"].tolist()})),
+    }
+    for name, way in ways.items():
+        with watcher() as monitor:
+            way(monitor)
+            monitor.flush()
+            (counted,) = monitor._counted.windows.values()
+            assert np.array_equal(counted.counts, expected.counts), name
+
+
+def test_numbers_may_come_as_an_array_in_order():
+    table = {"a": np.arange(100.0), "b": np.arange(100.0)[::-1].copy()}
+    with trimtab.Monitor.against(table) as monitor:
+        for row in np.stack([table["a"], table["b"]], axis=1):
+            monitor.log(row)
+        monitor.log(np.ones((5, 2)))
+        assert monitor.rows == 105
+        with pytest.raises(UsageError, match="2 inputs"):
+            monitor.log(np.ones((5, 3)))
+
+
+def test_a_row_is_copied():
+    with watcher() as monitor:
+        row = plain(ordinary(1))[0]
+        for _ in range(100):
+            monitor.log(row)
+        row["income"] = float("inf")
+        monitor.flush()
+        (counted,) = monitor._counted.windows.values()
+        codes = monitor._reference.bins.feature("income").groups()["infinite"]
+        assert counted.counts[list(codes)].sum() == 0
+
+
+class Array(np.ndarray):
+    pass
+
+
+def test_rows_of_subclasses_count_and_stay_as_they_are():
+    table = {"a": np.arange(100.0), "b": np.arange(100.0)}
+    lazy, ordered = defaultdict(float, a=1.0), OrderedDict(a=2.0, b=3.0)
+    with trimtab.Monitor.against(table) as monitor:
+        for row in (lazy, ordered, np.ones(2).view(Array)):
+            monitor.log(row, 0.5)
+            monitor.log(row)
+        assert (monitor.rows, monitor.dropped) == (6, 0)
+        (counted,) = monitor._counted.windows.values()
+        codes = monitor._reference.bins.feature("b").groups()["missing"]
+        assert counted.counts[monitor._reference.bins.spans()["b"]][list(codes)].sum() == 2
+    assert dict(lazy) == {"a": 1.0}
+
+
+def test_odd_values_are_counted_and_never_raised():
+    odd = [None, "many", float("nan"), float("inf"), 1e308, [1], 10**400, True, np.float32(3)]
+    with watcher() as monitor:
+        for value in odd:
+            monitor.log({"income": value, "years": 1.0, "town": value}, 0.5)
+        monitor.log({})
+        monitor.log({"another": 1})
+        assert monitor.rows == len(odd) + 2
+        assert monitor.dropped == 0
+
+
+def test_what_does_not_fit_is_dropped_counted_and_said(caplog):
+    monitor = watcher(limit=100)
+    with monitor._lock, caplog.at_level(logging.WARNING, "trimtab.monitor"):
+        for row in plain(ordinary(250)):
+            monitor.log(row)
+        assert monitor.dropped == 150
+        assert len(monitor._ring) == 100
+        monitor.flush()
+    assert monitor.rows == 100
+    assert "150 rows were dropped" in caplog.text
+    monitor.close()
+
+
+class Refuses:
+    def __float__(self):
+        raise RuntimeError("no number today")
+
+
+def test_rows_whose_values_raise_are_dropped_counted_and_said(caplog):
+    with watcher() as monitor, caplog.at_level(logging.WARNING, "trimtab.monitor"):
+        monitor.log({"income": Refuses(), "years": 1.0, "town": "A"}, 0.5)
+        monitor.flush()
+        monitor.log({"income": 1.0, "years": 1.0, "town": "A"}, 0.5)
+        assert (monitor.rows, monitor.dropped) == (1, 1)
+    assert "1 rows could not be read and were dropped: no number today" in caplog.text
+
+
+class Unhashable(str):
+    __slots__ = ()
+
+    def __hash__(self):
+        raise RuntimeError("no name today")
+
+
+def watcher_of_a_model(place=None):
+    reference = references.fit_reference(ordinary() | {"__score__": np.linspace(0, 1, 3000)})
+    monitor = trimtab.Monitor.__new__(trimtab.Monitor)
+    layout = turning.layout_of(reference)
+    subject = turning.Subject(reference=reference, layout=layout, model="a model", place=place)
+    monitor._begin(subject, "1d", 10.0, 20_000)
+    return monitor
+
+
+@pytest.mark.parametrize(
+    ("more", "answer"),
+    [
+        ({}, (1, 2, 3)),
+        ({}, 10**400),
+        ({"income": Refuses()}, 0.5),
+        ({"town": Unhashable("A")}, 0.5),
+    ],
+    ids=["three answers", "a huge answer", "no number", "no word"],
+)
+def test_a_row_that_cannot_be_read_takes_no_other_with_it(more, answer, monkeypatch, caplog):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    usual = plain(ordinary(40))
+    odd = [row | {"years": None} for row in usual]
+    with watcher_of_a_model() as monitor, caplog.at_level(logging.WARNING, "trimtab.monitor"):
+        for row in [*usual, *odd]:
+            monitor.log(row, 0.5)
+        monitor.log(usual[0] | more, answer)
+        for row in [*odd, *usual]:
+            monitor.log(row, 0.5)
+        assert (monitor.rows, monitor.dropped) == (160, 1)
+    assert "1 rows could not be read and were dropped" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "answer", [np.bool_(True), np.int32(1), np.float16(1), np.ones(2), [0.2, 1.0]],
+    ids=["bool", "int32", "float16", "array", "list"],
+)  # fmt: skip
+def test_one_row_may_have_any_answer_that_a_model_gives(answer):
+    with watcher_of_a_model() as monitor:
+        monitor.log(plain(ordinary(1))[0], answer)
+        if isinstance(answer, np.ndarray):
+            answer[:] = np.nan
+        assert (monitor.rows, monitor.dropped) == (1, 0)
+        (counted,) = monitor._counted.windows.values()
+        assert counted.high[-1] == 1.0
+
+
+def test_no_rows_count_as_none():
+    with watcher() as monitor:
+        monitor.log([])
+        assert (monitor.rows, monitor.dropped, monitor._counted.windows) == (0, 0, {})
+
+
+def test_a_batch_larger_than_what_may_wait_is_counted_at_once():
+    with watcher(limit=100) as monitor:
+        monitor.log(ordinary(5000))
+        assert (monitor.rows, monitor.dropped) == (5000, 0)
+
+
+def test_logging_after_the_end_is_an_error():
+    monitor = watcher()
+    monitor.close()
+    monitor.close()
+    with pytest.raises(UsageError, match="closed"):
+        monitor.log(plain(ordinary(1))[0])
+
+
+def test_predictions_must_be_as_many_as_rows():
+    with watcher() as monitor, pytest.raises(UsageError, match="3 predictions for 5 rows"):
+        monitor.log(ordinary(5), [1, 2, 3])
+
+
+def test_many_threads_lose_nothing():
+    monitor = watcher(limit=1_000_000)
+    rows = plain(ordinary(2000))
+
+    def work():
+        for row in rows:
+            monitor.log(row)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert (monitor.rows, monitor.dropped) == (16_000, 0)
+    monitor.close()
+
+
+def test_rows_are_counted_without_being_asked(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 0.05)
+    monitor = watcher()
+    for row in plain(ordinary(20)):
+        monitor.log(row)
+    end = time.monotonic() + 20
+    while not monitor._counted.windows and time.monotonic() < end:
+        time.sleep(0.01)
+    assert sum(one.rows for one in monitor._counted.windows.values()) == 20
+    monitor.close()
+
+
+@pytest.mark.parametrize("as_table", [False, True], ids=["rows", "tables"])
+def test_what_fills_the_room_is_counted_before_the_next_look(as_table, monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 1e6)
+    monitor = watcher(limit=50)
+    for _ in range(4):
+        some = ordinary(25)
+        for piece in [some] if as_table else plain(some):
+            monitor.log(piece)
+        end = time.monotonic() + 5
+        while monitor._ring and time.monotonic() < end:
+            time.sleep(0.01)
+    assert (monitor.rows, monitor.dropped) == (100, 0)
+    monitor.close()
+
+
+def test_rows_of_several_looks_are_counted_together_as_in_one_table(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 1e6)
+    odd = [None, "many", 10**400, True, 3, np.float32(2.5), float("inf")]
+    rows = plain(ordinary(40, 3))
+    rows += [{"income": one, "years": 2, "town": one if one is None else str(one)} for one in odd]
+    table = {name: np.array([row[name] for row in rows], dtype=object) for name in rows[0]}
+    expected = profiles.count(references.fit_reference(ordinary()).bins, table)
+    with watcher() as monitor:
+        for number, row in enumerate(rows):
+            monitor.log(row, 0.5)
+            if number % 9 == 8:
+                monitor._work()
+        assert not monitor._counted.windows, "too few to be counted yet"
+        assert monitor.rows == len(rows)
+        (counted,) = monitor._counted.windows.values()
+        assert np.array_equal(counted.counts, expected.counts)
+        assert (counted.totals, counted.rows) == (expected.totals, expected.rows)
+
+
+def test_a_row_counts_in_the_window_of_its_look(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 1e6)
+    clock = [7_000_000_000]
+    monkeypatch.setattr("trimtab.ids.now_ns", lambda: clock[0])
+    with watcher(window="1h") as monitor:
+        for hour, count in ((0, 3), (0, 4), (1, 5), (3, 2), (2, 1)):
+            clock[0] = (hour * 3600 + 7) * 1_000_000_000
+            monitor._ring.look()
+            for row in plain(ordinary(count)):
+                monitor.log(row, 0.5)
+            if hour != 1:
+                monitor._work()
+        monitor.flush()
+        seen = {start // 3_600_000_000: one.rows for start, one in monitor._counted.windows.items()}
+        assert seen == {0: 7, 1: 5, 2: 1, 3: 2}
+        assert monitor._counted.newest[3 * 3_600_000_000] == (3 * 3600 + 7) * 1_000_000
+
+
+def test_what_waits_as_columns_is_bounded(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 1e6)
+    with watcher(limit=40) as monitor:
+        for row in plain(ordinary(200)):
+            monitor.log(row | {"income": None}, 0.5)
+            if len(monitor._ring) == 7:
+                monitor._work()
+            assert sum(len(one.times) for one in monitor._counted.turned) < 20
+        assert (monitor.rows, monitor.dropped) == (200, 0)
+
+
+def asked(monitor, rows):
+    """An event loop that logs rows and does something else after each."""
+
+    async def serve():
+        for row in rows:
+            monitor.log(row, 0.5)
+            await asyncio.sleep(0)
+
+    asyncio.run(serve())
+
+
+def test_an_event_loop_counts_what_it_logs_between_its_requests(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_SHORT_SECONDS", 1e6)
+    with watcher(limit=100) as monitor:
+        monitor._counted.seconds = 0.0
+        names = []
+        monkeypatch.setattr(
+            monitor._counted, "count",
+            lambda count=monitor._counted.count: (
+                names.append(threading.current_thread().name), count()
+            ),
+        )  # fmt: skip
+        asked(monitor, plain(ordinary(120)))
+        assert names == ["MainThread"] * 2
+        assert len(monitor._ring) < 50
+        assert (monitor.rows, monitor.dropped) == (120, 0)
+
+
+def test_an_event_loop_leaves_to_the_thread_what_takes_long_or_cannot_be_packed(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    for seconds, more in ((math.inf, {}), (0.0, {"income": None})):
+        with watcher(limit=100) as monitor:
+            monitor._counted.seconds = seconds
+            asked(monitor, [row | more for row in plain(ordinary(50))])
+            end = time.monotonic() + 20
+            while monitor._ring and time.monotonic() < end:
+                time.sleep(0.01)
+            assert not monitor._ring
+            assert (monitor.rows, monitor.dropped) == (50, 0)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 100])
+def test_who_logs_without_letting_its_event_loop_go_on_loses_nothing(limit, monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_SHORT_SECONDS", 1e6)
+
+    async def cell():
+        for row in plain(ordinary(300)):
+            monitor.log(row, 0.5)
+
+    with watcher(limit=limit) as monitor:
+        monitor._counted.seconds = 0.0
+        asyncio.run(cell())
+        assert (monitor.rows, monitor.dropped) == (300, 0)
+
+
+def test_an_event_loop_that_ends_first_leaves_its_rows_to_the_thread(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 0.01)
+    with watcher(limit=100) as monitor:
+        monitor._counted.seconds = 0.0
+        loop = asyncio.new_event_loop()
+        loop.call_soon(lambda: [monitor.log(row, 0.5) for row in plain(ordinary(50))])
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        loop.close()
+        end = time.monotonic() + 20
+        while monitor._ring and time.monotonic() < end:
+            time.sleep(0.01)
+        assert not monitor._ring
+        assert (monitor.rows, monitor.dropped) == (50, 0)
+
+
+def test_a_thread_that_imports_asyncio_just_now_disturbs_no_row(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    with watcher(limit=100) as monitor:
+        monitor._counted.seconds = 0.0
+        monkeypatch.setitem(sys.modules, "asyncio", ModuleType("asyncio"))
+        for row in plain(ordinary(50)):
+            monitor.log(row, 0.5)
+        assert (monitor.rows, monitor.dropped) == (50, 0)
+
+
+def test_few_rows_are_counted_by_the_next_request_or_without_one_by_the_thread(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 0.0)
+    with watcher() as monitor:
+        monitor._counted.seconds = 0.0
+        rows = plain(ordinary(9))
+        asked(monitor, rows[:3])
+        monitor._work()
+        assert len(monitor._ring) == 3, "the next request may count them"
+        asked(monitor, rows[3:5])
+        assert (len(monitor._ring), monitor._counted.windows != {}) == (1, True)
+        asked(monitor, rows[5:])
+        monitor._work()
+        monitor._work()
+        assert (len(monitor._ring), monitor.rows) == (0, 9)
+
+
+def test_a_forked_child_begins_afresh():
+    monitor = watcher()
+    monitor.log(plain(ordinary(1))[0])
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            for row in plain(ordinary(7)):
+                monitor.log(row)
+            os.write(writer, str(monitor.rows).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reader, 10) == b"7"
+    assert monitor.rows == 1
+    monitor.close()
+
+
+def log_some(monitor, count):
+    for row in plain(ordinary(count)):
+        monitor.log(row, 0.5)
+
+
+def test_a_child_of_multiprocessing_leaves_its_rows_when_it_ends(tmp_path):
+    with watcher_of_a_model(tmp_path) as monitor:
+        log_some(monitor, 3)
+        context = multiprocessing.get_context("fork")
+        child = context.Process(target=log_some, args=(monitor, 7))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+        (path,) = tmp_path.iterdir()
+        assert spool.read(path).rows == 7
+        assert monitor.rows == 3
+
+
+def test_what_was_closed_is_closed_in_a_forked_child():
+    monitor = watcher()
+    monitor.close()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            monitor.log(plain(ordinary(1))[0], 0.5)
+            os.write(writer, b"taken")
+        except UsageError:
+            os.write(writer, f"refused, {monitor.rows}".encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reader, 20) == b"refused, 0"
+
+
+def test_a_monitor_that_nobody_holds_ends():
+    monitor = watcher()
+    before = {one for one in threading.enumerate() if one.name == "trimtab-monitor"}
+    assert before
+    del monitor
+    gc.collect()
+    end = time.monotonic() + 20
+    while before & set(threading.enumerate()) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert len(before & set(threading.enumerate())) < len(before)
+
+
+class TestSpool:
+    def part(self, rows=5, **more):
+        bins = references.fit_reference(ordinary()).bins
+        counted = profiles.count(bins, ordinary(rows, 9))
+        return spool.Part(
+            model="blake3:" + "1" * 64, start=0, end=10, rows=rows,
+            profile=profiles.encode(counted), **more,
+        )  # fmt: skip
+
+    def test_a_part_reads_back(self, tmp_path):
+        path = spool.write(tmp_path, self.part(dropped=3))
+        assert spool.read(path) == self.part(dropped=3)
+
+    def test_a_part_of_version_2_is_read(self):
+        part = spool.read(Path(__file__).parents[3] / "golden" / "window-part-v2.bin")
+        assert (part.start, part.end, part.rows) == (0, 86_400_000_000, 200)
+        assert (part.newest, part.dropped) == (7, 3)
+        assert profiles.decode(part.profile).rows == 200
+
+    def test_parts_add_up_once_whatever_dies(self, tmp_path, monkeypatch):
+        from trimtab.store import operations
+        from trimtab.store.workspace import open_workspace
+
+        ws = open_workspace(tmp_path, "demo")
+        place = spool.folder(ws.root, "shop")
+        spool.write(place, self.part(5))
+        path = spool.write(place, self.part(7, dropped=2))
+        kept = path.read_bytes()
+        assert spool.take(ws, "shop") == [
+            "shop: 2 rows were dropped: more were logged than could be counted"
+        ]
+        path.write_bytes(kept)  # a pass that died before it removed it
+        assert spool.take(ws, "shop") == []
+        (window,) = operations.windows(ws, endpoint="shop")
+        assert (window.rows, window.features["dropped"]) == (12, 2)
+        assert profiles.decode(ws.blobs.read(window.profile)).rows == 12
+        ws.close()
+
+    def test_a_damaged_part_is_put_aside_and_named(self, tmp_path):
+        from trimtab.store.workspace import open_workspace
+
+        ws = open_workspace(tmp_path, "demo")
+        place = spool.folder(ws.root, "shop")
+        path = spool.write(place, self.part())
+        path.write_bytes(path.read_bytes()[:-3])
+        (said,) = spool.take(ws, "shop")
+        assert "put aside" in said
+        assert [one.suffix for one in place.iterdir()] == [".damaged"]
+        ws.close()
+
+
+@pytest.mark.parametrize(
+    ("shifts", "form", "since"),
+    [
+        ([0.8], "", 0),
+        ([0, 0, 0, 0.8, 0.8], "sudden", 3),
+        ([0] * 5 + [0.12 * step for step in range(1, 9)], "gradual", 5),
+        ([0, 0, 0, 0.8, 0.8, 0, 0, 0, 0.8, 0.8], "recurring", 8),
+        ([0, 0, 0, 0.8, 0.8, 0, 0], "sudden", 3),
+    ],
+    ids=["one window", "sudden", "gradual", "recurring", "over"],
+)
+def test_findings_say_how_a_change_came_over_the_windows_in_memory(
+    monkeypatch, shifts, form, since
+):
+    clock = [1_780_272_000_000_000_000]
+    monkeypatch.setattr("trimtab.ids.now_ns", lambda: clock[0])
+    starts = []
+    with watcher(window="1d") as monitor:
+        for day, shift in enumerate(shifts):
+            starts.append(clock[0] // 1000)
+            monitor.log(ordinary(1500, 60 + day, shift=shift))
+            clock[0] += 86_400_000_000_000
+        (found,) = monitor.findings().findings
+    assert (found.kind, found.form) == ("data drift", form)
+    assert found.since in starts
+    assert abs(starts.index(found.since) - since) <= 1
+    said = f"Data drift ({form}" if form else "Data drift in "
+    assert found.text.startswith(said)
+    assert f"since {ids.iso(found.since)}: income" in found.text
+    assert (episodes.AGAIN in found.text) == (shifts[-1] == 0)
+    if form == "recurring":
+        spell = (ids.iso(starts[3]), ids.iso(starts[5]))
+        assert "as from {} to {}".format(*spell) in found.text
