@@ -6,6 +6,7 @@ Traffic is of the endpoint, whichever models share it; latency of the champion a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -211,9 +212,21 @@ def _volumes(
     if config.serve.event_time == "client":
         moment = min(moment, heard)
     end = (moment - late) // span * span
-    first = max(min(rows), end - _REMEMBERED * span)
+    first = max(_begun(sorted(rows), end, span), end - _REMEMBERED * span)
     starts = list(range(first, end, span))
     return starts, [rows.get(start, 0.0) for start in starts]
+
+
+def _begun(known: Sequence[int], end: int, span: int) -> int:
+    """Where traffic began: what lies before a gap longer than all before it and all after it is no
+    part of it, such as one row that says it is of 1971.
+    """
+    first = known[0]
+    for last, following in pairwise(known):
+        gap = following - last - span
+        if gap > max(last + span - first, end - following):
+            first = following
+    return first
 
 
 def _candidates(ws: Workspace, endpoint: str) -> list[str]:

@@ -9,7 +9,7 @@ from trimtab.monitor import observe
 from trimtab.monitor.drift import episodes, forms
 from trimtab.monitor.findings import Finding
 from trimtab.monitor.judge import judge
-from trimtab.monitor.requests import asking, stale, turned_away, volume
+from trimtab.monitor.requests import asking, pulse, stale, turned_away, volume
 from trimtab.profile.profile import count
 from trimtab.profile.reference import fit_reference
 from trimtab.store import estimates, operations, states
@@ -269,6 +269,34 @@ def test_a_client_whose_clock_runs_ahead_brings_no_silence_about(site):
     seen = observe.observe(place.ws, place.config, "goods", place.version)
     assert seen.now <= BEGIN + today * DAY
     assert not [one for one in seen.sentences if "raffic change" in one]
+
+
+def test_a_row_that_says_it_is_of_long_ago_makes_no_traffic(site):
+    place = site()
+    place.append(place.rows(1), ["old"], [BEGIN - 300 * DAY], role="champion")
+    for day in range(13):
+        place.live(day, 60)
+    seen = observe.observe(place.ws, place.config, "goods", place.version)
+    assert not [one for one in seen.sentences if "raffic change" in one]
+    for day in (13, 14):
+        place.live(day, 600)
+    seen = observe.observe(place.ws, place.config, "goods", place.version)
+    assert any("rows 600 where 60 were usual" in one for one in seen.sentences)
+
+
+@pytest.mark.parametrize(
+    ("known", "begun"),
+    [
+        ([5, 6, 8], 5),
+        ([0, 50, 51, 52], 50),
+        ([0, 1, 2, 3, 4, 5, 9], 0),
+        ([0, 300, 330, 360], 300),
+        ([0, 30, 60], 0),
+    ],
+    ids=["steady", "one of long ago", "a silence", "long ago and monthly", "monthly"],
+)
+def test_traffic_begins_behind_a_gap_longer_than_all_around_it(known, begun):
+    assert pulse._begun([one * DAY for one in known], (known[-1] + 1) * DAY, DAY) == begun * DAY
 
 
 WEEKDAYS = [60 if day % 7 < 5 else 0 for day in range(49)]
