@@ -89,7 +89,8 @@ class Monitor:
         `table` is a mapping of columns or a frame. Nothing is stored. Raises DataError.
         """
         made = cls.__new__(cls)
-        reference = references.fit_reference(turning.columns_of(table))
+        columns = turning.columns_of(table)
+        reference = references.fit_reference(columns, kinds=turning.kinds_of(columns))
         subject = Subject(reference=reference, layout=turning.layout_of(reference))
         made._begin(subject, window, every, limit)  # noqa: SLF001 - its own
         return made

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from trimtab.errors import DataError, UsageError
 from trimtab.profile.cells import NumberCells
-from trimtab.profile.columns import Column
+from trimtab.profile.columns import Column, Kind, is_free_text
 from trimtab.profile.reference import Reference
 
 SCORE: Final = "__score__"
@@ -236,6 +236,15 @@ def columns_of(table: Any) -> dict[str, Column]:
         elif values.dtype.kind in "OUT":
             found[name] = objects(values.tolist())
     return found
+
+
+def kinds_of(table: Mapping[str, Column]) -> dict[str, Kind]:
+    """The columns that are free text: new texts are no unseen levels, what is made of them is watched."""
+    return {
+        name: "text"
+        for name, values in table.items()
+        if values.dtype == object and is_free_text(values)
+    }
 
 
 def layout_of(reference: Reference) -> Layout:

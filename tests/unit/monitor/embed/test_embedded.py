@@ -109,6 +109,28 @@ def test_a_row_is_copied():
         assert counted.counts[list(codes)].sum() == 0
 
 
+def notes(count, seed, longer=1):
+    random = np.random.default_rng(seed)
+    words = np.array(["late", "paid", "called", "letter", "office", "moved", "broken", "again"])
+    return [
+        " ".join(random.choice(words, random.integers(4, 9) * longer)) + f" {number}"
+        for number in range(count)
+    ]
+
+
+def test_free_text_is_watched_by_what_is_made_of_it():
+    """Its texts never occur again; that is no news, and that they are twice as long is."""
+    with trimtab.Monitor.against({"note": notes(3_000, 1), "x": np.arange(3_000.0)}) as monitor:
+        for row, note in enumerate(notes(500, 2)):
+            monitor.log({"note": note, "x": float(row * 6)}, 0.5)
+        assert [one for one in monitor.findings().findings if "note" in one.text] == []
+    with trimtab.Monitor.against({"note": notes(3_000, 1), "x": np.arange(3_000.0)}) as monitor:
+        for row, note in enumerate(notes(500, 2, longer=2)):
+            monitor.log({"note": note, "x": float(row * 6)}, 0.5)
+        moved = {each.feature for one in monitor.findings().findings for each in one.features}
+        assert "note:length" in moved
+
+
 class Array(np.ndarray):
     pass
 
