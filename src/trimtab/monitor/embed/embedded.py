@@ -133,12 +133,13 @@ class Monitor:
         ).start()
 
     def log(self, rows: Any, predictions: Any = None) -> None:
-        """Take rows and what the model answered; never waits.
+        """Take rows and what the model answered.
 
         One row: a mapping of columns (or an array in the order of the inputs) with a score, a
         decision or a (score, decision) pair. Many: a list of rows, a mapping of columns or a frame,
-        with as many predictions. A row's time is known to a second. Raises UsageError
-        where rows and predictions do not fit, or after `close`.
+        with as many predictions. A mapping with its answer never waits; what else is taken may wait
+        for a count, some milliseconds. A row's time is known to a second. Raises UsageError where
+        rows and predictions do not fit, or after `close`.
         """
         if self._over:
             raise UsageError("this monitor is closed", hint="make another one")
