@@ -61,6 +61,7 @@ def test_a_table_comes_from_stdin(call, tables, monkeypatch):
         assert ended.out.startswith(f"stdin.{name} against old.csv: 900 rows\n! Data drift")
 
 
+@pytest.mark.slow
 def test_of_many_features_the_table_shows_those_that_moved_and_twenty_more(call, tables):
     random = np.random.default_rng(1)
     for name, rows in (("wide", 2000), ("now", 500)):

@@ -103,6 +103,7 @@ def test_a_target_must_be_there_and_vary(put):
         describe(path.with_name("gone.csv"), "x")
 
 
+@pytest.mark.slow
 def test_real_tables_are_described(real_data):
     power = describe(real_data / "electricity.csv", "class")
     assert (power.task, power.key, power.time) == ("binary", "", "")

@@ -363,6 +363,7 @@ def test_the_right_training_is_recommended_for_nine_of_ten_seeds(kind):
     assert found.count(wanted) >= 9
 
 
+@pytest.mark.slow
 def test_electricity_is_drifting_and_its_labels_follow_each_other(real_data, need):
     path = real_data / "electricity.csv"
     need(path.is_file(), "electricity.csv is not there")

@@ -139,6 +139,7 @@ def test_windows_of_a_file_say_how_a_change_came_and_when_it_began(place, shifts
     assert f"since {ids.iso(found.since)}: x" in found.text
 
 
+@pytest.mark.slow
 def test_every_window_of_a_file_says_how_its_change_came_and_what_it_repeats(place):
     """An episode is remembered beyond the 64 windows that a form is told by."""
     times = [ids.iso(ids.parse_time("2026-01-01T00:00:00Z") + day * DAY) for day in range(84)]

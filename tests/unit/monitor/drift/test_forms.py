@@ -213,6 +213,7 @@ def test_an_endpoint_that_falls_silent_is_an_alarm(site):
     assert "rows 0 where 60 were usual" in alarm.title
 
 
+@pytest.mark.slow
 def test_a_day_without_a_row_is_named_once_clients_times_have_passed_it(site):
     place = site()
     for day in (*range(12), 13):
@@ -224,6 +225,7 @@ def test_a_day_without_a_row_is_named_once_clients_times_have_passed_it(site):
     assert seen.now < BEGIN + 14 * DAY, "the day that followed is not over"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [1, 2])
 def test_a_silence_that_passes_did_not_look_at_is_named_once_and_with_its_end(site, days):
     """All rows of the days after came before the next pass, and twice as many as usual."""
@@ -245,6 +247,7 @@ def test_a_silence_that_passes_did_not_look_at_is_named_once_and_with_its_end(si
     assert "traffic change" not in [one.kind for one in again.alarms]
 
 
+@pytest.mark.slow
 def test_a_day_on_which_everything_was_refused_was_no_silence(site):
     place = site()
     for day in (*range(12), 13, 14):
@@ -259,6 +262,7 @@ def test_a_day_on_which_everything_was_refused_was_no_silence(site):
     assert "traffic change" not in [one.kind for one in place.look(15).alarms]
 
 
+@pytest.mark.slow
 def test_a_client_whose_clock_runs_ahead_brings_no_silence_about(site):
     place = site()
     today = ids.now() // DAY - BEGIN // DAY
@@ -271,6 +275,7 @@ def test_a_client_whose_clock_runs_ahead_brings_no_silence_about(site):
     assert not [one for one in seen.sentences if "raffic change" in one]
 
 
+@pytest.mark.slow
 def test_a_row_that_says_it_is_of_long_ago_makes_no_traffic(site):
     place = site()
     place.append(place.rows(1), ["old"], [BEGIN - 300 * DAY], role="champion")
