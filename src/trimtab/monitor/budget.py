@@ -20,6 +20,14 @@ RATES: Final = 0.25
 """The part for missing, mistyped, infinite, out-of-range and unseen values together."""
 
 
+_MONTH: Final = 30 * 86_400_000_000
+
+
+def per_month(span: int) -> float:
+    """How many windows of `span` microseconds a month of 30 days has; at least one."""
+    return max(_MONTH / span, 1.0)
+
+
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """False pages that a model may raise in a month on data that did not change.
 

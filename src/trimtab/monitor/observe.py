@@ -18,7 +18,7 @@ from trimtab import ids
 from trimtab.config import Config, duration
 from trimtab.model import registry
 from trimtab.monitor import judge, saying
-from trimtab.monitor.budget import Budget
+from trimtab.monitor.budget import Budget, per_month
 from trimtab.monitor.drift import episodes
 from trimtab.monitor.findings import Finding, Findings
 from trimtab.monitor.log import altered, arms, catalogue, history, progress, traffic
@@ -34,7 +34,6 @@ from trimtab.store import operations, states
 from trimtab.store.records import Version, Window
 from trimtab.store.workspace import Workspace
 
-_MONTH: Final = 30 * 86_400_000_000
 VIRTUAL: Final = "virtual now"
 """The name of the state that holds the time that the last pass was given, while it was given one."""
 
@@ -350,7 +349,7 @@ def budget(config: Config) -> Budget:
     """The alarm budget of a configuration."""
     return Budget(
         pages_per_month=config.monitor.false_pages_per_month,
-        windows_per_month=max(_MONTH / duration(config.monitor.window), 1.0),
+        windows_per_month=per_month(duration(config.monitor.window)),
     )
 
 

@@ -11,7 +11,7 @@ import msgspec
 from trimtab.config import MonitorConfig
 from trimtab.loop.reports import Report
 from trimtab.monitor import judge
-from trimtab.monitor.budget import Budget
+from trimtab.monitor.budget import Budget, per_month
 from trimtab.monitor.drift import episodes
 from trimtab.monitor.files import Spans
 from trimtab.monitor.findings import Finding, Findings, Measure
@@ -21,7 +21,6 @@ from trimtab.profile.profile import Profile
 from trimtab.profile.reference import Reference
 from trimtab.store.records import Episode, Window
 
-_MONTH: Final = 30 * 86_400_000_000
 _LOOK_BACK: Final = 256
 """Windows that a judgement reads: the last 32, and more where small ones join."""
 
@@ -64,13 +63,12 @@ def look(
         newest = see(counted[begin:])
         found = list(newest.findings)
         if found and spans.span:
-            alone = see(counted[-1:])
             found = episodes.told(
                 found,
                 reference,
                 windows[begin : number + 1],
                 counted[begin:],
-                {one.kind for one in (newest if alone.reason else alone).findings},
+                episodes.alone(newest, see(counted[-1:])),
                 settings.min_rows,
                 [one for one in known if one.until],
             )
@@ -96,7 +94,7 @@ def look(
 def _budget(settings: MonitorConfig, spans: Spans) -> Budget:
     return Budget(
         pages_per_month=settings.false_pages_per_month,
-        windows_per_month=max(_MONTH / spans.span, 1.0) if spans.span else 30.0,
+        windows_per_month=per_month(spans.span) if spans.span else 30.0,
         scales=6 if spans.span else 1,
     )
 

@@ -13,7 +13,7 @@ import msgspec
 
 from trimtab import ids
 from trimtab.monitor.drift import forms
-from trimtab.monitor.findings import Finding
+from trimtab.monitor.findings import Finding, Findings
 from trimtab.monitor.requests import stale
 from trimtab.profile.profile import Profile
 from trimtab.profile.reference import Reference
@@ -46,6 +46,13 @@ def told(
     plain = stale.renamed(findings, reference, counted, least_rows, altered)
     named = (lasting(one, alone) for one in plain)
     return [dated(shaped(one, reference, windows, counted, past), windows) for one in named]
+
+
+def alone(together: Findings, newest: Findings) -> set[str]:
+    """The kinds that the newest window shows by itself; those that all show together where it has too
+    few rows to be judged.
+    """
+    return {one.kind for one in (together if newest.reason else newest).findings}
 
 
 def lasting(finding: Finding, alone: Collection[str]) -> Finding:
@@ -110,9 +117,8 @@ def _shaped(
         first, last = (windows[place] for place in shape.before)
         said = f", as from {ids.iso(first.start)} to {ids.iso(last.end)}"
     else:
-        begun = windows[
-            max(shape.since, finding.since or 0)
-        ].start  # its own episode is none before
+        # from here on: its own episode is none before
+        begun = windows[max(shape.since, finding.since or 0)].start
         same = [
             one
             for one in past
@@ -162,11 +168,11 @@ def changed(known: Sequence[Episode], window: Window, findings: Sequence[Finding
     """The episodes of data drift that a judged window ended or began."""
     found = next((one for one in findings if one.kind == "data drift"), None)
     is_open = next((one for one in known if not one.until), None)
-    lasts = found is not None and found.detail.get("lasts", 1.0) > 0
+    is_there = found is not None and lasts(found)
     done = []
-    if is_open is not None and not lasts and window.start >= is_open.since:
+    if is_open is not None and not is_there and window.start >= is_open.since:
         done.append(msgspec.structs.replace(is_open, until=window.start))
-    if found is None or not lasts or is_open is not None or "sign" not in found.detail:
+    if found is None or not is_there or is_open is not None or "sign" not in found.detail:
         return done
     begun = Episode(
         endpoint=window.endpoint,

@@ -29,7 +29,7 @@ from trimtab import ids
 from trimtab.config import duration
 from trimtab.errors import StorageError, UsageError
 from trimtab.monitor import judge as judging
-from trimtab.monitor.budget import Budget
+from trimtab.monitor.budget import Budget, per_month
 from trimtab.monitor.drift import episodes
 from trimtab.monitor.embed import rows as turning
 from trimtab.monitor.embed import spool
@@ -48,7 +48,6 @@ _WAIT_SECONDS: Final = 5.0
 """Few rows wait so long: counting 50 costs as much as counting 500."""
 _SHORT_SECONDS: Final = 0.01
 """An event loop counts itself what takes no longer: one request of thousands waits for it."""
-_MONTH: Final = 30 * 86_400_000_000
 
 _every: weakref.WeakSet[Monitor] = weakref.WeakSet()
 
@@ -59,7 +58,7 @@ class Monitor:
     `Monitor("loans@v1")` takes the model's own reference from the project of the working directory
     (or `project`); its windows are judged by `trimtab tick` and shown by `trimtab monitor` under
     `name` (default: `MODEL-embedded`). `Monitor.against(table)` needs no project: `findings()`
-    judges what was logged. Thread-safe; at most `limit` rows wait for its thread.
+    judges what was logged. Thread-safe; at most `limit` rows wait to be counted.
 
     Raises NotFoundError for an unknown version or one without a reference.
     """
@@ -195,15 +194,14 @@ class Monitor:
         least = self._subject.least_rows
         budget = Budget(
             pages_per_month=self._subject.pages,
-            windows_per_month=max(_MONTH / self._span, 1.0),
+            windows_per_month=per_month(self._span),
         )
         see = partial(judging.judge, self._reference, budget=budget, least_rows=least)
         counted = [one for _, one in known]
         found = see(counted)
         if not found.findings:
             return found
-        alone = see(counted[-1:])
-        kinds = {one.kind for one in (found if alone.reason else alone).findings}
+        kinds = episodes.alone(found, see(counted[-1:]))
         windows = [
             Window(
                 endpoint=self.name, model=self.model, role="champion", start=start,

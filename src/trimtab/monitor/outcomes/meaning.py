@@ -35,7 +35,6 @@ from trimtab.monitor.outcomes.strata import Excess
 from trimtab.monitor.watched import Watched
 from trimtab.store.records import Episode, Window
 
-_MONTH: Final = 30 * 86_400_000_000
 _MARGIN: Final = 0.01
 """The excess of errors, a share of rows, that a model is granted."""
 _OUTCOME: Final = {"binary": "", "multiclass": "wrong answers", "regression": "large errors"}
@@ -251,7 +250,7 @@ def detect(
 
 
 def _start(config: Config, model: Watched, closed: Sequence[Window]) -> ConceptState:
-    monthly = max(_MONTH / duration(config.monitor.window), 1.0)
+    monthly = budgets.per_month(duration(config.monitor.window))
     mean = max(sum(one.rows for one in closed) / max(len(closed), 1), 1.0)
     limit = Budget(pages_per_month=config.monitor.false_pages_per_month, windows_per_month=monthly)
     return concept.start(
