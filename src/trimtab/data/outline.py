@@ -18,7 +18,7 @@ from trimtab.profile import profile as profiles
 from trimtab.profile import reference as references
 from trimtab.profile.bins import Bins
 from trimtab.profile.cells import NumberCells
-from trimtab.profile.columns import Coded, Columns
+from trimtab.profile.columns import LOOK, Coded, Column, Columns, Kind, is_free_text
 from trimtab.profile.fit import fit
 from trimtab.profile.frames import columns_of
 from trimtab.profile.profile import Profile
@@ -105,37 +105,51 @@ def make(
 def count(bins: Bins, frame: pl.DataFrame) -> Profile:
     """The profile of a table on given bins; a column that it lacks counts as missing."""
     frame = _thinned(frame, MOST_ROWS)
-    wanted = {cells.name: isinstance(cells, NumberCells) for cells in bins.features}
+    wanted = _kinds(bins)
     there = columns_of(frame, [name for name in wanted if name in frame.columns])
     nothing = pl.DataFrame(
         {
             name: pl.Series([None] * frame.height, dtype=pl.Float64 if number else pl.String)
-            for name, number in wanted.items()
-            if name not in there or _is_number(there[name]) != number
+            for name, number in ((name, kind == "number") for name, kind in wanted.items())
+            if name not in there or isinstance(there[name], Coded) == number
         }
     )
     return profiles.count(bins, {**there, **columns_of(nothing)})
 
 
 def _cut(columns: Columns, rows: int) -> Bins:
-    """Bins in the order of the columns; numbers from some rows, since they are sorted."""
+    """Bins in the order of the columns; numbers and free text from some rows, as they are sorted."""
     every = slice(None, None, -(-rows // CUT_ROWS))
-    features = {
-        name: fit({name: column if isinstance(column, Coded) else column[every]}).features[0]
-        for name, column in columns.items()
-    }
-    return Bins(features=tuple(features.values()))
+    parts = []
+    for name, column in columns.items():
+        kind = _kind(column)
+        some = column if kind == "category" else column[every]
+        parts.append(fit({name: some}, {name: kind}))
+    return Bins(
+        features=tuple(one for part in parts for one in part.features),
+        derived=tuple(one for part in parts for one in part.derived),
+    )
 
 
 def _fits(before: Outline, columns: Columns, rows: int) -> bool:
     """Whether the bins know these very columns and were cut from enough rows."""
-    known = {cells.name: isinstance(cells, NumberCells) for cells in before.reference.bins.features}
-    same = known == {name: _is_number(column) for name, column in columns.items()}
+    same = _kinds(before.reference.bins) == {name: _kind(one) for name, one in columns.items()}
     return same and (before.cut_rows >= _ENOUGH or rows < 2 * before.cut_rows)
 
 
-def _is_number(column: Any) -> bool:
-    return not isinstance(column, Coded)
+def _kinds(bins: Bins) -> dict[str, Kind]:
+    """What the columns are from which bins were made."""
+    numbers = {one.name for one in bins.features if isinstance(one, NumberCells)}
+    words: dict[str, Kind] = {one.column: "text" for one in bins.derived}
+    return {
+        name: words.get(name, "number" if name in numbers else "category") for name in bins.needed
+    }
+
+
+def _kind(column: Column) -> Kind:
+    if not isinstance(column, Coded):
+        return "number"
+    return "text" if is_free_text(column) else "category"
 
 
 def _left_out(frame: pl.DataFrame, data: DataConfig) -> dict[str, str]:
@@ -148,7 +162,11 @@ def _left_out(frame: pl.DataFrame, data: DataConfig) -> dict[str, str]:
             found[values.name] = roles[values.name]
         elif dtype.is_temporal():
             found[values.name] = "time"
-        elif dtype == pl.String and _apart(values) > 0.5:
+        elif (
+            dtype == pl.String
+            and _apart(values) > 0.5
+            and not is_free_text(values.head(LOOK).to_numpy())
+        ):
             found[values.name] = "nearly every row has a value of its own"
         elif dtype.is_integer() and _apart(values) == 1:
             found[values.name] = "every row has a value of its own"

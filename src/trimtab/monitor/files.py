@@ -21,10 +21,9 @@ from trimtab.data import columns as typed
 from trimtab.data import delimited
 from trimtab.data.reader import TABLES
 from trimtab.errors import DataError, NotFoundError
-from trimtab.profile.columns import Kind, is_free_text
+from trimtab.profile.columns import LOOK, Kind, is_free_text
 
 _MISSING: Final = typed.MISSING
-_LOOK: Final = 10_000
 _TRUE: Final = {"true": 1.0, "false": 0.0}
 
 Values = pl.Series | NDArray[Any]
@@ -204,7 +203,7 @@ def _kind(values: Values) -> Kind | None:
     if values.dtype == pl.String:
         found = typed.infer(values)
         if found == "text":
-            return "text" if is_free_text(column(values.head(_LOOK), "text")) else "category"
+            return "text" if is_free_text(column(values.head(LOOK), "text")) else "category"
         return None if found == "time" else "number" if found != "boolean" else "category"
     if values.dtype.is_numeric() or values.dtype == pl.Boolean:
         return "number"

@@ -20,7 +20,8 @@ from trimtab.errors import DataError
 
 Kind = Literal["number", "category", "text", "embedding"]
 
-_LOOK: Final = 10_000
+LOOK: Final = 10_000
+"""What a column is, is told from so many rows."""
 _FEW: Final = 50
 _LONG: Final = 20
 
@@ -110,7 +111,7 @@ def kind_of(name: str, column: Column) -> Kind:
             hint="turn it into float64 numbers (times: hours or seconds) or text",
         )
     numbers = words = 0
-    for value in column[:_LOOK].tolist():
+    for value in column[:LOOK].tolist():
         numbers += _is_number(value)
         words += isinstance(value, str)
     return "number" if numbers > words else "category"
@@ -120,7 +121,7 @@ def is_free_text(column: Column) -> bool:
     """Whether words are free text and no levels: most of at least 50 occur once, and most are long
     (20 characters) or several words. Looks at the first 10,000 rows.
     """
-    said = [one for one in column[:_LOOK].tolist() if isinstance(one, str)]
+    said = [one for one in column[:LOOK].tolist() if isinstance(one, str)]
     if len(said) < _FEW:
         return False
     once = sum(count == 1 for count in Counter(said).values())

@@ -21,6 +21,7 @@ def table(seed: int, rows: int = 600, shift: float = 0.0) -> pl.DataFrame:
             "years": random.integers(0, 30, rows),
             "region": random.choice(["north", "south", "west"], rows),
             "member": random.random(rows) < 0.4,
+            "code": [f"{seed}-{k}" for k in range(rows)],
             "note": [f"note {seed} {k}" for k in range(rows)],
             "name": random.choice(["Ada", "Bo"], rows),
         }
@@ -39,14 +40,15 @@ def add(ws, put, configure):
 def test_a_version_keeps_its_distributions_beside_its_bytes(ws, add):
     version = add(table(1))
     kept = outline.stored(ws, version)
-    assert kept.reference.bins.names == ("income", "years", "region", "member")
+    made = ("note:length", "note:characters")
+    assert kept.reference.bins.names == ("income", "years", "region", "member", *made)
     assert kept.reference.profile.rows == 600
     assert (kept.cut_from, kept.cut_rows) == ("loans@v1", 600)
     assert kept.left_out == {
         "id": "key",
         "at": "time",
         "name": "personal data",
-        "note": "nearly every row has a value of its own",
+        "code": "nearly every row has a value of its own",
     }
     frame = tables.read(ws, version)
     counted = outline.count(kept.reference.bins, frame)
@@ -87,6 +89,17 @@ def test_a_table_of_keys_alone_is_data_without_distributions(ws, put, configure)
     assert version.meta["profile"] == {}
     with pytest.raises(DataError, match="no column"):
         outline.of(ws, version, configure(key="id").data["loans"])
+
+
+def test_a_text_that_turns_into_levels_is_counted_on_the_bins_it_had():
+    made = outline.make(table(1), outline.NO_ROLES, "loans@v1")
+    short = table(2).with_columns(note=pl.lit("paid"))
+    counted = outline.count(made.reference.bins, short)
+    places = made.reference.bins.spans()
+    assert counted.counts[places["note:characters"]].sum() == 600
+    again = outline.make(short, outline.NO_ROLES, "loans@v2", made)
+    assert again.cut_from == "loans@v2"
+    assert "note" in again.reference.bins.names
 
 
 def test_long_tables_are_thinned_evenly(monkeypatch):

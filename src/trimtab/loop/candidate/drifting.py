@@ -45,14 +45,14 @@ def drift(
         return Drift(reason=error.message)
     bins = base.reference.bins
     now = _counted(outline.stored(project.ws, after), bins, frames[1])
-    absent = [name for name in bins.names if name not in frames[1].columns]
-    if len(absent) == len(bins.names):
+    absent = [name for name in bins.needed if name not in frames[1].columns]
+    if len(absent) == len(bins.needed):
         return Drift(reason=f"{after.label} has no column of {before.label} to compare")
     found = judge.judge(base.reference, [now], altered=absent)
     if found.reason:
         return Drift(reason=found.reason)
     return Drift(
-        columns=_columns(bins, base, now, found, absent),
+        columns=_columns(bins, base, now, found, bins.made_of(absent)),
         said=[one.text.replace(f" since window {one.since}:", ":") for one in found.findings],
     )
 
@@ -64,7 +64,7 @@ def _counted(kept: Outline | None, bins: Bins, frame: pl.DataFrame) -> Profile:
 
 
 def _columns(
-    bins: Bins, base: Outline, now: Profile, found: Findings, absent: list[str]
+    bins: Bins, base: Outline, now: Profile, found: Findings, absent: set[str]
 ) -> list[ColumnDrift]:
     spans, drifted = bins.spans(), set(found.drifted)
     rows = []

@@ -69,6 +69,25 @@ def test_other_bins_and_lost_profiles_compare_alike(project):
     assert made == kept
 
 
+def test_free_text_moves_in_what_is_made_of_it_and_new_texts_are_no_levels(project):
+    first = add(project, 1)
+    frame = tables.read(project.ws, first)
+    random = np.random.default_rng(7)
+
+    def noted(words: int) -> pl.DataFrame:
+        drawn = random.integers(0, 9_999, (frame.height, words)).astype(str)
+        return frame.with_columns(note=pl.Series([" ".join(row) for row in drawn.tolist()]))
+
+    project.ws.blobs.remove(first.meta["profile"]["reference"])
+    same = drifting.drift(project, first, first, (noted(6), noted(6)))
+    assert {"note:length", "note:characters"} <= {one.column for one in same.columns}
+    assert not any(one.drifted for one in same.columns)
+    longer = drifting.drift(project, first, first, (noted(6), noted(8)))
+    assert [one.column for one in longer.columns if one.drifted] == ["note:length"]
+    gone = drifting.drift(project, first, first, (noted(6), frame))
+    assert not any("note" in one.column for one in gone.columns)
+
+
 def test_columns_that_came_or_went_are_not_judged(project):
     first = add(project, 1)
     frames = [tables.read(project.ws, first)] * 2
