@@ -40,6 +40,29 @@ def of_incident(ws: Workspace, incident: str) -> list[Alert]:
         return [from_row(Alert, row) for row in db.execute(query)]
 
 
+def undelivered(ws: Workspace) -> list[Alert]:
+    """Alerts that were tried in vain: those that wait to be tried again, and those given up whose
+    incident is still open; oldest first.
+    """
+    table, known = tables.alerts, tables.incidents
+    is_open = sa.select(known.c.id).where(
+        known.c.project == ws.project, known.c.state == "open", known.c.id == table.c.incident
+    )
+    query = (
+        sa.select(table)
+        .where(table.c.project == ws.project, table.c.attempts > 0)
+        .where(
+            sa.or_(
+                table.c.state == "waiting",
+                sa.and_(table.c.state == "failed", sa.exists(is_open)),
+            )
+        )
+        .order_by(table.c.created_at, table.c.id)
+    )
+    with ws.reading() as db:
+        return [from_row(Alert, row) for row in db.execute(query)]
+
+
 def update(ws: Workspace, alert: Alert) -> None:
     """Store how a delivery went."""
     table = tables.alerts

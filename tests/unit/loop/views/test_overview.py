@@ -6,8 +6,8 @@ from trimtab.loop.project import open_project
 from trimtab.loop.views import overview
 from trimtab.monitor.outcomes import knowledge
 from trimtab.monitor.outcomes.knowledge import Knowledge
-from trimtab.store import operations
-from trimtab.store.records import Endpoint, Incident, Verdict, Version, Window
+from trimtab.store import alerts, operations
+from trimtab.store.records import Alert, Endpoint, Incident, Verdict, Version, Window
 
 FILE = '[project]\nname = "houses"\n[data.houses]\nsource = "houses.csv"\ntarget = "price"\n'
 
@@ -61,3 +61,28 @@ def test_a_failing_pool_of_windows_stands_until_it_is_looked_at_again():
     assert overview.standing([again, later, fail])[0] is again
     assert overview.standing([verdict("pass", 1, "new"), fail])[0].details["model"] == "new"
     assert overview.standing([]) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "incident", "said"),
+    [
+        ("waiting", "open", "An alert was not delivered by webhook: the far side said 500."),
+        ("waiting", "resolved", "An alert was not delivered by webhook: the far side said 500."),
+        ("failed", "open", "the far side said 500, given up."),
+        ("failed", "resolved", ""),
+        ("sent", "open", ""),
+    ],
+)
+def test_silence_is_not_calm_where_an_alert_did_not_get_through(project, state, incident, said):
+    operations.open_incident(
+        project.ws,
+        Incident(id="i", kind="skew", key="k", endpoint="houses", title="x", state=incident),
+    )
+    alert = Alert(
+        id="a", incident="i", event="opened", channel="webhook", body={}, state=state,
+        attempts=2, error="" if state == "sent" else "the far side said 500",
+    )  # fmt: skip
+    alerts.put(project.ws, alert)
+    sentence = overview.overview(project).sentence
+    assert said in sentence
+    assert ("delivered" in sentence) == bool(said)
