@@ -226,8 +226,9 @@ def _changed(ws: Workspace, endpoint: str) -> list[str]:
     count = operations.count_label_changes(ws)
     if not count:
         return []
+    what = "label" if count == 1 else "labels"
     return [
-        f"{endpoint}: {count:,} labels said otherwise than an earlier one; the later one stands"
+        f"{endpoint}: {count:,} {what} said otherwise than an earlier one; the later one stands"
     ]
 
 
