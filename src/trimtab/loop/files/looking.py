@@ -13,13 +13,14 @@ from trimtab.loop.reports import Report
 from trimtab.monitor import judge
 from trimtab.monitor.budget import Budget, per_month
 from trimtab.monitor.drift import episodes
+from trimtab.monitor.drift.episodes import Span
 from trimtab.monitor.files import Spans
 from trimtab.monitor.findings import Finding, Findings, Measure
 from trimtab.profile import profile as profiles
 from trimtab.profile.columns import Column
 from trimtab.profile.profile import Profile
 from trimtab.profile.reference import Reference
-from trimtab.store.records import Episode, Window
+from trimtab.store.records import Episode
 
 _LOOK_BACK: Final = 256
 """Windows that a judgement reads: the last 32, and more where small ones join."""
@@ -55,7 +56,7 @@ def look(
     counted: list[Profile] = []
     looked: list[Looked] = []
     known: list[Episode] = []
-    newest, windows = Findings(), _windows(spans)
+    newest, windows = Findings(), [Span(start, start + spans.span) for start in spans.starts]
     for number, (first, end) in enumerate(zip(spans.places, ends, strict=True)):
         part = {name: values[first:end] for name, values in columns.items()}
         counted.append(counter.count(part))
@@ -74,7 +75,7 @@ def look(
             )
         else:
             found = [_undated(one) for one in found]
-        for one in episodes.changed(known, windows[number], found):
+        for one in episodes.changed(known, windows[number].start, found):
             known = [*(each for each in known if each.since != one.since), one]
         looked.append(
             Looked(
@@ -97,15 +98,6 @@ def _budget(settings: MonitorConfig, spans: Spans) -> Budget:
         windows_per_month=per_month(spans.span) if spans.span else 30.0,
         scales=6 if spans.span else 1,
     )
-
-
-def _windows(spans: Spans) -> list[Window]:
-    return [
-        Window(
-            endpoint="", model="", role="file", start=start, end=start + spans.span, rows=0, profile=""
-        )
-        for start in spans.starts
-    ]  # fmt: skip
 
 
 def union(looked: Sequence[Looked]) -> list[Finding]:

@@ -7,7 +7,7 @@ looked at, so that a return is called recurring.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -29,10 +29,26 @@ AGAIN: Final = "; the newest window is as the reference again"
 DEFECTS: Final[frozenset[str]] = frozenset({"broken input", "broken join", "skew"})
 
 
+class Dated(Protocol):
+    """Whatever has a beginning and an end (microseconds), such as a window in the store."""
+
+    @property
+    def start(self) -> int: ...  # noqa: D102 - see the class
+    @property
+    def end(self) -> int: ...  # noqa: D102 - see the class
+
+
+class Span(NamedTuple):
+    """The beginning and end (microseconds) of a window that no store has."""
+
+    start: int
+    end: int
+
+
 def told(
     findings: Sequence[Finding],
     reference: Reference,
-    windows: Sequence[Window],
+    windows: Sequence[Dated],
     counted: Sequence[Profile],
     alone: Collection[str],
     least_rows: int,
@@ -70,7 +86,7 @@ def lasts(finding: Finding) -> bool:
     return finding.detail.get("lasts", 1.0) > 0
 
 
-def dated(finding: Finding, windows: Sequence[Window]) -> Finding:
+def dated(finding: Finding, windows: Sequence[Dated]) -> Finding:
     """A finding that tells the moment and not the position of the window in which it began."""
     if finding.since is None:
         return finding
@@ -82,7 +98,7 @@ def dated(finding: Finding, windows: Sequence[Window]) -> Finding:
 def shaped(
     finding: Finding,
     reference: Reference,
-    windows: Sequence[Window],
+    windows: Sequence[Dated],
     counted: Sequence[Profile],
     past: Sequence[Episode] = (),
 ) -> Finding:
@@ -103,7 +119,7 @@ def shaped(
 def _shaped(
     finding: Finding,
     reference: Reference,
-    windows: Sequence[Window],
+    windows: Sequence[Dated],
     counted: Sequence[Profile],
     past: Sequence[Episode],
 ) -> Finding:
@@ -160,25 +176,31 @@ def note(ws: Workspace, window: Window, findings: Sequence[Finding]) -> None:
     from trimtab.store import estimates  # noqa: PLC0415 - a monitor of a table has no database
 
     known = estimates.episodes(ws, window.endpoint, model=window.model, kind="data drift")
-    for one in changed(known, window, findings):
+    for one in changed(known, window.start, findings, window.endpoint, window.model):
         estimates.save_episode(ws, one)
 
 
-def changed(known: Sequence[Episode], window: Window, findings: Sequence[Finding]) -> list[Episode]:
-    """The episodes of data drift that a judged window ended or began."""
+def changed(
+    known: Sequence[Episode],
+    start: int,
+    findings: Sequence[Finding],
+    endpoint: str = "",
+    model: str = "",
+) -> list[Episode]:
+    """The episodes of data drift that a judged window ended or began; `start` is the window's."""
     found = next((one for one in findings if one.kind == "data drift"), None)
     is_open = next((one for one in known if not one.until), None)
     is_there = found is not None and lasts(found)
     done = []
-    if is_open is not None and not is_there and window.start >= is_open.since:
-        done.append(msgspec.structs.replace(is_open, until=window.start))
+    if is_open is not None and not is_there and start >= is_open.since:
+        done.append(msgspec.structs.replace(is_open, until=start))
     if found is None or not is_there or is_open is not None or "sign" not in found.detail:
         return done
     begun = Episode(
-        endpoint=window.endpoint,
-        model=window.model,
+        endpoint=endpoint,
+        model=model,
         kind=found.kind,
-        since=window.start if found.since is None else found.since,
+        since=start if found.since is None else found.since,
         form=found.form,
         features={found.features[0].feature: int(found.detail["sign"])},
     )

@@ -31,6 +31,7 @@ from trimtab.errors import StorageError, UsageError
 from trimtab.monitor import judge as judging
 from trimtab.monitor.budget import Budget, per_month
 from trimtab.monitor.drift import episodes
+from trimtab.monitor.drift.episodes import Span
 from trimtab.monitor.embed import rows as turning
 from trimtab.monitor.embed import spool
 from trimtab.monitor.embed.counting import ENOUGH, KEPT, Batch, Counting
@@ -39,7 +40,6 @@ from trimtab.monitor.embed.rows import Subject
 from trimtab.monitor.findings import Findings
 from trimtab.profile import profile as profiles
 from trimtab.profile import reference as references
-from trimtab.store.records import Window
 
 _said = logging.getLogger("trimtab.monitor")
 _LOOK_SECONDS: Final = 1.0
@@ -202,13 +202,7 @@ class Monitor:
         if not found.findings:
             return found
         kinds = episodes.alone(found, see(counted[-1:]))
-        windows = [
-            Window(
-                endpoint=self.name, model=self.model, role="champion", start=start,
-                end=start + self._span, rows=one.rows, profile="",
-            )
-            for start, one in known
-        ]  # fmt: skip
+        windows = [Span(start, start + self._span) for start, _ in known]
         named = episodes.told(found.findings, self._reference, windows, counted, kinds, least)
         return msgspec.structs.replace(found, findings=tuple(named))
 
