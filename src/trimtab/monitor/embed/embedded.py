@@ -44,8 +44,6 @@ from trimtab.profile import reference as references
 _said = logging.getLogger("trimtab.monitor")
 _LOOK_SECONDS: Final = 1.0
 """Each look takes the interpreter away from the server's own work for a moment."""
-_WAIT_SECONDS: Final = 5.0
-"""Few rows wait so long: counting 50 costs as much as counting 500."""
 _SHORT_SECONDS: Final = 0.01
 """An event loop counts itself what takes no longer: one request of thousands waits for it."""
 
@@ -287,10 +285,11 @@ class Monitor:
             if self._hurried or len(self._ring) >= self._enough:
                 self._count()
             elif self._counted.turned or self._ring:
-                self._hurried = now - self._counted.at >= min(_WAIT_SECONDS, self._every)
+                # no sooner: counting 50 costs as much as counting 500, and none is left before
+                self._hurried = now - self._counted.at >= self._every
                 if self._hurried:
                     self._ring.hurry()
-            if now - self._sent_at >= self._every:
+            if now - self._sent_at >= self._every and not self._hurried:
                 self._send()
 
     def _count(self) -> None:

@@ -194,12 +194,12 @@ class Unhashable(str):
         raise RuntimeError("no name today")
 
 
-def watcher_of_a_model(place=None):
+def watcher_of_a_model(place=None, every=10.0):
     reference = references.fit_reference(ordinary() | {"__score__": np.linspace(0, 1, 3000)})
     monitor = trimtab.Monitor.__new__(trimtab.Monitor)
     layout = turning.layout_of(reference)
     subject = turning.Subject(reference=reference, layout=layout, model="a model", place=place)
-    monitor._begin(subject, "1d", 10.0, 20_000)
+    monitor._begin(subject, "1d", every, 20_000)
     return monitor
 
 
@@ -285,8 +285,7 @@ def test_many_threads_lose_nothing():
 
 def test_rows_are_counted_without_being_asked(monkeypatch):
     monkeypatch.setattr(embedded, "_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 0.05)
-    monitor = watcher()
+    monitor = watcher(every=0.05)
     for row in plain(ordinary(20)):
         monitor.log(row)
     end = time.monotonic() + 20
@@ -299,8 +298,7 @@ def test_rows_are_counted_without_being_asked(monkeypatch):
 @pytest.mark.parametrize("as_table", [False, True], ids=["rows", "tables"])
 def test_what_fills_the_room_is_counted_before_the_next_look(as_table, monkeypatch):
     monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
-    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 1e6)
-    monitor = watcher(limit=50)
+    monitor = watcher(limit=50, every=1e6)
     for _ in range(4):
         some = ordinary(25)
         for piece in [some] if as_table else plain(some):
@@ -314,13 +312,12 @@ def test_what_fills_the_room_is_counted_before_the_next_look(as_table, monkeypat
 
 def test_rows_of_several_looks_are_counted_together_as_in_one_table(monkeypatch):
     monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
-    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 1e6)
     odd = [None, "many", 10**400, True, 3, np.float32(2.5), float("inf")]
     rows = plain(ordinary(40, 3))
     rows += [{"income": one, "years": 2, "town": one if one is None else str(one)} for one in odd]
     table = {name: np.array([row[name] for row in rows], dtype=object) for name in rows[0]}
     expected = profiles.count(references.fit_reference(ordinary()).bins, table)
-    with watcher() as monitor:
+    with watcher(every=1e6) as monitor:
         for number, row in enumerate(rows):
             monitor.log(row, 0.5)
             if number % 9 == 8:
@@ -334,10 +331,9 @@ def test_rows_of_several_looks_are_counted_together_as_in_one_table(monkeypatch)
 
 def test_a_row_counts_in_the_window_of_its_look(monkeypatch):
     monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
-    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 1e6)
     clock = [7_000_000_000]
     monkeypatch.setattr("trimtab.ids.now_ns", lambda: clock[0])
-    with watcher(window="1h") as monitor:
+    with watcher(window="1h", every=1e6) as monitor:
         for hour, count in ((0, 3), (0, 4), (1, 5), (3, 2), (2, 1)):
             clock[0] = (hour * 3600 + 7) * 1_000_000_000
             monitor._ring.look()
@@ -353,8 +349,7 @@ def test_a_row_counts_in_the_window_of_its_look(monkeypatch):
 
 def test_what_waits_as_columns_is_bounded(monkeypatch):
     monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
-    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 1e6)
-    with watcher(limit=40) as monitor:
+    with watcher(limit=40, every=1e6) as monitor:
         for row in plain(ordinary(200)):
             monitor.log(row | {"income": None}, 0.5)
             if len(monitor._ring) == 7:
@@ -448,8 +443,7 @@ def test_a_thread_that_imports_asyncio_just_now_disturbs_no_row(monkeypatch):
 
 def test_few_rows_are_counted_by_the_next_request_or_without_one_by_the_thread(monkeypatch):
     monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
-    monkeypatch.setattr(embedded, "_WAIT_SECONDS", 0.0)
-    with watcher() as monitor:
+    with watcher(every=0.0) as monitor:
         monitor._counted.seconds = 0.0
         rows = plain(ordinary(9))
         asked(monitor, rows[:3])
@@ -461,6 +455,17 @@ def test_few_rows_are_counted_by_the_next_request_or_without_one_by_the_thread(m
         monitor._work()
         monitor._work()
         assert (len(monitor._ring), monitor.rows) == (0, 9)
+
+
+def test_what_is_left_holds_the_rows_that_waited(tmp_path, monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    with watcher_of_a_model(place=tmp_path, every=0.0) as monitor:
+        monitor.log({"income": 3000.0, "years": 2.0, "town": "a"}, 0.5)
+        monitor._work()
+        assert not list(tmp_path.iterdir()), "the next request may count it first"
+        monitor._work()
+        assert len(list(tmp_path.iterdir())) == 1
+        assert not monitor._counted.unsent
 
 
 def test_a_forked_child_begins_afresh():
