@@ -51,9 +51,11 @@ def python_of(peer: str) -> Path | Absent:
     if stamp.is_file() and stamp.read_text() == wanted.hexdigest():
         return python
     shutil.rmtree(folder, ignore_errors=True)
+    # the lock is whole; older pips refuse what a package asks of another's extra, such as pandas[parquet]
+    exactly = ["--quiet", "--no-deps", "--require-hashes", "-r", str(lock)]
     for command in (
         [sys.executable, "-m", "venv", str(folder)],
-        [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(lock)],
+        [str(python), "-m", "pip", "install", *exactly],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
