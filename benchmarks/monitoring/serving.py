@@ -2,12 +2,13 @@
 
 `python benchmarks/monitoring/serving.py [--model linear] [--seconds 600]` starts one Starlette app on a core
 of its own and asks it over one connection, a request at a time: plain, plain again, with each request's row
-(20 features, one score) packed and forgotten, and with a monitor that logs it. Each kind has thirteen requests
-in a row, in an order drawn anew for each round, so that whatever else the machine does meets all alike. What a
-count of the event loop holds up is the request after the one that asked for it, once in thirteen times one of
-another kind; where few requests come a count comes by time, so here four times as often a logged request as
-where all are logged. What a thread does meets all kinds: were a count longer than 10 ms, it would not be seen
-here (its time is printed), nor is the file that a project's monitor leaves every ten seconds.
+(20 features, one score) packed and forgotten, and with a monitor that logs it. Each kind has thirteen
+requests in a row, in an order drawn anew for each round, so that whatever else the machine does meets all
+alike. What a count of the event loop holds up is the request after the one that asked for it, once in
+thirteen times one of another kind; where few requests come a count comes by time, so here four times as often
+a logged request as where all are logged. What a thread does meets all kinds: were a count longer than 10 ms,
+it would not be seen here (its time is printed), nor is the file that a project's monitor leaves every ten
+seconds.
 
 The model is what people serve, a scikit-learn pipeline of boosted trees, or a dot product, which leaves
 nothing but the monitor to see. Quantiles are of all of a kind's requests, their intervals resample sixtieths

@@ -25,6 +25,8 @@ KEPT: Final = 64
 """Windows that stay in memory."""
 _FEW: Final = 256
 """Where rows are no burst so many are turned at a time: a request waits for about 0.3 ms of it."""
+_FEWEST: Final = 16
+"""A count of a sixteenth of enough rows, or of fewer, tells what one of enough takes at most."""
 
 
 class Batch(NamedTuple):
@@ -64,7 +66,7 @@ class Counting:
         self.newest: dict[int, int] = {}
         self.at = time.monotonic()
         self.seconds = math.inf
-        """What a count of enough rows took of the processor, at best."""
+        """What a count of enough rows takes of the processor, at most and at best."""
 
     def turn(self) -> None:
         """Make columns of the rows that could not be packed, and count those that are enough."""
@@ -97,9 +99,10 @@ class Counting:
             if count:
                 self._keep_packed(packed)
             self._tally()
-        if done >= self._enough:
-            spent = time.thread_time() - begun
-            self.seconds = min(self.seconds, spent * self._enough / done)
+        if done:
+            # of few rows most is what a count costs without any: no less than so many are spoken of
+            told = self._enough / max(done, self._enough / _FEWEST)
+            self.seconds = min(self.seconds, (time.thread_time() - begun) * told)
 
     def store(self, batch: Batch) -> None:
         """Count rows that were logged together."""

@@ -617,3 +617,19 @@ def test_findings_say_how_a_change_came_over_the_windows_in_memory(
     if form == "recurring":
         spell = (ids.iso(starts[3]), ids.iso(starts[5]))
         assert "as from {} to {}".format(*spell) in found.text
+
+
+@pytest.mark.parametrize(("rows", "bound"), [(9, 0.016), (256, 0.016), (512, 0.008), (4096, 0.001)])
+def test_a_count_of_few_rows_bounds_what_a_count_of_enough_takes(monkeypatch, rows, bound):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    with watcher() as monitor:
+        assert monitor._counted.seconds == float("inf")
+        monkeypatch.setattr("trimtab.monitor.embed.counting.ENOUGH", 10_000)
+        clock = iter([1.0, 1.001])
+        monkeypatch.setattr("time.thread_time", lambda: next(clock))
+        monitor._enough = 10_000  # nothing is counted on the way
+        for row in plain(ordinary(rows)):
+            monitor._ring.log(row, 0.5)
+        monitor._counted.count()
+        assert monitor._counted.seconds == pytest.approx(bound)
+        monkeypatch.undo()
