@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Mapping
 from functools import partial
 from multiprocessing import util as processes
 from pathlib import Path
@@ -228,14 +229,14 @@ class Monitor:
         """A copy of one row, of no subclass; None where it is no single one."""
         if isinstance(rows, np.ndarray):
             return np.array(rows) if rows.ndim == 1 else None
-        return dict(rows) if isinstance(rows, dict) and not turning.is_table(rows) else None
+        return dict(rows) if isinstance(rows, Mapping) and not turning.is_table(rows) else None
 
     def _batch(self, rows: Any, predictions: Any, now: int) -> Batch:
         if isinstance(rows, np.ndarray):
             columns = turning.from_arrays(self._layout, list(rows))
             count = len(rows)
         elif isinstance(rows, list | tuple):
-            columns = turning.from_mappings(self._layout, rows)
+            columns = turning.from_rows(self._layout, rows)
             count = len(rows)
         else:
             columns, count = turning.from_table(self._layout, rows)

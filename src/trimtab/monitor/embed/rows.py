@@ -93,6 +93,16 @@ def _unpacked(names: tuple[str, ...], flat: bytes) -> dict[str, Column]:
     return dict(zip(names, table, strict=True))
 
 
+def from_rows(layout: Layout, rows: Sequence[Any]) -> dict[str, Column]:
+    """Columns of mappings, or of arrays in the order of the inputs. Raises UsageError for others."""
+    if rows and all(isinstance(row, np.ndarray) for row in rows):
+        return from_arrays(layout, rows)
+    for row in rows:
+        if not hasattr(row, "get"):
+            raise _no_row(row)
+    return from_mappings(layout, rows)
+
+
 def from_arrays(layout: Layout, rows: Sequence[Any]) -> dict[str, Column]:
     """Columns of one-dimensional arrays (or a two-dimensional one) in the order of the inputs."""
     table = np.concatenate(rows) if len(rows) else np.empty(0)
@@ -119,7 +129,7 @@ def joined(pieces: Sequence[Mapping[str, Column]]) -> dict[str, Column]:
 
 def from_table(layout: Layout, table: Any) -> tuple[dict[str, Column], int]:
     """Columns of a mapping of arrays or of a frame (polars, pandas), copied, and their length."""
-    names = [str(name) for name in getattr(table, "columns", None) or table]
+    names = _names(table)
     missing = [name for name in layout.order if name not in names]
     if len(missing) == len(layout.order):
         raise UsageError(
@@ -211,7 +221,7 @@ def listed(predictions: Any) -> list[Any]:
     return [predictions]
 
 
-def is_table(rows: dict[str, Any]) -> bool:
+def is_table(rows: Mapping[str, Any]) -> bool:
     """Whether a mapping holds columns and not one row."""
     first = next(iter(rows.values()), None)
     return hasattr(first, "__len__") and not isinstance(first, str | bytes)
@@ -227,7 +237,7 @@ def nothing(reference: Reference, name: str, count: int) -> NDArray[Any]:
 
 def columns_of(table: Any) -> dict[str, Column]:
     """Every column of a mapping or a frame that can be profiled, copied."""
-    names = [str(name) for name in getattr(table, "columns", None) or table]
+    names = _names(table)
     found: dict[str, Column] = {}
     for name in names:
         values = values_of(table[name])
@@ -257,6 +267,21 @@ def layout_of(reference: Reference) -> Layout:
         words=tuple(name for name in inputs if name not in numbers),
         order=tuple(inputs),
         outputs=tuple(name for name in bins.needed if name in (SCORE, DECISION)),
+    )
+
+
+def _names(table: Any) -> list[str]:
+    found = getattr(table, "columns", None)
+    if found is None and not isinstance(table, Mapping):
+        raise _no_row(table)
+    return [str(name) for name in (table if found is None else found)]
+
+
+def _no_row(row: Any) -> UsageError:
+    return UsageError(
+        f"a {type(row).__name__} is no row and no table",
+        hint="pass a mapping of columns, such as row.model_dump(), row._asdict() or row.to_dict(), "
+        "or an array in the order of the inputs",
     )
 
 

@@ -13,7 +13,8 @@ import threading
 import time
 from collections import OrderedDict, defaultdict
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -95,6 +96,59 @@ def test_numbers_may_come_as_an_array_in_order():
         assert monitor.rows == 105
         with pytest.raises(UsageError, match="2 inputs"):
             monitor.log(np.ones((5, 3)))
+
+
+class Frame:
+    """A frame whose columns are an array, as those of pandas are an index: neither is true or false."""
+
+    def __init__(self, columns):
+        self.kept, self.columns = columns, np.array(list(columns), dtype=object)
+
+    def __getitem__(self, name):
+        return self.kept[name]
+
+
+def test_a_frame_may_call_its_columns_by_an_array():
+    with trimtab.Monitor.against(Frame(ordinary())) as monitor:
+        monitor.log(Frame(ordinary(500, 2)))
+        expected = profiles.count(references.fit_reference(ordinary()).bins, ordinary(500, 2))
+        assert monitor.rows == 500
+        (counted,) = monitor._counted.windows.values()
+        assert np.array_equal(counted.counts, expected.counts)
+
+
+def test_a_row_is_any_mapping_and_a_list_may_hold_arrays():
+    table = {"a": np.arange(100.0), "b": np.arange(100.0)[::-1].copy()}
+    expected = profiles.count(references.fit_reference(table).bins, table)
+    pairs = np.stack([table["a"], table["b"]], axis=1)
+    ways = {
+        "mappings": lambda m: [m.log(MappingProxyType({"a": a, "b": b}), 0.5) for a, b in pairs],
+        "arrays": lambda m: m.log(list(pairs)),
+    }
+    for name, way in ways.items():
+        with trimtab.Monitor.against(table) as monitor:
+            way(monitor)
+            assert monitor.rows == 100, name
+            (counted,) = monitor._counted.windows.values()
+            assert np.array_equal(counted.counts, expected.counts), name
+
+
+class Pair(NamedTuple):
+    income: float
+    years: float
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[Pair(1.0, 2.0)], Pair(1.0, 2.0), [[1.0, 2.0]], [1.0, 2.0], object(), [None]],
+    ids=["named tuples", "a named tuple", "lists", "numbers", "an object", "nothing"],
+)
+def test_what_is_no_row_is_refused_and_counts_nowhere(rows):
+    with watcher() as monitor:
+        with pytest.raises(UsageError, match="is no row") as refused:
+            monitor.log(rows)
+        assert "row._asdict()" in refused.value.hint
+        assert (monitor.rows, monitor.dropped) == (0, 0)
 
 
 def test_a_row_is_copied():
