@@ -20,6 +20,7 @@ from trimtab.model import registry
 from trimtab.monitor import judge, saying
 from trimtab.monitor.budget import Budget, per_month
 from trimtab.monitor.drift import episodes
+from trimtab.monitor.embed import untold
 from trimtab.monitor.findings import Finding, Findings
 from trimtab.monitor.log import altered, arms, catalogue, history, progress, traffic
 from trimtab.monitor.log.catalogue import Catalogue
@@ -293,6 +294,9 @@ def _judge(
 ) -> Window:
     """The newest of these windows, judged and kept; its findings tell moments, not positions."""
     newest = windows[-1]
+    if newest.features.get("inside"):
+        first = untold.alike(model.reference, counted)
+        windows, counted = windows[first:], counted[first:]
     found = _look_at(config, model, windows, counted)
     alone = {one.kind for one in found.findings}
     if alone & episodes.DEFECTS and newest.rows >= config.monitor.min_rows:
@@ -335,12 +339,14 @@ def _judge(
 def _look_at(
     config: Config, model: Watched, windows: list[Window], counted: list[Profile]
 ) -> Findings:
+    inside = windows[-1].features.get("inside")
+    left = untold.untold(model.reference, counted[-1]) if inside else frozenset()
     return judge.judge(
         model.reference,
         counted,
         budget=budget(config),
         least_rows=config.monitor.min_rows,
-        altered=altered.of(windows),
+        altered=altered.of(windows) | left,
         seasons=seasons(model, windows),
     )
 

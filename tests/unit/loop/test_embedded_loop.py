@@ -85,6 +85,35 @@ def test_calm_rows_open_nothing_and_two_processes_add_up(made, project):
     assert sum(one.rows for one in operations.windows(project.ws)) == 800
 
 
+def test_what_is_not_told_of_the_answers_is_no_broken_input(made, project, monkeypatch):
+    """Decisions alone on one day, nothing on the next, then scores, which are not a number later."""
+    begin = ids.now() // DAY * DAY - 20 * DAY
+    clock = [begin]
+
+    def told(day, scores):
+        words = np.where(scores >= 0.5, "yes", "no").tolist()
+        return [words, [None] * len(words), scores, np.full(len(words), np.nan)][day]
+
+    with monkeypatch.context() as patched:
+        patched.setattr("trimtab.ids.now_ns", lambda: clock[0] * 1000)
+        with trimtab.Monitor("goods@v1", project=project.folder) as monitor:
+            for day in range(4):
+                clock[0] = begin + day * DAY
+                drawn = made.draw("binary", np.random.default_rng(day), 400, 0.0)
+                monitor.log(drawn.columns, told(day, drawn.score))
+                found = monitor.findings().findings
+                broken = [one for one in found if "score 100 % missing" in one.text]
+                assert len(broken) == (day == 3)
+                monitor.flush()
+    pass_later(project)
+    texts = {
+        (one.start - begin) // DAY: [each["text"] for each in one.findings]
+        for one in operations.windows(project.ws)
+    }
+    assert [texts[day] for day in range(3)] == [[], [], []]
+    assert "score 100 % missing" in texts[3][0]
+
+
 def test_windows_that_another_server_left_say_how_a_change_came(made, project, monkeypatch):
     """The same words as of an endpoint; a first window alone tells no form."""
     begin = ids.now() // DAY * DAY - 20 * DAY

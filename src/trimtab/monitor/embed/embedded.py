@@ -34,7 +34,7 @@ from trimtab.monitor.budget import Budget, per_month
 from trimtab.monitor.drift import episodes
 from trimtab.monitor.drift.episodes import Span
 from trimtab.monitor.embed import rows as turning
-from trimtab.monitor.embed import spool
+from trimtab.monitor.embed import spool, untold
 from trimtab.monitor.embed.counting import ENOUGH, KEPT, Batch, Counting
 from trimtab.monitor.embed.ring import Ring
 from trimtab.monitor.embed.rows import Subject
@@ -195,8 +195,13 @@ class Monitor:
             pages_per_month=self._subject.pages,
             windows_per_month=per_month(self._span),
         )
-        see = partial(judging.judge, self._reference, budget=budget, least_rows=least)
         counted = [one for _, one in known]
+        first = untold.alike(self._reference, counted) if counted else 0
+        known, counted = known[first:], counted[first:]
+        see = partial(
+            judging.judge, self._reference, budget=budget, least_rows=least,
+            altered=untold.untold(self._reference, counted[-1]) if counted else (),
+        )  # fmt: skip
         found = see(counted)
         if not found.findings:
             return found

@@ -97,6 +97,8 @@ def _layout(reference: Reference, signed: Signature) -> Layout:
         order=tuple(names),
         outputs=tuple(outputs),
         decide=_decide(signed),
+        classes=tuple(text(one) for one in signed.classes),
+        positive=signed.positive_index if signed.task == "binary" else None,
     )
 
 

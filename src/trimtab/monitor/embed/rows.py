@@ -24,12 +24,16 @@ from trimtab.profile.reference import Reference
 
 SCORE: Final = "__score__"
 DECISION: Final = "__decision__"
+_PAIR: Final = 2
+_WHOLE: Final = (bool, int, np.bool_, np.integer)
 
 
 class Layout(NamedTuple):
     """Which columns a reference has: inputs with whether they are numbers, and the outputs.
 
-    `decide` makes a decision of a score where the caller gives none.
+    `decide` makes a decision of a score where the caller gives none. Of a classifier `classes` are
+    what it may decide, as texts in the order of its scores, and `positive` is the place of the one
+    whose score counts, where one does.
     """
 
     numbers: tuple[str, ...]
@@ -37,6 +41,8 @@ class Layout(NamedTuple):
     order: tuple[str, ...]
     outputs: tuple[str, ...] = ()
     decide: Callable[[float], Any] | None = None
+    classes: tuple[str, ...] = ()
+    positive: int | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -154,20 +160,24 @@ def from_table(layout: Layout, table: Any) -> tuple[dict[str, Column], int]:
 def answers(layout: Layout, given: Sequence[Any]) -> dict[str, Column]:
     """The output columns of predictions: scores, decisions, or (score, decision) pairs.
 
-    A number is a score, a text a decision, several numbers the scores of classes (the highest
-    counts). None says nothing.
+    A number is a score, or where it is whole and one of the classes a decision; a text is a
+    decision, several numbers the scores of classes (that of the positive one counts, or the
+    highest). None says nothing, and NaN that there is no number.
     """
     if not layout.outputs:
         return {}
     scores: list[Any] = []
     decisions: list[Any] = []
     for one in given:
-        score, decision = (one, None) if one.__class__ is float else _pair(one)
+        score, decision = (one, None) if one.__class__ is float else _pair(layout, one)
         if decision is None and layout.decide is not None and score is not None:
             decision = layout.decide(score)
         scores.append(score)
         decisions.append(decision)
-    found: dict[str, Column] = {SCORE: floats(scores)}
+    numbers = floats(scores)
+    if numbers.dtype != object and np.isnan(numbers).any():
+        numbers = objects(scores)  # in which NaN is another thing than None
+    found: dict[str, Column] = {SCORE: numbers}
     if DECISION in layout.outputs:
         found[DECISION] = objects(decisions)
     return {name: found[name] for name in layout.outputs if name in found}
@@ -285,17 +295,28 @@ def _no_row(row: Any) -> UsageError:
     )
 
 
-def _pair(one: Any) -> tuple[float | None, Any]:
+def _pair(layout: Layout, one: Any) -> tuple[float | None, Any]:
     if one is None or isinstance(one, str):
         return None, one
     if isinstance(one, tuple):
+        if len(one) != _PAIR:
+            raise ValueError(f"an answer of {len(one)} parts is no pair (score, decision)")
         score, decision = one
-        return None if score is None else _score(score), _text(decision)
-    return _score(one), None
+        return None if score is None else _score(layout, score), _text(decision)
+    if isinstance(one, _WHOLE) and str(one) in layout.classes:
+        return None, str(one)
+    return _score(layout, one), None
 
 
-def _score(one: Any) -> float:
-    return float(np.max(one)) if isinstance(one, list | np.ndarray) else float(one)
+def _score(layout: Layout, one: Any) -> float:
+    if not isinstance(one, list | np.ndarray):
+        return float(one)
+    scores = np.ravel(np.asarray(one))
+    if scores.dtype.kind not in "fiub":
+        raise ValueError("an answer is a score, a decision or a tuple (score, decision)")
+    if layout.positive is not None and len(scores) == len(layout.classes):
+        return float(scores[layout.positive])
+    return float(scores.max())
 
 
 def _text(one: Any) -> str | None:

@@ -110,7 +110,7 @@ def _add(ws: Workspace, name: str, part: Part) -> None:
     old = next((one for one in same if one.start == part.start), None)
     if old is not None and old.profile:
         counted = profiles.merge(profiles.decode(ws.blobs.read(old.profile)), counted)
-    before = old.features if old else {}
+    before = {"inside": True} | (old.features if old else {})
     dropped = int(before.get("dropped", 0)) + part.dropped
     operations.save_window(
         ws,
