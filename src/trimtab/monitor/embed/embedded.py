@@ -364,10 +364,11 @@ def _at_exit() -> None:
         one.close()
 
 
-def _in_child(_: object) -> None:
+def _in_child(_: object = None) -> None:
     processes.Finalize(None, _at_exit, exitpriority=0)  # a child of multiprocessing skips atexit
 
 
 os.register_at_fork(after_in_child=_after_fork)
 processes.register_after_fork(_every, _in_child)
 atexit.register(_at_exit)
+_in_child()  # this may be one, and its first monitor is made in it

@@ -8,6 +8,7 @@ import logging
 import math
 import multiprocessing
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -587,6 +588,40 @@ def test_a_child_of_multiprocessing_leaves_its_rows_when_it_ends(tmp_path):
         (path,) = tmp_path.iterdir()
         assert spool.read(path).rows == 7
         assert monitor.rows == 3
+
+
+_CHILD = """
+import multiprocessing, sys
+
+def log_some(place):
+    import numpy
+    from trimtab.monitor.embed.embedded import Monitor
+    from trimtab.monitor.embed import rows
+    from trimtab.profile import reference as references
+    reference = references.fit_reference({"x": numpy.arange(100.0)})
+    monitor = Monitor.__new__(Monitor)
+    layout = rows.layout_of(reference)
+    subject = rows.Subject(reference=reference, layout=layout, model="a model", place=place)
+    monitor._begin(subject, "1d", 10.0, 20_000)
+    for _ in range(7):
+        monitor.log({"x": 1.0}, 0.5)
+
+if __name__ == "__main__":
+    from pathlib import Path
+    child = multiprocessing.get_context("fork").Process(target=log_some, args=(Path(sys.argv[1]),))
+    child.start()
+    child.join()
+    sys.exit(child.exitcode)
+"""
+
+
+def test_a_child_that_makes_its_own_monitor_leaves_its_rows_when_it_ends(tmp_path):
+    """Its parent has never heard of one, as that of a pool's workers."""
+    script = tmp_path / "child.py"
+    script.write_text(_CHILD)
+    subprocess.run([sys.executable, str(script), str(tmp_path / "left")], check=True, timeout=60)
+    (path,) = (tmp_path / "left").iterdir()
+    assert spool.read(path).rows == 7
 
 
 def test_what_was_closed_is_closed_in_a_forked_child():
