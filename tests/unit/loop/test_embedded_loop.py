@@ -11,7 +11,7 @@ import pytest
 
 import trimtab
 from trimtab import ids
-from trimtab.errors import ConflictError, NotFoundError
+from trimtab.errors import ConflictError, NotFoundError, UsageError
 from trimtab.loop.files.against import Watching, watch
 from trimtab.loop.project import apply, open_project
 from trimtab.loop.releases import release
@@ -190,3 +190,19 @@ def test_a_file_is_held_against_the_model_with_its_quality(made, project):
     odd = watch(path, Watching(**asked, truth="good"), start=project.folder)
     assert odd.quality == []
     assert any("1,500 rows have no usable outcome" in line for line in odd.notes)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"name": "a/b"}, {"name": ".."}, {"name": "x\0y"}, {"name": "x" * 101}, {"name": "file:x"},
+        {"every": "10s"}, {"every": -1.0}, {"every": float("nan")}, {"limit": 0}, {"limit": 2.5},
+    ],
+    ids=["folder", "above", "control", "long", "file", "text", "past", "nan", "no room", "half"],
+)  # fmt: skip
+def test_a_monitor_that_could_not_work_is_refused_with_what_it_takes(project, given):
+    """A name that is no folder's would stop every pass, other seconds the thread in silence."""
+    with pytest.raises(UsageError) as refused:
+        trimtab.Monitor("goods@v1", project=project.folder, **given)
+    assert refused.value.hint
+    pass_later(project)

@@ -94,9 +94,14 @@ class Monitor:
         return made
 
     def _begin(self, subject: Subject, window: str, every: float, limit: int) -> None:
-        self._span = duration(window)
-        if self._span <= 0 or limit < 1:
-            raise UsageError("a monitor needs a window above 0 and room for at least one row")
+        self._span = duration(str(window))
+        if self._span <= 0 or not isinstance(limit, int) or limit < 1:
+            raise UsageError(
+                "a monitor needs a window above 0 and room for at least one row",
+                hint='such as window="1d", limit=20_000',
+            )
+        if not isinstance(every, int | float) or not every >= 0:
+            raise UsageError(f"{every!r} is no number of seconds", hint="such as every=10.0")
         self._subject, self._every, self._limit = subject, every, limit
         self._enough = max(min(ENOUGH, limit // 2), 1)  # while they are counted others find room
         self._layout, self._reference = subject.layout, subject.reference

@@ -24,6 +24,7 @@ from trimtab.store.records import Endpoint, Version
 from trimtab.store.workspace import Workspace, open_workspace
 
 STATE: Final = "embedded"
+_LONGEST_NAME: Final = 100
 
 
 def embed(model: str, name: str, start: Path | None) -> Subject:
@@ -60,8 +61,15 @@ def embed(model: str, name: str, start: Path | None) -> Subject:
 
 
 def _enter(ws: Workspace, name: str, version: Version) -> None:
-    if "/" in name or name.startswith("."):
-        raise UsageError(f"a monitor cannot be called {name!r}")
+    if (
+        "/" in name or name.startswith((".", "file:"))
+        or not name.isprintable() or len(name.encode()) > _LONGEST_NAME
+    ):  # fmt: skip
+        raise UsageError(
+            f"a monitor cannot be called {name[:_LONGEST_NAME]!r}",
+            hint=f"its name is a folder's: at most {_LONGEST_NAME} bytes, without / and control "
+            "characters, no . or file: in front",
+        )
     known = next((one for one in operations.endpoints(ws) if one.name == name), None)
     if known is not None and known.target != spool.TARGET:
         raise ConflictError(
