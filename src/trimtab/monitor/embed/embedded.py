@@ -95,12 +95,14 @@ class Monitor:
 
     def _begin(self, subject: Subject, window: str, every: float, limit: int) -> None:
         self._span = duration(str(window))
-        if self._span <= 0 or not isinstance(limit, int) or limit < 1:
+        seconds: object = every  # what a caller without a type checker gave
+        room: object = limit
+        if self._span <= 0 or not isinstance(room, int) or room < 1:
             raise UsageError(
                 "a monitor needs a window above 0 and room for at least one row",
                 hint='such as window="1d", limit=20_000',
             )
-        if not isinstance(every, int | float) or not every >= 0:
+        if not isinstance(seconds, int | float) or not seconds >= 0:
             raise UsageError(f"{every!r} is no number of seconds", hint="such as every=10.0")
         self._subject, self._every, self._limit = subject, every, limit
         self._enough = max(min(ENOUGH, limit // 2), 1)  # while they are counted others find room
@@ -223,6 +225,10 @@ class Monitor:
         self._over = True
         self._alarm.set()
         self.flush()
+        if lost := sum(one.rows for one in self._counted.unsent.values()):
+            self._counted.unsent.clear()
+            self._counted.lost += lost
+            _said.warning("%s: %d rows could not be left and are lost", self.name, lost)
 
     def __enter__(self) -> Self:
         return self
@@ -336,7 +342,8 @@ class Monitor:
             try:
                 spool.write(place, part)
             except StorageError as error:
-                _said.warning("%s: %s; it is tried again", self.name, error.message)
+                again = "" if self._over else "; it is tried again"
+                _said.warning("%s: %s%s", self.name, error.message, again)
                 while len(self._counted.unsent) > KEPT:
                     self._counted.lost += self._counted.unsent.pop(min(self._counted.unsent)).rows
                 return

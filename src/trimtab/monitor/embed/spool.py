@@ -6,6 +6,7 @@ that counts it, and forgotten when it is gone. Files add up, whoever wrote them 
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -47,15 +48,21 @@ def folder(root: Path, name: str) -> Path:
 
 
 def write(place: Path, part: Part) -> Path:
-    """Leave a part; raises StorageError where the disk refuses, and then nothing is visible."""
+    """Leave a part; raises StorageError where the disk refuses, and then nothing is visible.
+
+    A workspace that is gone, as that of a project that was moved, is not made anew: nobody would
+    look there.
+    """
     name = ids.new_id()
     path, partial = place / f"{name}{_SUFFIX}", place / f".{name}"
     try:
+        place.parent.parent.stat()
         place.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(wire.frame(_MAGIC, msgspec.msgpack.encode(part)))
         partial.rename(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it may be that very disk that refuses
+            partial.unlink()
         raise StorageError(f"cannot write {path}: {error.strerror}") from error
     return path
 

@@ -554,6 +554,27 @@ def test_what_is_left_holds_the_rows_that_waited(tmp_path, monkeypatch):
         assert not monitor._counted.unsent
 
 
+@pytest.mark.parametrize("gone", [True, False], ids=["moved", "no folder"])
+def test_what_cannot_be_left_is_said_and_at_the_end_dropped(tmp_path, caplog, gone):
+    """A project that was moved is not made anew where it was: nobody would look there."""
+    root = tmp_path / "project"
+    place = root / "monitors" / "shop"
+    if not gone:
+        root.mkdir()
+        place.parent.write_text("no folder")
+    with caplog.at_level(logging.WARNING, "trimtab.monitor"):
+        monitor = watcher_of_a_model(place)
+        monitor.log(plain(ordinary(1))[0], 0.5)
+        assert (monitor.rows, monitor.dropped) == (1, 0)
+        assert "it is tried again" in caplog.text
+        caplog.clear()
+        monitor.close()
+        assert monitor.dropped == 1
+    assert "1 rows could not be left and are lost" in caplog.text
+    assert "tried again" not in caplog.text
+    assert root.exists() != gone
+
+
 def test_a_forked_child_begins_afresh():
     monitor = watcher()
     monitor.log(plain(ordinary(1))[0])
