@@ -80,7 +80,9 @@ def test_calm_rows_open_nothing_and_two_processes_add_up(made, project):
         with trimtab.Monitor("goods@v1", project=project.folder) as monitor:
             for row, score in zip(*rows_of(made, 400, seed=seed), strict=True):
                 monitor.log(row, score)
-    pass_later(project)
+    seen = pass_later(project)
+    (said,) = [line for line in seen.observed if "cannot know" in line]
+    assert "no label can be joined to rows that another server keeps" in said
     assert operations.incidents(project.ws) == []
     assert sum(one.rows for one in operations.windows(project.ws)) == 800
 

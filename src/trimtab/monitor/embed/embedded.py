@@ -329,6 +329,11 @@ class Monitor:
             self._told = self._counted.lost
             self._counted.unsent.clear()
             return
+        if self._counted.lost > self._told and not self._counted.unsent:
+            now = ids.now()
+            self._counted.unsent[now // self._span * self._span] = profiles.empty(
+                self._reference.bins
+            )
         for start in sorted(self._counted.unsent):
             part = spool.Part(
                 model=self.model,
@@ -336,7 +341,7 @@ class Monitor:
                 end=start + self._span,
                 rows=self._counted.unsent[start].rows,
                 profile=profiles.encode(self._counted.unsent[start]),
-                newest=self._counted.newest[start],
+                newest=self._counted.newest.get(start, 0),
                 dropped=self._counted.lost - self._told,
             )
             try:

@@ -30,7 +30,8 @@ _MAGIC: Final = b"trimtabS"
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """Some rows of one window [start, end), counted; `newest` is the last row's time.
 
-    `dropped` counts rows that were logged faster than they could be counted. Microseconds.
+    `dropped` counts rows that were logged faster than they could be counted, or could not be read;
+    where all were, `rows` is 0. Microseconds.
     """
 
     model: str
@@ -96,7 +97,8 @@ def take(ws: Workspace, name: str) -> list[str]:
         return said
     with ws.transaction():
         for part in parts.values():
-            _add(ws, name, part)
+            if part.rows:
+                _add(ws, name, part)
         newest = max((one.newest for one in parts.values()), default=0)
         known = states.get(ws, f"newest:{name}") or 0
         states.put(ws, f"newest:{name}", max(newest, known))
@@ -105,7 +107,10 @@ def take(ws: Workspace, name: str) -> list[str]:
         (place / old).unlink(missing_ok=True)
     lost = sum(one.dropped for one in parts.values())
     if lost:
-        said.append(f"{name}: {lost:,} rows were dropped: more were logged than could be counted")
+        said.append(
+            f"{name}: {lost:,} rows were dropped: more were logged than could be counted, or they could "
+            "not be read, as that server's log says"
+        )
     return said
 
 

@@ -134,6 +134,11 @@ def _reason(newest: Window, had: bool) -> str:
     came = "has labels yet" if not had else "has the labels that were due"
     moved = sorted({one["kind"] for one in newest.findings})
     inputs = f"the inputs show {', '.join(moved)}" if moved else "the inputs did not move"
+    if newest.features.get("inside"):
+        return (
+            "no label can be joined to rows that another server keeps (`trimtab monitor FILE --truth` "
+            f"measures a file of them) and {inputs}"
+        )
     return f"no row since {ids.iso(newest.start)} {came} and {inputs}"
 
 

@@ -703,13 +703,34 @@ class TestSpool:
         path = spool.write(place, self.part(7, dropped=2))
         kept = path.read_bytes()
         assert spool.take(ws, "shop") == [
-            "shop: 2 rows were dropped: more were logged than could be counted"
+            (
+                "shop: 2 rows were dropped: more were logged than could be counted, or they could not be "
+                "read, as that server's log says"
+            )
         ]
         path.write_bytes(kept)  # a pass that died before it removed it
         assert spool.take(ws, "shop") == []
         (window,) = operations.windows(ws, endpoint="shop")
         assert (window.rows, window.features["dropped"]) == (12, 2)
         assert profiles.decode(ws.blobs.read(window.profile)).rows == 12
+        ws.close()
+
+    def test_rows_that_were_all_dropped_are_said_once_and_are_no_window(self, tmp_path, caplog):
+        from trimtab.store import operations
+        from trimtab.store.workspace import open_workspace
+
+        ws = open_workspace(tmp_path, "demo")
+        with caplog.at_level(logging.WARNING, "trimtab.monitor"):
+            monitor = watcher_of_a_model(spool.folder(ws.root, "shop"))
+            monitor.log(plain(ordinary(1))[0], [0.7, "yes"])
+            monitor.flush()
+            monitor.flush()
+            monitor.close()
+        assert caplog.text.count("1 rows were dropped") == 1
+        (said,) = spool.take(ws, "shop")
+        assert said.startswith("shop: 1 rows were dropped")
+        assert operations.windows(ws, endpoint="shop") == []
+        assert spool.take(ws, "shop") == []
         ws.close()
 
     def test_a_damaged_part_is_put_aside_and_named(self, tmp_path):
