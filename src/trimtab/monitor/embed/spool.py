@@ -7,6 +7,7 @@ that counts it, and forgotten when it is gone. Files add up, whoever wrote them 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -111,7 +112,25 @@ def take(ws: Workspace, name: str) -> list[str]:
             f"{name}: {lost:,} rows were dropped: more were logged than could be counted, or they could "
             "not be read, as that server's log says"
         )
-    return said
+    return said + _of_others(ws, name, parts.values())
+
+
+def _of_others(ws: Workspace, name: str, parts: Iterable[Part]) -> list[str]:
+    from trimtab.store import operations  # noqa: PLC0415 - the writing side has no database
+
+    watching = next((one for one in operations.endpoints(ws) if one.name == name), None)
+    if watching is None:
+        return []
+    watched = {route["model"]: route.get("label", "") for route in watching.routes["routes"]}
+    rows = sum(one.rows for one in parts if one.model not in watched)
+    if not rows:
+        return []
+    return [
+        (
+            f"{name}: {rows:,} rows of another version are counted and not judged: the monitor that began "
+            f"last watches {', '.join(watched.values())}; give each version's a name of its own"
+        )
+    ]
 
 
 def _add(ws: Workspace, name: str, part: Part) -> None:

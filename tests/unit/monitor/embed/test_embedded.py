@@ -733,6 +733,22 @@ class TestSpool:
         assert spool.take(ws, "shop") == []
         ws.close()
 
+    def test_rows_of_a_version_that_is_not_watched_are_said(self, tmp_path):
+        from trimtab.store import operations
+        from trimtab.store.records import Endpoint
+        from trimtab.store.workspace import open_workspace
+
+        ws = open_workspace(tmp_path, "demo")
+        routes = {"routes": [{"model": "blake3:" + "2" * 64, "label": "goods@v2"}]}
+        operations.save_endpoint(
+            ws, Endpoint(name="shop", target="embedded", state="embedded", routes=routes)
+        )
+        spool.write(spool.folder(ws.root, "shop"), self.part(5))
+        (said,) = spool.take(ws, "shop")
+        assert said.startswith("shop: 5 rows of another version are counted and not judged")
+        assert "goods@v2" in said
+        ws.close()
+
     def test_a_damaged_part_is_put_aside_and_named(self, tmp_path):
         from trimtab.store.workspace import open_workspace
 
