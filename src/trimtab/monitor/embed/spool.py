@@ -84,16 +84,20 @@ def take(ws: Workspace, name: str) -> list[str]:
 
     place, state = folder(ws.root, name), f"spool:{name}"
     taken: list[str] = states.get(ws, state) or []
-    for old in taken:  # counted by a pass that died before it could remove them
-        (place / old).unlink(missing_ok=True)
+    # counted by a pass that died before it could remove them, or that may not
+    kept = [old for old in taken if not _removed(place / old)]
     said: list[str] = []
     parts: dict[str, Part] = {}
     for path in sorted(place.glob(f"*{_SUFFIX}")):
+        if path.name in kept:
+            continue
         try:
             parts[path.name] = read(path)
         except IntegrityError as error:
             path.replace(path.with_suffix(".damaged"))
             said.append(f"{name}: {path.name} was put aside: {error.message}")
+        except OSError as error:
+            said.append(f"{name}: {path} cannot be read and waits: {error.strerror}")
     if not parts and not taken:
         return said
     with ws.transaction():
@@ -103,9 +107,13 @@ def take(ws: Workspace, name: str) -> list[str]:
         newest = max((one.newest for one in parts.values()), default=0)
         known = states.get(ws, f"newest:{name}") or 0
         states.put(ws, f"newest:{name}", max(newest, known))
-        states.put(ws, state, list(parts))
-    for old in parts:
-        (place / old).unlink(missing_ok=True)
+        states.put(ws, state, [*kept, *parts])
+    kept += [old for old in parts if not _removed(place / old)]
+    if kept:
+        said.append(
+            f"{name}: {len(kept)} files are counted and cannot be removed; let the controller's user "
+            f"write in {place}"
+        )
     lost = sum(one.dropped for one in parts.values())
     if lost:
         said.append(
@@ -113,6 +121,14 @@ def take(ws: Workspace, name: str) -> list[str]:
             "not be read, as that server's log says"
         )
     return said + _of_others(ws, name, parts.values())
+
+
+def _removed(path: Path) -> bool:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def _of_others(ws: Workspace, name: str, parts: Iterable[Part]) -> list[str]:

@@ -749,6 +749,35 @@ class TestSpool:
         assert "goods@v2" in said
         ws.close()
 
+    def test_a_folder_of_another_user_stops_no_pass_and_counts_once(self, tmp_path, monkeypatch):
+        from trimtab.store import operations
+        from trimtab.store.workspace import open_workspace
+
+        def refuse(path, *given, **named):
+            raise PermissionError(13, "Permission denied", str(path))
+
+        ws = open_workspace(tmp_path, "demo")
+        place = spool.folder(ws.root, "shop")
+        spool.write(place, self.part(5))
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "read_bytes", refuse)
+            (said,) = spool.take(ws, "shop")
+            assert "cannot be read and waits: Permission denied" in said
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", refuse)
+            for rows in (5, 12, 12):
+                (said,) = spool.take(ws, "shop")
+                assert f"let the controller's user write in {place}" in said
+                (window,) = operations.windows(ws, endpoint="shop")
+                assert window.rows == rows
+                if window.rows == 5:
+                    spool.write(place, self.part(7))
+        assert spool.take(ws, "shop") == []
+        assert list(place.iterdir()) == []
+        (window,) = operations.windows(ws, endpoint="shop")
+        assert window.rows == 12
+        ws.close()
+
     def test_a_damaged_part_is_put_aside_and_named(self, tmp_path):
         from trimtab.store.workspace import open_workspace
 
