@@ -64,7 +64,7 @@ class FeatureFinding(msgspec.Struct, frozen=True, kw_only=True):
 
     `statistic` names the test, `p` its corrected probability under no change. `effect` with its
     interval is in `unit`: "sd" (reference standard deviations), "share" (of rows), "correlation".
-    `note` says it in words.
+    `note` says it in words, `partner` is a correlation's other feature.
     """
 
     feature: str
@@ -75,6 +75,7 @@ class FeatureFinding(msgspec.Struct, frozen=True, kw_only=True):
     hi: float
     unit: Literal["sd", "share", "correlation"]
     note: str
+    partner: str = ""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -184,6 +184,7 @@ def _feature(signal: Signal) -> FeatureFinding:
         hi=signal.effect.hi,
         unit=signal.unit,
         note=signal.note,
+        partner=signal.partner,
     )
 
 

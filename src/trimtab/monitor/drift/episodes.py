@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import msgspec
 
 from trimtab import ids
-from trimtab.monitor.drift import forms
+from trimtab.monitor.drift import forms, over
 from trimtab.monitor.findings import Finding, Findings
 from trimtab.monitor.requests import stale
 from trimtab.profile.profile import Profile
@@ -60,7 +60,7 @@ def told(
     `altered` the columns that the log does not hold as they were.
     """
     plain = stale.renamed(findings, reference, counted, least_rows, altered)
-    named = (lasting(one, alone) for one in plain)
+    named = (lasting(one, alone, reference, counted) for one in plain)
     return [dated(shaped(one, reference, windows, counted, past), windows) for one in named]
 
 
@@ -71,9 +71,15 @@ def alone(together: Findings, newest: Findings) -> set[str]:
     return {one.kind for one in (together if newest.reason else newest).findings}
 
 
-def lasting(finding: Finding, alone: Collection[str]) -> Finding:
-    """A defect that sums of windows still show though the newest one `alone` has no such kind is over."""
+def lasting(
+    finding: Finding, alone: Collection[str], reference: Reference, counted: Sequence[Profile]
+) -> Finding:
+    """A defect that sums of windows still show is over where the newest one `alone` has no such kind,
+    and lies nearer to the reference than to the defect.
+    """
     if finding.kind not in DEFECTS or finding.kind in alone:
+        return finding
+    if over.still_there(finding, reference, counted):
         return finding
     detail = {**finding.detail, "lasts": 0.0}
     return msgspec.structs.replace(

@@ -26,6 +26,9 @@ _LOW: Final = 0.25
 _SURE: Final = 4.0
 _GAIN: Final = 10.0
 _LEAST_RAMP: Final = 3
+_SWITCH: Final = 8.0
+"""So many weighted squares must speak for every turn from ordinary to changed windows, and back."""
+_ROUNDS: Final = 5
 
 
 class Course(NamedTuple):
@@ -33,13 +36,15 @@ class Course(NamedTuple):
 
     `share` is the least share of rows that must have moved (total variation over a dozen groups).
     `sign` tells one direction from another: 1 up and -1 down for numbers, the number of the group
-    that gained most for categories.
+    that gained most for categories. `floors` is the variance of a window of the change's own shares:
+    one in which none of a rare value came is not sure of it.
     """
 
     values: Floats
     variances: Floats
     sign: int = 0
     share: float = 0.0
+    floors: Floats | None = None
 
 
 class Shape(NamedTuple):
@@ -80,14 +85,18 @@ def course(
     spread = (now @ lean**2 - (now @ lean) ** 2) / np.maximum(rows, 1.0)
     noise = np.maximum(spread, 1e-12) / whole**2
     noise[rows == 0] = np.inf
-    return Course(values, noise, _sign(cells, change), float(np.abs(change).sum()) / 2)
+    floors = float(after @ lean**2 - (after @ lean) ** 2) / np.maximum(rows, 1.0) / whole**2
+    return Course(values, noise, _sign(cells, change), float(np.abs(change).sum()) / 2, floors)
 
 
 def shape(found: Course) -> Shape:
     """The form of a course whose newest stretch is the change that was found."""
-    lasts = bool(found.values[-1] > _LOW or found.values[-1] > 2 * found.variances[-1] ** 0.5)
+    there = affected(found)
+    lasts = bool(there[-1])
+    if not there.any():
+        lasts = bool(found.values[-1] > _LOW or found.values[-1] > 2 * found.variances[-1] ** 0.5)
     if not lasts:  # what is over is told by its own stretch, and does not repeat itself
-        found = _until_over(found)
+        found = _until_over(found, there)
     values, weight = found.values, 1 / found.variances
     start = _begin(values, found.variances)
     before = _earlier(found, start)
@@ -104,10 +113,49 @@ def shape(found: Course) -> Shape:
     return Shape("sudden", first + at, lasts)
 
 
-def _until_over(found: Course) -> Course:
-    """The course up to its last window that was sure and high; all of it where none was."""
-    high = np.flatnonzero(_high(found))
-    end = int(high[-1]) + 1 if high.size else len(found.values)
+def affected(found: Course) -> NDArray[np.bool_]:
+    """Which windows are in the change: the likeliest course of two states, with a price on each turn.
+
+    The change's level is not known where windows from before or after it were counted in: it is the
+    mean of the windows that are in it, found together with them.
+    """
+    variances = (
+        found.variances if found.floors is None else np.maximum(found.variances, found.floors)
+    )
+    high = _high(found)
+    level = _level(found.values, variances, high) if high.any() else 1.0
+    there = np.zeros(len(found.values), dtype=np.bool_)
+    for _ in range(_ROUNDS):
+        before, there = there, _path((2 * level * found.values - level**2) / variances)
+        if not there.any() or (there == before).all():
+            break
+        level = _level(found.values, variances, there)
+    return there
+
+
+def _level(values: Floats, variances: Floats, there: NDArray[np.bool_]) -> float:
+    weight = there / variances
+    return float(values @ weight / weight.sum()) if weight.sum() else 1.0
+
+
+def _path(gain: Floats) -> NDArray[np.bool_]:
+    """The states with the most gain, in which each turn costs; the first window is ordinary for free."""
+    out, within = 0.0, -_SWITCH
+    turns = np.zeros((len(gain), 2), dtype=np.bool_)
+    for place, one in enumerate(gain.tolist()):
+        turns[place] = within - _SWITCH > out, out - _SWITCH > within
+        out, within = max(out, within - _SWITCH), max(within, out - _SWITCH) + one
+    state, there = within > out, np.zeros(len(gain), dtype=np.bool_)
+    for place in range(len(gain) - 1, -1, -1):
+        there[place] = state
+        state = state != turns[place, int(state)]
+    return there
+
+
+def _until_over(found: Course, there: NDArray[np.bool_]) -> Course:
+    """The course up to its last window that was in the change; all of it where none was."""
+    last = np.flatnonzero(there)
+    end = int(last[-1]) + 1 if last.size else len(found.values)
     return found._replace(values=found.values[:end], variances=found.variances[:end])
 
 

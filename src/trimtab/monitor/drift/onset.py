@@ -35,14 +35,26 @@ def strongest_run(case: Case, signal: Signal) -> int:
 
 
 def _shares(case: Case, signal: Signal) -> Floats:
-    """Squared standardised differences of the signal's share."""
+    """The deviance of the signal's share from the reference's, of every sum.
+
+    A standardised difference would not do: where the reference has no such row its variance is that of
+    the window's own rows, and every window that is affected then says as much as all of them.
+    """
     codes = list(signal.codes)
-    hits, base = case.windows[:, codes].sum(axis=1), case.bases[:, codes].sum(axis=1)
-    totals = np.maximum(case.totals, 1)
-    pooled = np.clip((hits + base) / (case.rows + totals), 1e-12, 1 - 1e-12)
-    gap = hits / case.rows - base / totals
-    result: Floats = gap**2 / (pooled * (1 - pooled) * (1 / case.rows + 1 / totals))
+    hits, rows = case.windows[:, codes].sum(axis=1), case.rows
+    base = np.minimum(case.bases[:, codes].sum(axis=1), case.totals)
+    pooled = (hits + base) / np.maximum(rows + case.totals, 1)
+    result: Floats = _apart(hits, rows, pooled) + _apart(base, case.totals, pooled)
     return result
+
+
+def _apart(hits: NDArray[Any], rows: NDArray[Any], share: Floats) -> Floats:
+    """Twice the log likelihood ratio of `hits` in `rows` at their own share and at another."""
+    found = np.zeros(len(hits))
+    for count, expected in ((hits, rows * share), (rows - hits, rows * (1 - share))):
+        some = (count > 0) & (expected > 0)
+        found[some] += 2 * count[some] * np.log(count[some] / expected[some])
+    return found
 
 
 def _turn(counts: NDArray[Any], rows: int) -> NDArray[np.int64]:
