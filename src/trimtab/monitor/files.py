@@ -7,7 +7,8 @@ numbers is said by the reference, or found out from the reference's own table.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,7 @@ from trimtab.profile.columns import LOOK, Kind, is_free_text
 
 _MISSING: Final = typed.MISSING
 _TRUE: Final = {"true": 1.0, "false": 0.0}
+_WHOLE: Final = re.compile(r"(-?\d+)\.0+")
 
 Values = pl.Series | NDArray[Any]
 Table = Mapping[str, Values]
@@ -112,6 +114,24 @@ def column(values: Values, kind: Kind) -> NDArray[Any]:
     if values.dtype.is_nested() or values.dtype == pl.Object:
         return np.array([None if v is None else str(v) for v in values.to_list()], dtype=object)
     return np.array(values.cast(pl.String).to_list(), dtype=object)
+
+
+def spelled(values: NDArray[Any], names: Sequence[str]) -> NDArray[Any]:
+    """Values of a column in the spelling of `names`, where they are the same truth value or number:
+    true, True and 1 are one name, and so are 3.0 and 3. Others stay as they are.
+    """
+    known = {_plain(name): name for name in names}
+    if len(known) < len(names):  # names that differ in nothing but their spelling
+        return values
+    return _array([known.get(_plain(one), one) for one in values.tolist()])
+
+
+def _plain(value: Any) -> str:
+    said = str(value).strip()
+    if said.lower() in _TRUE:
+        return str(int(_TRUE[said.lower()]))
+    whole = _WHOLE.fullmatch(said)
+    return whole[1] if whole else said
 
 
 def absent(kind: Kind, count: int) -> NDArray[Any]:
@@ -204,7 +224,7 @@ def _kind(values: Values) -> Kind | None:
         found = typed.infer(values)
         if found == "text":
             return "text" if is_free_text(column(values.head(LOOK), "text")) else "category"
-        return None if found == "time" else "number" if found != "boolean" else "category"
+        return None if found == "time" else "number"
     if values.dtype.is_numeric() or values.dtype == pl.Boolean:
         return "number"
     if values.dtype in (pl.Categorical, pl.Enum, pl.Null):
@@ -233,10 +253,12 @@ def _numbers(values: pl.Series) -> NDArray[Any]:
     odd = np.flatnonzero(words.to_numpy())
     if not len(odd):
         return done
-    said = lower.gather(odd).to_list()
-    if set(said) <= _TRUE.keys():
-        done[odd] = [_TRUE[one] for one in said]
-        return done
+    said: list[Any] = lower.gather(odd).to_list()
+    if len(odd) == int(known.sum()):  # no number: a column of truth values, in whatever letters
+        said = [_TRUE.get(one, one) for one in said]
+        if not any(isinstance(one, str) for one in said):
+            done[odd] = said
+            return done
     mixed: list[Any] = [None if math.isnan(value) else value for value in done.tolist()]
     for row, text in zip(odd.tolist(), said, strict=True):
         mixed[row] = text

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from trimtab import config as project_file
 from trimtab import hashing, ids
-from trimtab.config import Config, MonitorConfig, duration
+from trimtab.config import Config, duration
 from trimtab.data import tables
+from trimtab.data.reader import TABLES
 from trimtab.errors import DataError, NotFoundError, UsageError
 from trimtab.loop.files import answered, looking
 from trimtab.loop.files.answered import Quality
@@ -114,13 +115,15 @@ def watch(file: Path, asked: Watching, *, start: Path | None = None) -> Watch:
         )
     project = _project(asked, start)
     try:
-        return _watched(project, file, asked, table)
+        return _watched(project, file, asked, table, start)
     finally:
         if project is not None:
             project.ws.close()
 
 
-def _watched(project: Project | None, file: Path, asked: Watching, table: Table) -> Watch:
+def _watched(
+    project: Project | None, file: Path, asked: Watching, table: Table, start: Path | None
+) -> Watch:
     base = _base(project, asked)
     for name in asked.leave_out:
         if name not in table and name not in base.reference.bins.needed:
@@ -128,14 +131,15 @@ def _watched(project: Project | None, file: Path, asked: Watching, table: Table)
                 f"--leave-out {name!r} is no column of {file.name} or {base.label}",
                 hint=f"{file.name} has {', '.join(table)[:300]}",
             )
-    spans = _spans(project, asked, table)
+    _outputs_apart(base, asked)
+    config = _config(project, start)
+    spans = _spans(config, asked, table)
     columns, absent = _columns(base, asked, table, spans.rows)
     missing = _missing(base, asked, table)
     unjudged = [name for name in absent if name not in missing]
-    settings = project.config.monitor if project else MonitorConfig()
-    looked, newest = looking.look(base.reference, columns, unjudged, spans, settings)
+    looked, newest = looking.look(base.reference, columns, unjudged, spans, config.monitor)
     found = looking.union(looked)
-    quality, proof, more = _quality(project, asked, base, table, spans.rows, file)
+    quality, proof, more = _quality(config, asked, base, table, spans.rows, file, found)
     recorded = _record(project, base, file, looked, proof) if asked.record else 0
     notes = [*spans.notes, *more]
     left = [called(name) for name in absent if name not in missing]
@@ -151,7 +155,7 @@ def _watched(project: Project | None, file: Path, asked: Watching, table: Table)
     ignored = [name for name in table if name not in known]
     others = [name for name in ignored if name not in asked.leave_out]
     if others and base.model is None:
-        why = f"times, nested values, or no such column in {base.label}"
+        why = f"key, time or target of {base.label}, times, nested values, or no column of it"
         notes.append(f"not compared: {', '.join(others)} ({why})")
     return Watch(
         subject=file.name,
@@ -176,13 +180,25 @@ def base_of(ws: Workspace, reference: str, config: Config | None = None) -> Base
     except NotFoundError as error:
         try:
             data = versions.get(ws, "data", reference)
-        except NotFoundError:
-            raise error from None
+        except NotFoundError as other:
+            name = reference.partition("@")[0]
+            if versions.find(ws, "model", name):
+                raise error from None
+            if versions.find(ws, "data", name):
+                raise other from None
+            names = sorted(
+                {one.name for one in (*versions.find(ws, "model"), *versions.find(ws, "data"))}
+            )
+            raise NotFoundError(
+                f"there is no file, model or data version called {reference!r}",
+                hint=f"there is: {', '.join(names) or 'no version yet'}",
+            ) from None
         known = config.data.get(data.name) if config else None
         left = {known.key, known.time, known.target} if known else set()
         frame = tables.read(ws, data)
         table = {name: one for name, one in files.split(frame).items() if name not in left}
-        return Base(data.label, data.digest, fit(table))
+        same = bool(versions.find(ws, "model", data.name))
+        return Base(f"data {data.label}" if same else data.label, data.digest, fit(table))
     model = watched(ws, version)
     if model is None:
         raise NotFoundError(
@@ -227,6 +243,11 @@ def _base(project: Project | None, asked: Watching) -> Base:
             f"{asked.against!r} is no file, and there is no project here with such a version",
             hint="give a file, NAME@vN of a model or data version, or -C FOLDER",
         )
+    if path.suffix.lower() in TABLES and "@" not in asked.against:
+        raise NotFoundError(
+            f"there is no file {asked.against} to compare with",
+            hint="give a file, or NAME@vN of a model or data version",
+        )
     return base_of(project.ws, asked.against, project.config)
 
 
@@ -252,7 +273,11 @@ def _columns(
         if name in numbers | vectors:
             kind = "number" if name in numbers else "embedding"
         if name in given and name not in asked.leave_out:
-            found[name] = files.column(given[name], kind)[rows]
+            values = files.column(given[name], kind)[rows]
+            if name == traffic.DECISION and base.model is not None:
+                classes = [traffic.text(one) for one in base.model.signature.classes]
+                values = files.spelled(values, classes)
+            found[name] = values
         else:
             absent += made.get(name, (name,))
             found[name] = files.absent(kind, len(rows))
@@ -272,35 +297,56 @@ def _missing(base: Base, asked: Watching, table: Table) -> list[str]:
     return [name for name in inputs if name not in table and name not in asked.leave_out]
 
 
-def _spans(project: Project | None, asked: Watching, table: Table) -> Spans:
+def _config(project: Project | None, start: Path | None) -> Config:
+    """The project's settings, read without its store where nothing else is needed of it; the defaults
+    where there is no project.
+    """
+    if project is not None:
+        return project.config
+    try:
+        return project_file.load(project_file.find(start))
+    except NotFoundError:
+        return project_file.parse({"project": {"name": "none"}})
+
+
+def _outputs_apart(base: Base, asked: Watching) -> None:
+    """Refuse an input of the model for its score or decision."""
+    known = base.model.signature.inputs if base.model else ()
+    for option, name in (("--score", asked.score), ("--decision", asked.decision)):
+        if name and any(one.name == name for one in known):
+            raise UsageError(
+                f"{option} {name!r} is an input of {base.label}",
+                hint="name the column that holds what the model answered",
+            )
+
+
+def _spans(config: Config, asked: Watching, table: Table) -> Spans:
     count = files.rows(table)
     if not asked.time:
         if asked.window:
             raise UsageError("--window goes with --time COLUMN")
         return Spans(np.arange(count), [0], [0], 0, [])
-    settings = project.config.monitor if project else MonitorConfig()
-    span = duration(asked.window or settings.window)
+    span = duration(asked.window or config.monitor.window)
     if span <= 0:
-        raise UsageError("a window has a length above 0")
-    zone = project.config.project.timezone if project else "UTC"
-    return files.cut(table, asked.time, span, zone, most=MOST_WINDOWS)
+        raise UsageError("a window has a length above 0", hint="such as --window 1d")
+    return files.cut(table, asked.time, span, config.project.timezone, most=MOST_WINDOWS)
 
 
 def _quality(
-    project: Project | None,
+    config: Config,
     asked: Watching,
     base: Base,
     table: Table,
     rows: NDArray[np.int64],
     file: Path,
+    found: list[Finding],
 ) -> tuple[list[Quality], list[Evidence], list[str]]:
     if not asked.score and not asked.decision:
         return [], [], []
     if base.model is None:
         return [], [], ["quality is measured against a model version, not against a table"]
     given = answered.Answered(_renamed(table, asked), rows, asked.truth)
-    wanted = project.config.require if project else ()
-    return answered.quality(base.model, given, wanted, f"file:{file.name}")
+    return answered.quality(base.model, given, config.require, f"file:{file.name}", found)
 
 
 def _record(

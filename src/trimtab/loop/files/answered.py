@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,14 @@ from trimtab.evaluate import measure
 from trimtab.loop.reports import Report
 from trimtab.monitor import files
 from trimtab.monitor.files import Table, Values
+from trimtab.monitor.findings import Finding
 from trimtab.monitor.log import traffic
-from trimtab.monitor.outcomes import cbpe
+from trimtab.monitor.outcomes import cbpe, estimate
 from trimtab.monitor.watched import Watched
+from trimtab.profile.columns import is_missing
 from trimtab.store.records import Evidence
+
+_NAMED: Final = 6
 
 
 class Quality(Report, frozen=True, kw_only=True):
@@ -41,22 +45,38 @@ class Answered(NamedTuple):
 
 
 def quality(
-    model: Watched, answers: Answered, requirements: Sequence[Requirement], window: str
+    model: Watched,
+    answers: Answered,
+    requirements: Sequence[Requirement],
+    window: str,
+    findings: Sequence[Finding] = (),
 ) -> tuple[list[Quality], list[Evidence], list[str]]:
-    """What to show, the evidence behind it, and notes on rows that could not be used."""
+    """What to show, the evidence behind it, and notes on rows that could not be used.
+
+    `findings` are those on the file's inputs: while there are any, an estimate is untrusted.
+    """
     given, rows = answers.table, answers.rows
     score = _score(model, given, rows)
     if not answers.truth:
-        return _estimated(model, score)
+        return _estimated(model, score, findings)
     decision = _decisions(model, given, score, rows)
     truth = _texts(given[answers.truth], model)[rows].tolist()
-    usable = np.array([traffic.usable(one, model.signature) for one in truth])
-    usable &= np.array([traffic.usable(one, model.signature) for one in decision])
+    parts = {"outcome": truth, "decision": decision}
+    known = {
+        what: np.array([traffic.usable(one, model.signature) for one in values], dtype=np.bool_)
+        for what, values in parts.items()
+    }
+    usable = known["outcome"] & known["decision"]
     if score is not None:
         usable &= np.isfinite(score)
     notes = []
     if not usable.all():
-        notes.append(f"{int((~usable).sum()):,} rows have no usable outcome, score or decision")
+        odd = [_strange(model, what, parts[what], known[what]) for what in parts]
+        why = "; ".join(one for one in odd if one)
+        notes.append(
+            f"{int((~usable).sum()):,} rows have no usable outcome, score or decision"
+            + (f": {why}" if why else "")
+        )
     if not usable.any():
         return [], [], notes
     keep = np.flatnonzero(usable)
@@ -94,7 +114,7 @@ def _decisions(
     if signed.task == "regression":
         return found
     if traffic.DECISION in given:
-        return list(files.column(given[traffic.DECISION], "category")[rows])
+        return list(_texts(given[traffic.DECISION], model)[rows])
     if signed.task == "multiclass":
         raise UsageError(
             f"--score does not say which of the classes {model.version.label} chose",
@@ -108,11 +128,24 @@ def _decisions(
 def _texts(values: Values, model: Watched) -> NDArray[Any]:
     if model.signature.task == "regression":
         return files.column(values, "number").astype(object)
-    return files.column(values, "category").astype(object)
+    names = [traffic.text(one) for one in model.signature.classes]
+    return files.spelled(files.column(values, "category").astype(object), names)
+
+
+def _strange(model: Watched, what: str, values: list[Any], known: NDArray[np.bool_]) -> str:
+    """The first value that is there and cannot be used, and what would be; "" without any."""
+    odd = (values[place] for place in np.flatnonzero(~known).tolist())
+    first = next((one for one in odd if not is_missing(one)), None)
+    if first is None:
+        return ""
+    classes = [repr(traffic.text(one)) for one in model.signature.classes]
+    some = ", ".join(classes[:_NAMED]) + (" and others" if len(classes) > _NAMED else "")
+    wanted = f"none of {some}" if classes else "no number below 1e70"
+    return f"{what} {first!r} is {wanted}"
 
 
 def _estimated(
-    model: Watched, score: NDArray[np.float64] | None
+    model: Watched, score: NDArray[np.float64] | None, findings: Sequence[Finding]
 ) -> tuple[list[Quality], list[Evidence], list[str]]:
     if model.signature.task != "binary" or score is None:
         what = "from the scores of two classes" if score is not None else "from scores (--score)"
@@ -120,14 +153,14 @@ def _estimated(
     known = score[np.isfinite(score)]
     if not len(known):
         return [], [], ["no row has a score: there is no quality to estimate"]
-    basis = model.basis
+    basis, why = model.basis, estimate.doubt(findings)
     estimates = (
         cbpe.accuracy(basis.calibration, known, threshold=basis.threshold),
         cbpe.roc_auc(basis.calibration, known),
     )
     shown = [
         Quality(metric=one.metric, how="estimated", value=one.value, lo=one.lo, hi=one.hi, n=one.n,
-                note=one.note)
+                note=f"untrusted: {why}; {one.note}" if why else one.note)
         for one in estimates
     ]  # fmt: skip
     return shown, [], []

@@ -176,11 +176,17 @@ def _refitted(known: Known, score: Floats, event: Floats, weight: Floats) -> Kno
 
 
 def _untrusted(basis: Basis, rows: Asked, findings: Sequence[Finding]) -> str:
-    said = [f"{one.kind} in {_named(one)}" for one in findings]
+    said = []
     if basis.sample is not None and rows.groups is not None and len(rows.groups):
         strange = weighing.unsupported(basis.sample.open()[0], rows.groups)
         if strange > _STRANGE:
             said.append(f"{strange:.0%} of rows lie where no withheld row was")
+    return doubt(findings, said)
+
+
+def doubt(findings: Sequence[Finding], more: Sequence[str] = ()) -> str:
+    """Why estimates are untrusted while there are findings on the inputs; "" without any."""
+    said = [*(f"{one.kind} in {_named(one)}" for one in findings), *more]
     return f"{'; '.join(said)}: withheld rows say little about these" if said else ""
 
 

@@ -83,6 +83,34 @@ def test_free_text_and_embeddings_are_watched_by_what_is_made_of_them(place, how
     assert all(one.startswith(feature or "none") for one in named)
 
 
+@pytest.mark.parametrize("reference", ["old.csv", "old.parquet"])
+@pytest.mark.parametrize("name", ["new.csv", "new.parquet"])
+def test_truth_values_are_the_same_in_whatever_letters(place, reference, name):
+    random = np.random.default_rng(3)
+    old = table(0, 1000, flag=random.random(1000) < 0.3)
+    new = table(1, 500, flag=random.random(500) < 0.3)
+    if reference == "old.csv":
+        spelled = pl.col("flag").cast(pl.String).str.to_titlecase()
+        old.with_columns(spelled).write_csv(place / reference)
+    else:
+        old.write_parquet(place / reference)
+    assert look(place, new, name, against=reference).status == "nothing"
+    flag = pl.Series(["maybe"] * 50 + ["true", "FALSE", "False"] * 150)
+    found = look(place, new.with_columns(flag=flag), against=reference)
+    assert [one.kind for one in found.findings] == ["broken input"]
+    assert "flag 10 % of the wrong type" in found.findings[0].text
+
+
+def test_a_file_against_a_file_goes_by_the_settings_of_its_project(place):
+    settings = '[monitor]\nwindow = "1w"\nmin_rows = 300\n'
+    (place / "trimtab.toml").write_text(f'[project]\nname = "shop"\n{settings}')
+    days = [f"2026-03-{1 + row // 20:02}" for row in range(200)]
+    found = look(place, table(1, 200, day=days), time="day")
+    assert len(found.windows) == 2
+    assert found.status == "undecided"
+    assert found.windows[-1].reason == "200 rows are too few to judge; 300 are needed"
+
+
 def test_a_column_that_nothing_compares_with_is_said(place):
     found = look(place, table(2, more=["x"] * 2000))
     assert found.ignored == ["more"]

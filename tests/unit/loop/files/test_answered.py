@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -10,6 +11,9 @@ from trimtab.config import Requirement
 from trimtab.errors import UsageError
 from trimtab.loop.files.answered import Answered, quality
 from trimtab.model.signature import Signature
+from trimtab.monitor.basis import Basis
+from trimtab.monitor.findings import Finding
+from trimtab.monitor.outcomes import calibration
 from trimtab.monitor.watched import Watched
 from trimtab.store.records import Version
 
@@ -61,17 +65,54 @@ def test_a_regressions_value_may_be_called_either(name):
 
 
 @pytest.mark.parametrize(
-    ("task", "columns"),
+    ("task", "columns", "why"),
     [
-        ("multiclass", {"decision": ["cat", "fox", None, "eel"] * 10, "y": ["cat"] * 40}),
-        ("regression", {"score": ["1.0", "?", "nan", "3"] * 10, "y": [1.0] * 40}),
-        ("binary", {"decision": ["yes", "no"] * 20, "y": ["yes", "perhaps"] * 20}),
+        (
+            "multiclass",
+            {"decision": ["cat", "fox", None, "eel"] * 10, "y": ["cat"] * 40},
+            ": decision 'fox' is none of 'cat', 'dog', 'eel'",
+        ),
+        ("regression", {"score": ["1.0", "?", "nan", "3"] * 10, "y": [1.0] * 40}, ""),
+        (
+            "binary",
+            {"decision": ["yes", "no"] * 20, "y": ["yes", "perhaps"] * 20},
+            ": outcome 'perhaps' is none of 'no', 'yes'",
+        ),
     ],
+    ids=["multiclass", "regression", "binary"],
 )
-def test_rows_that_cannot_be_measured_are_left_out_and_counted(task, columns):
+def test_rows_that_cannot_be_measured_are_left_out_and_counted(task, columns, why):
     found, notes = measured(task, **columns)
     assert {n for _, n in found.values()} <= {20}
-    assert notes == ["20 rows have no usable outcome, score or decision"]
+    assert notes == [f"20 rows have no usable outcome, score or decision{why}"]
+
+
+@pytest.mark.parametrize("classes", [("False", "True"), (False, True), (0, 1)])
+@pytest.mark.parametrize(
+    "written",
+    [(False, True), ("false", "TRUE"), ("False", "True"), (0, 1), (0.0, 1.0), ("0", "1.0")],
+)
+def test_a_truth_is_known_however_it_is_written(monkeypatch, classes, written):
+    signed = msgspec.structs.replace(SIGNED["binary"], classes=classes, positive=classes[1])
+    monkeypatch.setitem(SIGNED, "binary", signed)
+    said, truth = ([written[one] for one in ones * 10] for ones in ([0, 1, 1, 0], [0, 1, 0, 0]))
+    found, notes = measured("binary", decision=said, y=truth)
+    assert (found["accuracy"], notes) == ((0.75, 40), [])
+
+
+def test_an_estimate_is_untrusted_while_inputs_moved():
+    random = np.random.default_rng(0)
+    score = random.random(2_000)
+    known = calibration.fit(score, (random.random(2_000) < score).astype(float))
+    basis = Basis(calibration=known, strata=None, streams=(), threshold=0.5)
+    model = Watched(V1, SIGNED["binary"], None, basis)
+    table = {"__score__": pl.Series("score", score)}
+    moved = Finding(kind="data drift", severity="alarm", features=(), since=0, text="")
+    for findings, trusted in (((), True), ((moved,), False)):
+        given = Answered(table, np.arange(2_000))
+        shown, _, _ = quality(model, given, [], "file:x.csv", findings)
+        assert all(one.note.startswith("untrusted: data drift") != trusted for one in shown)
+        assert all("blind to concept drift" in one.note for one in shown)
 
 
 def test_a_score_does_not_say_which_of_several_classes_was_chosen():
