@@ -6,7 +6,6 @@ the page shows them, and the quality of the requirements' metrics as evidence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 from trimtab import config as project_file
 from trimtab import hashing, ids
 from trimtab.config import Config, duration
-from trimtab.data import tables
 from trimtab.data.reader import TABLES
-from trimtab.errors import DataError, NotFoundError, UsageError
+from trimtab.errors import NotFoundError, UsageError
 from trimtab.loop.files import answered, looking
 from trimtab.loop.files.answered import Quality
+from trimtab.loop.files.base import Base, base_of, fit
 from trimtab.loop.files.looking import Looked
 from trimtab.loop.project import Project, open_project
 from trimtab.loop.reports import Report
@@ -29,15 +28,11 @@ from trimtab.monitor import files
 from trimtab.monitor.files import Spans, Table
 from trimtab.monitor.findings import Finding, called
 from trimtab.monitor.log import traffic
-from trimtab.monitor.watched import Watched, watched
-from trimtab.profile import reference as references
 from trimtab.profile.cells import NumberCells
 from trimtab.profile.columns import Column, Kind
 from trimtab.profile.derived import Projection
-from trimtab.profile.reference import Reference
-from trimtab.store import evidence, operations, versions
+from trimtab.store import evidence, operations
 from trimtab.store.records import Evidence, Window
-from trimtab.store.workspace import Workspace
 
 MOST_WINDOWS: Final = 400
 
@@ -80,16 +75,6 @@ class Watch(Report, frozen=True, kw_only=True):
     recorded: int = 0
 
 
-@dataclass(frozen=True)
-class Base:
-    """A reference with where it came from; `model` where that is a packaged model."""
-
-    label: str
-    digest: str
-    reference: Reference
-    model: Watched | None = None
-
-
 def watch(file: Path, asked: Watching, *, start: Path | None = None) -> Watch:
     """Hold a file against a reference.
 
@@ -124,7 +109,8 @@ def watch(file: Path, asked: Watching, *, start: Path | None = None) -> Watch:
 def _watched(
     project: Project | None, file: Path, asked: Watching, table: Table, start: Path | None
 ) -> Watch:
-    base = _base(project, asked)
+    config = _config(project, start)
+    base = _base(project, asked, config)
     for name in asked.leave_out:
         if name not in table and name not in base.reference.bins.needed:
             raise UsageError(
@@ -132,7 +118,6 @@ def _watched(
                 hint=f"{file.name} has {', '.join(table)[:300]}",
             )
     _outputs_apart(base, asked)
-    config = _config(project, start)
     spans = _spans(config, asked, table)
     columns, absent = _columns(base, asked, table, spans.rows)
     missing = _missing(base, asked, table)
@@ -155,7 +140,7 @@ def _watched(
     ignored = [name for name in table if name not in known]
     others = [name for name in ignored if name not in asked.leave_out]
     if others and base.model is None:
-        why = f"key, time or target of {base.label}, times, nested values, or no column of it"
+        why = f"key, time, entity or target of {base.label}, times, nested, or no column of it"
         notes.append(f"not compared: {', '.join(others)} ({why})")
     return Watch(
         subject=file.name,
@@ -173,50 +158,6 @@ def _watched(
     )
 
 
-def base_of(ws: Workspace, reference: str, config: Config | None = None) -> Base:
-    """The reference of a model version, or else of a data version; raises NotFoundError."""
-    try:
-        version = versions.get(ws, "model", reference)
-    except NotFoundError as error:
-        try:
-            data = versions.get(ws, "data", reference)
-        except NotFoundError as other:
-            name = reference.partition("@")[0]
-            if versions.find(ws, "model", name):
-                raise error from None
-            if versions.find(ws, "data", name):
-                raise other from None
-            names = sorted(
-                {one.name for one in (*versions.find(ws, "model"), *versions.find(ws, "data"))}
-            )
-            raise NotFoundError(
-                f"there is no file, model or data version called {reference!r}",
-                hint=f"there is: {', '.join(names) or 'no version yet'}",
-            ) from None
-        known = config.data.get(data.name) if config else None
-        left = {known.key, known.time, known.target} if known else set()
-        frame = tables.read(ws, data)
-        table = {name: one for name, one in files.split(frame).items() if name not in left}
-        same = bool(versions.find(ws, "model", data.name))
-        return Base(f"data {data.label}" if same else data.label, data.digest, fit(table))
-    model = watched(ws, version)
-    if model is None:
-        raise NotFoundError(
-            f"{version.label} has no reference profile to compare with",
-            hint="name a data version or a file instead",
-        )
-    return Base(version.label, version.digest, model.reference, model)
-
-
-def fit(table: Table) -> Reference:
-    """The reference of a table; times and nested columns are left out. Raises DataError."""
-    kinds, _ = files.kinds(table)
-    if not kinds:
-        raise DataError("the reference has no column of numbers or words to compare")
-    columns = {name: files.column(table[name], kind) for name, kind in kinds.items()}
-    return references.fit_reference(columns, kinds=kinds)
-
-
 def _project(asked: Watching, start: Path | None) -> Project | None:
     needed = asked.record or "@" in asked.against or hashing.is_digest(asked.against)
     if needed and not Path(asked.against).is_file():
@@ -231,13 +172,14 @@ def _project(asked: Watching, start: Path | None) -> Project | None:
     return None if known else open_project(start)
 
 
-def _base(project: Project | None, asked: Watching) -> Base:
+def _base(project: Project | None, asked: Watching, config: Config) -> Base:
     path = Path(asked.against)
     if path.is_file():
-        left = {asked.time, asked.truth, *asked.leave_out}
+        left = {asked.truth, *asked.leave_out} - {asked.time}
         table = files.read(path)
         kept = {name: one for name, one in table.items() if name not in left}
-        return Base(path.name, hashing.file_digest(path), fit(_renamed(kept, asked)))
+        made = fit(_renamed(kept, asked), config, asked.time, asked.window)
+        return Base(path.name, hashing.file_digest(path), made)
     if project is None:
         raise NotFoundError(
             f"{asked.against!r} is no file, and there is no project here with such a version",
@@ -248,7 +190,7 @@ def _base(project: Project | None, asked: Watching) -> Base:
             f"there is no file {asked.against} to compare with",
             hint="give a file, or NAME@vN of a model or data version",
         )
-    return base_of(project.ws, asked.against, project.config)
+    return base_of(project.ws, asked.against, config, asked.window)
 
 
 def _renamed(table: Table, asked: Watching) -> dict[str, files.Values]:

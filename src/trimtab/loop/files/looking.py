@@ -57,11 +57,12 @@ def look(
     looked: list[Looked] = []
     known: list[Episode] = []
     newest, windows = Findings(), [Span(start, start + spans.span) for start in spans.starts]
+    keys = _seasons(reference, windows) if spans.span else []
     for number, (first, end) in enumerate(zip(spans.places, ends, strict=True)):
         part = {name: values[first:end] for name, values in columns.items()}
         counted.append(counter.count(part))
         begin = max(0, number + 1 - _LOOK_BACK)
-        newest = see(counted[begin:])
+        newest = see(counted[begin:], seasons=keys[begin : number + 1])
         found = list(newest.findings)
         if found and spans.span:
             found = episodes.told(
@@ -69,7 +70,7 @@ def look(
                 reference,
                 windows[begin : number + 1],
                 counted[begin:],
-                episodes.alone(newest, see(counted[-1:])),
+                episodes.alone(newest, see(counted[-1:], seasons=keys[number : number + 1])),
                 settings.min_rows,
                 [one for one in known if one.until],
             )
@@ -90,6 +91,14 @@ def look(
         if begin:
             counted[begin - 1] = profiles.empty(reference.bins)  # read no more
     return looked, newest
+
+
+def _seasons(reference: Reference, windows: Sequence[Span]) -> list[int | None]:
+    """The windows' keys, where the reference is kept by season."""
+    known = reference.seasons
+    if known is None or known.calendar is None:
+        return []
+    return [known.calendar.key(one.start, one.end) for one in windows]
 
 
 def _budget(settings: MonitorConfig, spans: Spans) -> Budget:

@@ -111,6 +111,59 @@ def test_a_file_against_a_file_goes_by_the_settings_of_its_project(place):
     assert found.windows[-1].reason == "200 rows are too few to judge; 300 are needed"
 
 
+def days(seed, first, count, *, wobble=0.0, weekend=0.0, bursts=1, jump=0.0):
+    """300 rows a day whose level differs from day to day; `jump` moves the second half."""
+    random = np.random.default_rng(seed)
+    day = np.repeat(np.arange(count), 300)
+    level = random.normal(0, wobble, count) + weekend * ((first + np.arange(count) + 3) % 7 >= 5)
+    user = np.arange(len(day)) // bursts
+    x = (
+        level[day]
+        + random.normal(0, 0.3 if bursts > 1 else 1.0, len(day))
+        + jump * (day >= count // 2)
+    )
+    if bursts > 1:
+        x += random.normal(size=user[-1] + 1)[user]
+    at = pl.from_epoch(pl.Series("at", first + day), time_unit="d")
+    return pl.DataFrame({"x": x, "y": random.normal(size=len(day)), "user": user, "at": at})
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"wobble": 0.3}, {"weekend": 1.0}, {"bursts": 10}],
+    ids=["days differ", "weekends differ", "bursts"],
+)
+@pytest.mark.parametrize("against", ["old.parquet", "visits@v1"])
+def test_a_table_with_times_knows_its_ordinary_variation(place, how, against):
+    (place / "trimtab.toml").write_text(
+        '[project]\nname = "shop"\n[monitor]\nentity = "user"\n'
+        '[data.visits]\nsource = "old.parquet"\ntime = "at"\n'
+    )
+    days(5, 20_000, 56, **how).write_parquet(place / "old.parquet")
+    if "@" in against:
+        from trimtab.data import snapshot
+
+        project = open_project(place)
+        snapshot.add(project.ws, project.config, "visits")
+        project.ws.close()
+    asked = {"against": against, "time": "at"}
+    calm = look(place, days(6, 20_056, 14, **how), "new.parquet", **asked)
+    assert (calm.status, calm.findings) == ("nothing", [])
+    assert "user" in calm.ignored
+    found = look(place, days(7, 20_056, 14, jump=2.0, **how), "new.parquet", **asked)
+    assert [one.kind for one in found.findings] == ["data drift"]
+    assert found.findings[0].since == (20_056 + 7) * DAY
+
+
+def test_a_reference_without_readable_times_is_of_one_kind(place):
+    frame = days(5, 20_000, 14)
+    odd = pl.Series(["soon"] * frame.height)
+    frame.with_columns(at=odd).write_parquet(place / "old.parquet")
+    asked = {"against": "old.parquet", "time": "at", "leave_out": ("user",)}
+    found = look(place, days(6, 20_014, 3), "new.parquet", **asked)
+    assert (found.status, len(found.windows)) == ("nothing", 3)
+
+
 def test_a_column_that_nothing_compares_with_is_said(place):
     found = look(place, table(2, more=["x"] * 2000))
     assert found.ignored == ["more"]
