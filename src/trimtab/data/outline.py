@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from trimtab.config import DataConfig
 from trimtab.data import tables
@@ -17,8 +19,8 @@ from trimtab.errors import DataError, IntegrityError, NotFoundError
 from trimtab.profile import profile as profiles
 from trimtab.profile import reference as references
 from trimtab.profile.bins import Bins
-from trimtab.profile.cells import NumberCells
-from trimtab.profile.columns import LOOK, Coded, Column, Columns, Kind, is_free_text
+from trimtab.profile.cells import CategoryCells, NumberCells
+from trimtab.profile.columns import LOOK, Coded, Column, Columns, Kind, is_free_text, is_missing
 from trimtab.profile.fit import fit
 from trimtab.profile.frames import columns_of
 from trimtab.profile.profile import Profile
@@ -103,18 +105,35 @@ def make(
 
 
 def count(bins: Bins, frame: pl.DataFrame) -> Profile:
-    """The profile of a table on given bins; a column that it lacks counts as missing."""
+    """The profile of a table on given bins; a column that it lacks counts as missing, and values that
+    became words, or words that became numbers, as of the wrong type.
+    """
     frame = _thinned(frame, MOST_ROWS)
     wanted = _kinds(bins)
     there = columns_of(frame, [name for name in wanted if name in frame.columns])
-    nothing = pl.DataFrame(
-        {
-            name: pl.Series([None] * frame.height, dtype=pl.Float64 if number else pl.String)
-            for name, number in ((name, kind == "number") for name, kind in wanted.items())
-            if name not in there or isinstance(there[name], Coded) == number
-        }
-    )
-    return profiles.count(bins, {**there, **columns_of(nothing)})
+    never = {
+        one.name
+        for one in bins.features
+        if isinstance(one, CategoryCells) and not one.levels and not one.once
+    }
+    given: dict[str, Column] = {}
+    for name, kind in wanted.items():
+        column = there.get(name)
+        if column is None:
+            given[name] = np.full(frame.height, None, dtype=object)
+        elif isinstance(column, Coded) == (kind == "number"):
+            # whatever comes where never a value was is new, and not of another type
+            given[name] = column if name in never else _objects(column)
+        else:
+            given[name] = column
+    return profiles.count(bins, given)
+
+
+def _objects(column: Column) -> NDArray[Any]:
+    """A column's values one by one, None where missing: each is of a type of its own."""
+    found = np.empty(len(column), dtype=object)
+    found[:] = [None if is_missing(one) else one for one in column.tolist()]
+    return found
 
 
 def _cut(columns: Columns, rows: int) -> Bins:

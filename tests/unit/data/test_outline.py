@@ -123,7 +123,7 @@ def test_odd_tables_are_counted():
     assert made.reference.bins.names == ("empty", "nothing", "same", "huge")
     fewer = outline.count(made.reference.bins, frame.select("same", huge=pl.lit("word")))
     span = made.reference.bins.spans()["huge"]
-    assert fewer.counts[span][-3] == 30  # words where numbers were count as missing
+    assert fewer.counts[span][-1] == 30  # words where numbers were are of the wrong type
     for none in (frame.head(0), frame.select("same").head(0)):
         with pytest.raises(DataError):
             outline.make(none, outline.NO_ROLES, "odd@v1")
@@ -134,3 +134,23 @@ def test_coded_text_is_fitted_as_text_is():
     coded = columns_of(frame, ["region", "note"])
     plain = {name: np.array(frame[name].to_list(), dtype=object) for name in coded}
     assert fit(coded) == fit(plain)
+
+
+@pytest.mark.parametrize("turned", ["note", "region", "income", "years"])
+def test_a_column_of_another_kind_is_of_the_wrong_type_and_not_missing(turned):
+    made = outline.make(table(1), outline.NO_ROLES, "loans@v1")
+    other = pl.Series([1.5, None] * 300) if turned in ("note", "region") else pl.Series(["a"] * 600)
+    counted = outline.count(made.reference.bins, table(2).with_columns(other.alias(turned)))
+    feature = f"{turned}:characters" if turned == "note" else turned
+    cells = made.reference.bins.feature(feature)
+    counts = counted.counts[made.reference.bins.spans()[feature]]
+    rows = {name: counts[list(codes)].sum() for name, codes in cells.groups().items()}
+    gaps = other.null_count()
+    assert (rows["mistyped"], rows["missing"]) == (600 - gaps, gaps)
+
+
+def test_values_of_any_kind_are_new_where_there_never_was_one():
+    made = outline.make(table(1).with_columns(e=pl.lit(None, pl.String)), outline.NO_ROLES, "a@v1")
+    counted = outline.count(made.reference.bins, table(2).with_columns(e=pl.lit(1.5)))
+    codes = made.reference.bins.feature("e").groups()["unseen"]
+    assert counted.counts[made.reference.bins.spans()["e"]][list(codes)].sum() == 600
