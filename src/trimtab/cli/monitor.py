@@ -134,7 +134,7 @@ def _render(found: Watch) -> None:
     for line in found.notes:
         note(line)
     if found.recorded:
-        note(f"{found.recorded} windows recorded")
+        note(f"{found.recorded} {'window' if found.recorded == 1 else 'windows'} recorded")
 
 
 def _measures(measures: list[Measure], findings: list[Finding], drifted: list[str]) -> None:

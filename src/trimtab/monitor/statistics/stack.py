@@ -8,6 +8,7 @@ upwards, so the bias under equality is taken off before the interval.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -21,6 +22,9 @@ Counts = NDArray[Any]
 _FOLDED: Final = math.sqrt(2 / math.pi)
 """Mean of |Z| for a standard normal Z."""
 _HALF_A_ROW: Final = 0.5
+_LEAST: Final = 1e-3
+_FULL: Final = 200.0
+"""Rows of a cell from which on the asymptotic mean of its divergence holds to 1 %."""
 
 
 class Effects(NamedTuple):
@@ -69,7 +73,8 @@ def wasserstein(
 def jensen_shannon(window: Counts, reference: Counts, level: float = 0.95) -> Effects:
     """The Jensen-Shannon divergence in bits (0 to 1), less its expectation under equality.
 
-    Under equality the plug-in has mean (cells - 1)(1/n + 1/N)/8 nats; the interval is the delta
+    Under equality a cell of share p has mean p (h(np) + h(Np)), where h(m) is that of a Poisson count of
+    mean m against its mean: 1/8m nats in full cells, and less in thin ones. The interval is the delta
     method's around the corrected value. Empty rows give 0, 0 and 1.
     """
     f, g, n, total = _shares(window, reference)
@@ -78,10 +83,12 @@ def jensen_shannon(window: Counts, reference: Counts, level: float = 0.95) -> Ef
         left = np.where(f > 0, np.log2(f / half), 0.0)
         right = np.where(g > 0, np.log2(g / half), 0.0)
     value = ((f * left).sum(axis=1) + (g * right).sum(axis=1)) / 2
-    cells = np.maximum((half > 0).sum(axis=1) - 1, 0)
-    inverse = (1 / n + 1 / total)[:, 0]
-    bias = cells * inverse / 8 / math.log(2)
+    cells = np.maximum((half > 0).sum(axis=1), 1)
+    pooled = (window + reference) / (n + total)
+    each = pooled * (_thin(n * pooled) + _thin(total * pooled))
+    bias = each.sum(axis=1) * (cells - 1) / cells
     variance = _variance(left, f) / n[:, 0] / 4 + _variance(right, g) / total[:, 0] / 4
+    variance += 2 * bias**2 / cells  # what is left of it where nothing changed: a chi-square's
     z = normal_isf((1 - level) / 2) * np.sqrt(variance)
     middle = np.maximum(0.0, value - bias)
     full = _full(window, reference)
@@ -90,6 +97,26 @@ def jensen_shannon(window: Counts, reference: Counts, level: float = 0.95) -> Ef
         np.where(full, np.maximum(0.0, middle - z), 0.0),
         np.where(full, np.minimum(1.0, middle + z), 1.0),
     )
+
+
+def _thin(mean: Floats) -> Floats:
+    """The mean Jensen-Shannon term (bits) of a Poisson count over its mean against 1."""
+    known, found = _terms()
+    full = 1 / (8 * math.log(2) * np.maximum(mean, _FULL))
+    low: Floats = np.interp(np.log(np.maximum(mean, _LEAST)), known, found)
+    return np.where(mean < _FULL, low, full)
+
+
+@cache
+def _terms() -> tuple[Floats, Floats]:
+    """The logarithms of means, and the terms at them."""
+    means = np.geomspace(_LEAST, _FULL, 200)
+    counts = np.arange(1, int(_FULL + 12 * math.sqrt(_FULL)))
+    log_chance = np.log(means)[:, None] * counts - means[:, None]
+    chance = np.exp(log_chance - np.cumsum(np.log(counts)))
+    x = counts / means[:, None]
+    some = (chance * (x * np.log2(2 * x / (1 + x)) + np.log2(2 / (1 + x)))).sum(axis=1)
+    return np.log(means), (some + np.exp(-means)) / 2
 
 
 def kolmogorov(window: Counts, reference: Counts, level: float = 0.95) -> Effects:

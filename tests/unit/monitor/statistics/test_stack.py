@@ -118,3 +118,19 @@ def test_hundreds_of_features_are_compared_at_once():
     found = compare(reference, window.counts, 500.0, whole(reference.profile))
     assert [one.feature for one in found] == list(reference.bins.names)
     assert np.mean([one.p < 0.05 for one in found]) == pytest.approx(0.05, abs=0.03)
+
+
+@pytest.mark.parametrize(("rows", "total"), [(500, 5_000), (500, 500), (60, 5_000)])
+def test_a_divergence_is_covered_where_cells_are_thin(rows, total):
+    random = np.random.default_rng(3)
+    share = np.full(256, 1 / 256)
+    for moved in (0.0, 0.5):
+        now = share * np.where(np.arange(256) < 128, 1 + moved, 1 - moved)
+        middle = (now + share) / 2
+        truth = (now @ np.log2(now / middle) + share @ np.log2(share / middle)) / 2
+        found = stack.jensen_shannon(
+            random.multinomial(rows, now, 200), random.multinomial(total, share, 200)
+        )
+        assert ((found.lo <= truth) & (truth <= found.hi)).mean() > 0.9
+        if rows >= 500 or not moved:  # fewer rows in 256 cells show less of a change than there is
+            assert abs(found.value.mean() - truth) < 0.01 + 0.2 * truth
