@@ -141,7 +141,10 @@ def _expected(case: Case, name: str, codes: tuple[int, ...], entry: int) -> tupl
     if name != "unseen":
         return case.base(entry, codes), round(case.totals[entry])
     if isinstance(case.cells, CategoryCells):
-        return _unseen_levels(case.cells, case.total)
+        hits, total = _unseen_levels(case.cells, case.total)
+        own, rows = case.base(entry, codes), round(case.totals[entry])
+        # bins that older rows made: levels that are new to those may be ordinary to the reference
+        return (own, rows) if own * total > hits * rows else (hits, total)
     # each gap may have been missed by a hair: one row each is granted to the reference
     return len(codes), case.total
 

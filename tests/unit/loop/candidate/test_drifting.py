@@ -115,3 +115,12 @@ def test_erasing_a_version_takes_its_distributions_along(project):
     assert project.ws.blobs.has(second.meta["profile"]["reference"])
     tables.cache_path(project.ws, first).unlink()
     assert drifting.shapes(project, first) == ([], {})
+
+
+def test_a_level_that_the_version_before_had_too_is_not_new_again(project):
+    add(project, 1)
+    second, third = add(project, 2, shift=0.2), add(project, 3, shift=0.2)
+    for after in (second, third):
+        found = drift(project, second, after)
+        assert found.said == []
+        assert [one.column for one in found.columns if one.drifted] == []
