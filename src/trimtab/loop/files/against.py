@@ -28,7 +28,7 @@ from trimtab.monitor import files
 from trimtab.monitor.files import Spans, Table
 from trimtab.monitor.findings import Finding, called
 from trimtab.monitor.log import traffic
-from trimtab.profile.cells import NumberCells
+from trimtab.profile.cells import CategoryCells, NumberCells
 from trimtab.profile.columns import Column, Kind
 from trimtab.profile.derived import Projection
 from trimtab.store import evidence, operations
@@ -135,6 +135,12 @@ def _watched(
             f"{file.name} has no column {', '.join(missing)}, which {base.label} needs: it counts as "
             "missing in every row (--leave-out where that is meant)"
         )
+    apart = [name for name in _apart(base) if name not in absent]
+    if apart:
+        notes.append(
+            f"little can be told of {', '.join(apart)}: nearly every row of {base.label} has a word of its "
+            "own (decimal commas and units make words of numbers)"
+        )
     undecided = looked[-1].reason and not found
     known = {*columns, asked.time, asked.truth, asked.score, asked.decision}
     ignored = [name for name in table if name not in known]
@@ -229,6 +235,12 @@ def _columns(
             hint=f"that has {', '.join(bins.needed)[:300]}",
         )
     return found, absent
+
+
+def _apart(base: Base) -> list[str]:
+    """Categories whose levels hardly ever come twice: any other row is new, and ordinary."""
+    cells = [one for one in base.reference.bins.features if isinstance(one, CategoryCells)]
+    return [one.name for one in cells if 2 * one.once > base.reference.profile.rows]
 
 
 def _missing(base: Base, asked: Watching, table: Table) -> list[str]:

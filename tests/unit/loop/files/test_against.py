@@ -164,6 +164,18 @@ def test_a_reference_without_readable_times_is_of_one_kind(place):
     assert (found.status, len(found.windows)) == ("nothing", 3)
 
 
+def test_words_of_which_nothing_can_be_told_are_named(place):
+    def priced(seed, rows):
+        price = np.random.default_rng(seed).normal(100, 9, rows)
+        return table(seed, rows, price=[f"{one:.4f}".replace(".", ",") for one in price])
+
+    priced(0, 2000).write_parquet(place / "old.parquet")
+    found = look(place, priced(1, 500), "new.parquet", against="old.parquet")
+    assert found.status == "nothing"
+    assert [note for note in found.notes if note.startswith("little can be told of price:")]
+    assert not look(place, table(1, 500)).notes
+
+
 def test_a_column_that_nothing_compares_with_is_said(place):
     found = look(place, table(2, more=["x"] * 2000))
     assert found.ignored == ["more"]
