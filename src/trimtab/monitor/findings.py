@@ -64,7 +64,8 @@ class FeatureFinding(msgspec.Struct, frozen=True, kw_only=True):
 
     `statistic` names the test, `p` its corrected probability under no change. `effect` with its
     interval is in `unit`: "sd" (reference standard deviations), "share" (of rows), "correlation".
-    `note` says it in words, `partner` is a correlation's other feature.
+    `note` says it in words, `partner` is a correlation's other feature. `since` is when it began for
+    this feature, told as that of its finding.
     """
 
     feature: str
@@ -76,6 +77,7 @@ class FeatureFinding(msgspec.Struct, frozen=True, kw_only=True):
     unit: Literal["sd", "share", "correlation"]
     note: str
     partner: str = ""
+    since: int | None = None
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

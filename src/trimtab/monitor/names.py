@@ -6,12 +6,20 @@ on these very rows and no defect of the inputs explains the excess.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from trimtab.monitor.budget import Margins
 from trimtab.monitor.drift.case import Signal, sure
-from trimtab.monitor.findings import FeatureFinding, Finding, Form, Kind, Severity, called
+from trimtab.monitor.findings import (
+    FeatureFinding,
+    Finding,
+    Form,
+    Kind,
+    Severity,
+    Test,
+    called,
+)
 from trimtab.monitor.outcomes.concept import Alarm
 from trimtab.monitor.outcomes.strata import Excess
 
@@ -146,17 +154,14 @@ def _finding(
     ranked = sorted(signals, key=lambda signal: (signal.p, -sure(signal.effect), signal.feature))
     since = onsets[ranked[0].feature, ranked[0].test]
     names = list(dict.fromkeys(signal.feature for signal in ranked))
-    said = "; ".join(f"{called(signal.feature)} {signal.note}" for signal in ranked[:_LISTED])
-    more = f"; and {len(ranked) - _LISTED} more" if len(ranked) > _LISTED else ""
-    what = "features" if features > 1 else "feature"
-    form = _BROKEN.get(ranked[0].test, "") if kind == "broken input" else ""
-    title = f"{kind.capitalize()} ({form})" if form else kind.capitalize()
+    form = form_of(kind, ranked[0].test)
+    found = tuple(_feature(one, onsets[one.feature, one.test]) for one in ranked)
     return Finding(
         kind=kind,
         severity=_severity(kind, ranked, margins),
-        features=tuple(_feature(signal) for signal in ranked),
+        features=found,
         since=since,
-        text=(f"{title} in {len(names)} of {features} {what} since window {since}: {said}{more}."),
+        text=sentence(kind, form, found, features, since),
         detail={
             "features": float(len(names)),
             "of": float(features),
@@ -169,12 +174,29 @@ def _finding(
     )
 
 
+def form_of(kind: Kind, test: Test) -> Form:
+    """How an input broke, by the test that found it; "" for other kinds."""
+    return _BROKEN.get(test, "") if kind == "broken input" else ""
+
+
+def sentence(
+    kind: Kind, form: Form, found: Sequence[FeatureFinding], features: int, since: int
+) -> str:
+    """A finding in words: its features worst first, of so many, since a window by its position."""
+    names = dict.fromkeys(one.feature for one in found)
+    said = "; ".join(f"{called(one.feature)} {one.note}" for one in found[:_LISTED])
+    more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+    what = "features" if features > 1 else "feature"
+    title = f"{kind.capitalize()} ({form})" if form else kind.capitalize()
+    return f"{title} in {len(names)} of {features} {what} since window {since}: {said}{more}."
+
+
 def _share(signals: list[Signal]) -> float | None:
     """The largest share of rows that a signal says moved or broke; None where none is in rows."""
     return max((abs(one.effect.value) for one in signals if one.unit == "share"), default=None)
 
 
-def _feature(signal: Signal) -> FeatureFinding:
+def _feature(signal: Signal, since: int) -> FeatureFinding:
     return FeatureFinding(
         feature=signal.feature,
         statistic=signal.test,
@@ -185,6 +207,7 @@ def _feature(signal: Signal) -> FeatureFinding:
         unit=signal.unit,
         note=signal.note,
         partner=signal.partner,
+        since=since,
     )
 
 

@@ -123,4 +123,5 @@ def _undated(finding: Finding) -> Finding:
     if finding.since is None:
         return finding
     text = finding.text.replace(f" since window {finding.since}:", ":")
-    return msgspec.structs.replace(finding, since=0, text=text)
+    features = tuple(msgspec.structs.replace(one, since=0) for one in finding.features)
+    return msgspec.structs.replace(finding, since=0, text=text, features=features)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import msgspec
 
 from trimtab import ids
-from trimtab.monitor.drift import forms, over
+from trimtab.monitor import names
+from trimtab.monitor.drift import forms, over, spells
 from trimtab.monitor.findings import Finding, Findings
 from trimtab.monitor.requests import stale
 from trimtab.profile.profile import Profile
@@ -27,6 +28,7 @@ _LOOKED: Final = 64
 _BEFORE: Final = 8
 AGAIN: Final = "; the newest window is as the reference again"
 DEFECTS: Final[frozenset[str]] = frozenset({"broken input", "broken join", "skew"})
+_COUNTED: Final = ("broken input", "skew")
 
 
 class Dated(Protocol):
@@ -60,7 +62,7 @@ def told(
     `altered` the columns that the log does not hold as they were.
     """
     plain = stale.renamed(findings, reference, counted, least_rows, altered)
-    named = (lasting(one, alone, reference, counted) for one in plain)
+    named = (settled(one, reference, counted, alone) for one in plain)
     return [dated(shaped(one, reference, windows, counted, past), windows) for one in named]
 
 
@@ -71,6 +73,36 @@ def alone(together: Findings, newest: Findings) -> set[str]:
     return {one.kind for one in (together if newest.reason else newest).findings}
 
 
+def settled(
+    finding: Finding, reference: Reference, counted: Sequence[Profile], alone: Collection[str]
+) -> Finding:
+    """A defect without the features that have it no more, each since its own newest spell began; as it
+    was where all are over, and where its tests tell no spell (see `lasting`).
+    """
+    known = [spells.spell(reference, counted, one) for one in finding.features]
+    if finding.kind not in _COUNTED or not any(known) or finding.form == "stale source":
+        return lasting(finding, alone, reference, counted)
+    rest = lasts(lasting(finding, alone, reference, counted))
+    both = list(zip(finding.features, known, strict=True))
+    left = [mine.found if mine else one for one, mine in both if (mine.lasts if mine else rest)]
+    features = tuple(left or (mine.found if mine else one for one, mine in both))
+    since = features[0].since if features[0].since is not None else finding.since or 0
+    form = names.form_of(finding.kind, features[0].statistic)
+    shares = [abs(one.effect) for one in features if one.unit == "share"]
+    now = msgspec.structs.replace(
+        finding,
+        features=features,
+        since=since,
+        form=form,
+        share=max(shares, default=None),
+        text=names.sentence(
+            finding.kind, form, features, int(finding.detail.get("of", len(features))), since
+        ),
+        detail={**finding.detail, "features": float(len({one.feature for one in features}))},
+    )
+    return now if left else _over(now)
+
+
 def lasting(
     finding: Finding, alone: Collection[str], reference: Reference, counted: Sequence[Profile]
 ) -> Finding:
@@ -79,8 +111,10 @@ def lasting(
     """
     if finding.kind not in DEFECTS or finding.kind in alone:
         return finding
-    if over.still_there(finding, reference, counted):
-        return finding
+    return finding if over.still_there(finding, reference, counted) else _over(finding)
+
+
+def _over(finding: Finding) -> Finding:
     detail = {**finding.detail, "lasts": 0.0}
     return msgspec.structs.replace(
         finding, text=finding.text.removesuffix(".") + AGAIN + ".", detail=detail
@@ -98,7 +132,11 @@ def dated(finding: Finding, windows: Sequence[Dated]) -> Finding:
         return finding
     start = windows[finding.since].start
     text = finding.text.replace(f"since window {finding.since}:", f"since {ids.iso(start)}:")
-    return msgspec.structs.replace(finding, since=start, text=text)
+    features = tuple(
+        one if one.since is None else msgspec.structs.replace(one, since=windows[one.since].start)
+        for one in finding.features
+    )
+    return msgspec.structs.replace(finding, since=start, text=text, features=features)
 
 
 def shaped(
@@ -119,7 +157,9 @@ def shaped(
         return finding
     cut = max(0, min(len(windows) - _LOOKED, finding.since - _BEFORE))
     near = _shifted(finding, -cut)
-    return _shifted(_shaped(near, reference, windows[cut:], counted[cut:], past), cut)
+    found = _shifted(_shaped(near, reference, windows[cut:], counted[cut:], past), cut)
+    worst = msgspec.structs.replace(found.features[0], since=found.since)
+    return msgspec.structs.replace(found, features=(worst, *found.features[1:]))
 
 
 def _shaped(
