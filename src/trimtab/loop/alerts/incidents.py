@@ -14,7 +14,7 @@ import msgspec
 from trimtab import ids
 from trimtab.config import duration
 from trimtab.errors import ConflictError, NotFoundError
-from trimtab.loop.alerts import notify, outlived, severity
+from trimtab.loop.alerts import notify, sameness, severity
 from trimtab.loop.alerts.runbooks import RUNBOOK
 from trimtab.loop.project import Project
 from trimtab.monitor import observe
@@ -59,7 +59,7 @@ def compare(project: Project, endpoint: str, champion: Version, seen: Seen) -> l
             continue
         if _follows(alarm, seen):
             continue
-        if _handled(project, incident, champion):
+        if sameness.handled(project, incident, champion):
             continue
         acted += (
             _named(project, incident) or _open(project, incident) or _again(project, incident, seen)
@@ -313,7 +313,9 @@ def _reopen(project: Project, before: Incident, incident: Incident) -> list[Acti
 
 
 def _again(project: Project, incident: Incident, seen: Seen) -> list[Action]:
-    """Count an open incident's cause as seen once more; tell of it only where it grew to a page."""
+    """Count an open incident's cause as seen once more; tell of it only where it grew to a page, or
+    where one more input broke.
+    """
     ws = project.ws
     open_now = operations.incidents(ws, state="open", endpoint=incident.endpoint)
     known = next((one for one in open_now if one.key == incident.key), None)
@@ -322,7 +324,7 @@ def _again(project: Project, incident: Incident, seen: Seen) -> list[Action]:
     with ws.transaction():
         alerts.see(ws, known.id, seen.judged or seen.now)
         if not severity.louder(incident.severity, known.severity):
-            return []
+            return _joined(project, known, incident)
         grown = msgspec.structs.replace(
             known,
             severity=incident.severity,
@@ -334,6 +336,21 @@ def _again(project: Project, incident: Incident, seen: Seen) -> list[Action]:
         key = f"incident:{grown.id}:{grown.severity}"
         action = _noted(grown.id, key, f"now a {grown.severity}: {grown.title}")
         operations.plan_action(ws, action)
+    return [action]
+
+
+def _joined(project: Project, known: Incident, incident: Incident) -> list[Action]:
+    """Take features into an open incident that it did not name; inputs that broke are told of."""
+    grown = sameness.grown(known, incident)
+    if grown is None:
+        return []
+    operations.update_incident(project.ws, grown)
+    if grown.kind not in sameness.TOLD:
+        return []
+    notify.tell(project, grown, "escalated")
+    key = f"incident:{grown.id}:grown:{grown.detail['grown']}"
+    action = _noted(grown.id, key, f"one more: {grown.title}")
+    operations.plan_action(project.ws, action)
     return [action]
 
 
@@ -374,21 +391,4 @@ def garbled(project: Project, endpoint: str, since: int, until: int) -> bool:
         for window in operations.windows(project.ws, endpoint=endpoint)
         if window.role != "shadow" and since < window.end and window.start < until
         for finding in window.findings
-    )
-
-
-def _handled(project: Project, incident: Incident, champion: Version) -> bool:
-    """Whether a person or a promotion closed the same cause for this same model already.
-
-    The estimated beginning of one and the same change moves as evidence comes in, so what began
-    before an incident of its kind was opened is that incident. One that ended with its version alone
-    was handled by nobody.
-    """
-    closed = operations.incidents(project.ws, state="resolved", endpoint=incident.endpoint)
-    return any(
-        one.kind == incident.kind
-        and one.detail.get("model") == champion.digest
-        and not outlived.returned(one)
-        and incident.since <= max(one.opened_at, one.detail.get("reopened_at", 0))
-        for one in closed
     )

@@ -196,6 +196,7 @@ def _name(feature: Any) -> str:
 def _stamp(incident: Incident, event: str) -> str:
     """An event's name, numbered or marked where an incident may have several of it."""
     if event == "escalated":
-        return f"escalated-{incident.severity}"
+        grown = incident.detail.get("grown", 0)
+        return f"escalated-{incident.severity}{f'-{grown}' if grown else ''}"
     number = f"-{incident.reopened}" if incident.reopened else ""
     return f"{event}{number}"
