@@ -85,11 +85,13 @@ def message(project: Project, incident: Incident, event: str, key: str) -> Messa
 def deliver(project: Project) -> list[str]:
     """Send what is due; returns a sentence for each delivery that failed.
 
-    Digests of one channel go out as one message.
+    Digests of one channel go out as one message. What a channel that `to` names no more was to get
+    waits until it does.
     """
     settings, end = project.config.alerts, time.monotonic() + PASS_SECONDS
     said = []
-    for some in _together(alerts.due(project.ws, ids.now())):
+    due = [one for one in alerts.due(project.ws, ids.now()) if one.channel in settings.to]
+    for some in _together(due):
         left = end - time.monotonic()
         if left <= 0:
             said.append("alerts wait: the channels were slow, the next pass goes on")

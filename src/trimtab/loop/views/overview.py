@@ -191,8 +191,8 @@ def _monitor(project: Project, endpoints: Sequence[Endpoint], is_open: Sequence[
 
 def _unheard(project: Project) -> str:
     """Which channels did not take their alerts, so that nobody takes silence for calm."""
-    said = ""
-    waiting = alerts.undelivered(project.ws)
+    said, named = "", project.config.alerts.to
+    waiting = [one for one in alerts.undelivered(project.ws) if one.channel in named]
     for channel in dict.fromkeys(one.channel for one in waiting):
         mine = [one for one in waiting if one.channel == channel]
         count = "An alert was" if len(mine) == 1 else f"{len(mine):,} alerts were"

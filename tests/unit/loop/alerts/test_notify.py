@@ -357,6 +357,20 @@ def test_a_failed_delivery_waits_longer_each_time_and_arrives_later(project_of, 
     assert len({headers["Idempotency-Key"] for _, headers, _ in hook.got}) == 1
 
 
+def test_a_channel_that_was_taken_out_is_sent_nothing_until_it_is_back(project_of, hook):
+    both = settings(to=("log", "webhook"), webhook=WebhookConfig(url=hook.url))
+    project = project_of(both)
+    see(project)
+    hook.status = 500
+    assert notify.deliver(project)
+    hurry(project)
+    assert notify.deliver(project_of(msgspec.structs.replace(both, to=("log",)))) == []
+    assert len(hook.got) == 1
+    hook.status = 200
+    assert notify.deliver(project) == []
+    assert [one.state for one in outbox(project)] == ["sent", "sent"]
+
+
 def test_a_dead_channel_is_given_up_at_last(project_of):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

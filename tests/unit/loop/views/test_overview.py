@@ -9,7 +9,16 @@ from trimtab.monitor.outcomes.knowledge import Knowledge
 from trimtab.store import alerts, operations
 from trimtab.store.records import Alert, Endpoint, Incident, Verdict, Version, Window
 
-FILE = '[project]\nname = "houses"\n[data.houses]\nsource = "houses.csv"\ntarget = "price"\n'
+FILE = """[project]
+name = "houses"
+[data.houses]
+source = "houses.csv"
+target = "price"
+[alerts]
+to = ["log", "webhook"]
+[alerts.webhook]
+url = "http://127.0.0.1:9/"
+"""
 
 
 @pytest.fixture
@@ -64,22 +73,35 @@ def test_a_failing_pool_of_windows_stands_until_it_is_looked_at_again():
 
 
 @pytest.mark.parametrize(
-    ("state", "incident", "said"),
+    ("state", "incident", "said", "channel"),
     [
-        ("waiting", "open", "An alert was not delivered by webhook: the far side said 500."),
-        ("waiting", "resolved", "An alert was not delivered by webhook: the far side said 500."),
-        ("failed", "open", "the far side said 500, given up."),
-        ("failed", "resolved", ""),
-        ("sent", "open", ""),
+        (
+            "waiting",
+            "open",
+            "An alert was not delivered by webhook: the far side said 500.",
+            "webhook",
+        ),
+        (
+            "waiting",
+            "resolved",
+            "An alert was not delivered by webhook: the far side said 500.",
+            "webhook",
+        ),
+        ("failed", "open", "the far side said 500, given up.", "webhook"),
+        ("failed", "resolved", "", "webhook"),
+        ("sent", "open", "", "webhook"),
+        ("waiting", "open", "", "email"),  # which [alerts] to does not name
     ],
 )
-def test_silence_is_not_calm_where_an_alert_did_not_get_through(project, state, incident, said):
+def test_silence_is_not_calm_where_an_alert_did_not_get_through(
+    project, state, incident, said, channel
+):
     operations.open_incident(
         project.ws,
         Incident(id="i", kind="skew", key="k", endpoint="houses", title="x", state=incident),
     )
     alert = Alert(
-        id="a", incident="i", event="opened", channel="webhook", body={}, state=state,
+        id="a", incident="i", event="opened", channel=channel, body={}, state=state,
         attempts=2, error="" if state == "sent" else "the far side said 500",
     )  # fmt: skip
     alerts.put(project.ws, alert)
