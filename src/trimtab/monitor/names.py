@@ -180,11 +180,23 @@ def form_of(kind: Kind, test: Test) -> Form:
 
 
 def sentence(
-    kind: Kind, form: Form, found: Sequence[FeatureFinding], features: int, since: int
+    kind: Kind,
+    form: Form,
+    found: Sequence[FeatureFinding],
+    features: int,
+    since: int,
+    *,
+    apart: bool = False,
 ) -> str:
-    """A finding in words: its features worst first, of so many, since a window by its position."""
+    """A finding in words: its features worst first, of so many, since a window by its position; with
+    `apart` those that began in another one say so.
+    """
     names = dict.fromkeys(one.feature for one in found)
-    said = "; ".join(f"{called(one.feature)} {one.note}" for one in found[:_LISTED])
+    said = "; ".join(
+        f"{called(one.feature)} {one.note}"
+        + (f" (since window {one.since})" if apart and one.since not in (None, since) else "")
+        for one in found[:_LISTED]
+    )
     more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
     what = "features" if features > 1 else "feature"
     title = f"{kind.capitalize()} ({form})" if form else kind.capitalize()

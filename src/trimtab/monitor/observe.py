@@ -308,7 +308,7 @@ def _judge(
         "drifted": list(found.drifted),
         "slices": [msgspec.to_builtins(one) for one in found.slices],
     }
-    past = episodes.past(ws, newest)
+    past = episodes.known(ws, newest)
     named = episodes.told(
         found.findings, model.reference, windows, counted, alone, config.monitor.min_rows, past,
         altered.of(windows),

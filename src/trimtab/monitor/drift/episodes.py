@@ -58,12 +58,13 @@ def told(
     altered: Collection[str] = (),
 ) -> list[Finding]:
     """Findings on windows as people are told of them: with forms, beginnings as moments, and whether
-    they are over. `alone` are the kinds that the newest window shows by itself, `past` what ended,
-    `altered` the columns that the log does not hold as they were.
+    they are over. `alone` are the kinds that the newest window shows by itself, `past` what ended or is not
+    over yet, `altered` the columns that the log does not hold as they were.
     """
     plain = stale.renamed(findings, reference, counted, least_rows, altered)
     named = (settled(one, reference, counted, alone) for one in plain)
-    return [dated(shaped(one, reference, windows, counted, past), windows) for one in named]
+    found = (dated(shaped(one, reference, windows, counted, past), windows) for one in named)
+    return [_lasting_since(one, past) for one in found]
 
 
 def alone(together: Findings, newest: Findings) -> set[str]:
@@ -96,7 +97,12 @@ def settled(
         form=form,
         share=max(shares, default=None),
         text=names.sentence(
-            finding.kind, form, features, int(finding.detail.get("of", len(features))), since
+            finding.kind,
+            form,
+            features,
+            int(finding.detail.get("of", len(features))),
+            since,
+            apart=True,
         ),
         detail={**finding.detail, "features": float(len({one.feature for one in features}))},
     )
@@ -132,11 +138,32 @@ def dated(finding: Finding, windows: Sequence[Dated]) -> Finding:
         return finding
     start = windows[finding.since].start
     text = finding.text.replace(f"since window {finding.since}:", f"since {ids.iso(start)}:")
-    features = tuple(
-        one if one.since is None else msgspec.structs.replace(one, since=windows[one.since].start)
-        for one in finding.features
+    features = []
+    for one in finding.features:
+        begun = None if one.since is None else windows[one.since].start
+        if begun is not None:
+            text = text.replace(f"(since window {one.since})", f"(since {ids.iso(begun)})")
+        features.append(msgspec.structs.replace(one, since=begun))
+    return msgspec.structs.replace(finding, since=start, text=text, features=tuple(features))
+
+
+def _lasting_since(finding: Finding, known: Sequence[Episode]) -> Finding:
+    """A drift that began in windows which are looked at no more: its episode remembers."""
+    if finding.kind != "data drift" or finding.since is None or finding.form == "recurring":
+        return finding
+    worst, since = finding.features[0], finding.since
+    mine = [
+        one for one in known
+        if not one.until and one.since < since and worst.feature in one.features
+    ]  # fmt: skip
+    if not mine or not lasts(finding):
+        return finding
+    begun = mine[0].since
+    text = finding.text.replace(f"since {ids.iso(since)}:", f"since {ids.iso(begun)}:", 1)
+    first = msgspec.structs.replace(worst, since=begun)
+    return msgspec.structs.replace(
+        finding, since=begun, text=text, features=(first, *finding.features[1:])
     )
-    return msgspec.structs.replace(finding, since=start, text=text, features=features)
 
 
 def shaped(
@@ -255,7 +282,12 @@ def changed(
 
 def past(ws: Workspace, window: Window) -> list[Episode]:
     """The episodes of data drift that ended before a window."""
+    return [one for one in known(ws, window) if one.until]
+
+
+def known(ws: Workspace, window: Window) -> list[Episode]:
+    """The episodes of data drift that ended before a window, and one that has not ended."""
     from trimtab.store import estimates  # noqa: PLC0415 - a monitor of a table has no database
 
-    known = estimates.episodes(ws, window.endpoint, model=window.model, kind="data drift")
-    return [one for one in known if one.until and one.until <= window.start]
+    found = estimates.episodes(ws, window.endpoint, model=window.model, kind="data drift")
+    return [one for one in found if one.since <= window.start and one.until <= window.start]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -9,7 +10,7 @@ from trimtab.monitor.drift.windows import LEAST_ROWS
 from trimtab.monitor.judge import judge
 from trimtab.profile.profile import count
 from trimtab.profile.reference import fit_reference
-from trimtab.store.records import Window
+from trimtab.store.records import Episode, Window
 
 RANDOM = np.random.default_rng(5)
 REFERENCE = fit_reference(
@@ -34,10 +35,12 @@ def days(number):
                    rows=200, profile="") for day in range(number)]  # fmt: skip
 
 
-def told(windows):
+def told(windows, past=()):
     found = judge(REFERENCE, windows)
     alone = episodes.alone(found, judge(REFERENCE, windows[-1:]))
-    return episodes.told(found.findings, REFERENCE, days(len(windows)), windows, alone, LEAST_ROWS)
+    return episodes.told(
+        found.findings, REFERENCE, days(len(windows)), windows, alone, LEAST_ROWS, past
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,3 +85,21 @@ def test_of_two_broken_inputs_the_one_that_is_mended_is_named_no_more():
     (found,) = told([window(**one) for one in [*course, {}]])
     assert {one.feature: one.since for one in found.features} == {"a": 40, "b": 70}
     assert found.text.endswith(episodes.AGAIN + ".")
+    (found,) = told([window(**one) for one in course[:-1]])
+    assert found.text == (
+        "Broken input (null burst) in 2 of 3 features since 1970-01-01T00:00:00.000040Z: a 30 % missing,"
+        " was 0 %; b 40 % missing, was 0 % (since 1970-01-01T00:00:00.000070Z)."
+    )
+
+
+def test_a_drift_is_as_old_as_its_episode_though_its_windows_are_looked_at_no_more():
+    moved = count(REFERENCE.bins, {name: values + (2.0 if name == "a" else 0.0) if name != "c" else values
+                                   for name, values in {
+                                       "a": RANDOM.normal(size=200), "b": RANDOM.normal(size=200),
+                                       "c": RANDOM.choice([*"xyz"], 200)}.items()})  # fmt: skip
+    one = Episode(endpoint="e", model="m", kind="data drift", since=-500, features={"a": 1})
+    (found,) = told([moved] * 8, [one])
+    assert (found.kind, found.since, found.features[0].since) == ("data drift", -500, -500)
+    assert "since 1969-12-31T23:59:59.999500Z: a " in found.text
+    (found,) = told([moved] * 8, [msgspec.structs.replace(one, features={"b": 1})])
+    assert found.since == 0
