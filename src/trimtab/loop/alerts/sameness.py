@@ -53,24 +53,28 @@ def features(incident: Incident) -> dict[str, Mapping[str, Any]]:
 
 
 def grown(known: Incident, incident: Incident) -> Incident | None:
-    """The open incident with the features that it does not name yet; None where there are none."""
+    """The open incident with the features that it does not name yet; None where there are none. What
+    moved later is in the newest title, what broke later is added to the one that was told.
+    """
     before, now = features(known), features(incident)
     fresh = {name: one for name, one in now.items() if name not in before}
     if not fresh or not before or not incident.detail.get("lasts", True):
         return None
-    said = [f"{called(name)} {one.get('note', '')}".strip() for name, one in fresh.items()]
-    more = f"; and {len(said) - _LISTED} more" if len(said) > _LISTED else ""
-    began = min(_since(incident, one) for one in fresh.values())
-    title = (
-        f"{known.title.removesuffix('.')}; since {ids.iso(began)} also {'; '.join(said[:_LISTED])}"
-    )
+    title = _more(known, incident, fresh) if known.kind in TOLD else incident.title
     detail = {
         **known.detail,
         "features": [*known.detail["features"], *fresh.values()],
         "grown": known.detail.get("grown", 0) + 1,
         "grown_at": incident.opened_at,
     }
-    return msgspec.structs.replace(known, title=f"{title}{more}.", detail=detail)
+    return msgspec.structs.replace(known, title=title, detail=detail)
+
+
+def _more(known: Incident, incident: Incident, fresh: Mapping[str, Mapping[str, Any]]) -> str:
+    said = [f"{called(name)} {one.get('note', '')}".strip() for name, one in fresh.items()]
+    more = f"; and {len(said) - _LISTED} more" if len(said) > _LISTED else ""
+    began = ids.iso(min(_since(incident, one) for one in fresh.values()))
+    return f"{known.title.removesuffix('.')}; since {began} also {'; '.join(said[:_LISTED])}{more}."
 
 
 def _same(

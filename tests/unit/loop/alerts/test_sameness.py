@@ -53,6 +53,7 @@ def test_one_more_feature_that_drifts_is_named_and_not_told_of(project):
     incidents.compare(project, "goods", V1, seen(broken("data drift", a=3, b=7), now=8))
     (found,) = operations.incidents(project.ws)
     assert [one["feature"] for one in found.detail["features"]] == ["a", "b"]
+    assert found.title == "data drift it is"
     assert len(alerts.of_incident(project.ws, found.id)) == 1
 
 
