@@ -80,8 +80,11 @@ def settled(
     """A defect without the features that have it no more, each since its own newest spell began; as it
     was where all are over, and where its tests tell no spell (see `lasting`).
     """
-    known = [spells.spell(reference, counted, one) for one in finding.features]
-    if finding.kind not in _COUNTED or not any(known) or finding.form == "stale source":
+    if finding.kind not in _COUNTED or finding.form == "stale source":
+        return lasting(finding, alone, reference, counted)
+    spans = reference.bins.spans()
+    known = [spells.spell(reference, counted, one, spans[one.feature]) for one in finding.features]
+    if not any(known):
         return lasting(finding, alone, reference, counted)
     rest = lasts(lasting(finding, alone, reference, counted))
     both = list(zip(finding.features, known, strict=True))

@@ -36,12 +36,13 @@ class Spell(NamedTuple):
     found: FeatureFinding
 
 
-def spell(reference: Reference, counted: Sequence[Profile], found: FeatureFinding) -> Spell | None:
+def spell(
+    reference: Reference, counted: Sequence[Profile], found: FeatureFinding, place: slice
+) -> Spell | None:
     """The newest spell of a feature's defect in windows, oldest first; None where the defect is not
-    one of rows that are counted, or no window shows it.
+    one of rows that are counted, or no window shows it. Its counts are at `place`.
     """
     cells = reference.bins.feature(found.feature)
-    place = reference.bins.spans()[found.feature]
     base = reference.profile.counts[place]
     codes = _codes(cells, base, found.statistic)
     if not codes:

@@ -60,7 +60,7 @@ def test_a_spell_begins_after_the_last_pause_and_has_a_share_of_its_own(name, co
         one for finding in judge(REFERENCE, windows).findings if finding.kind in ("broken input", "skew")
         for one in finding.features
     ]  # fmt: skip
-    since, lasts, own = spell(REFERENCE, windows, found)
+    since, lasts, own = spell(REFERENCE, windows, found, REFERENCE.bins.spans()[name])
     assert (since, lasts, own.note.partition(" %")[0]) == (*expected[:2], str(expected[2]))
     assert own.effect == pytest.approx(expected[2] / 100)
     assert own.lo < own.effect < own.hi
