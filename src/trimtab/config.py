@@ -96,10 +96,14 @@ class ServeConfig(_Section, frozen=True, kw_only=True):
 
 
 class MonitorConfig(_Section, frozen=True, kw_only=True):
-    """`[monitor]`: how traffic is cut into windows and how many false pages are acceptable."""
+    """`[monitor]`: how traffic is cut into windows and how many false pages are acceptable.
+
+    Labels of a window are judged when its end is `label_delay` ago: earlier ones may be of one outcome.
+    """
 
     window: str = "1d"
     lateness: str = "0s"
+    label_delay: str = "0s"
     false_pages_per_month: float = 0.1
     min_rows: int = 50
     season: Literal["auto", "none", "day", "week"] = "auto"
@@ -245,7 +249,8 @@ def _check(config: Config, name: str) -> None:
         )
     check_stages(config.serve.rollout, f"{name}: [serve] rollout")
     check_guard(config.serve.guard, f"{name}: [serve.guard]")
-    spans = (config.monitor.window, config.monitor.lateness, *config.alerts.spans)
+    watched = config.monitor
+    spans = (watched.window, watched.lateness, watched.label_delay, *config.alerts.spans)
     for text in (*spans, config.retire.grace, config.retire.quiet):
         duration(text)
     _check_log(config.serve, f"{name}: [serve]")

@@ -92,7 +92,7 @@ def _observe(
     closed = _judged(ws, config, model, _closed(ws, config, endpoint, champion, moment))
     beat = pulse.look(ws, config, endpoint, closed, moment, budget(config), champion.label)
     closed = unlabelled.look(ws, config, endpoint, model, closed, index)
-    seen = quality.look(ws, config, endpoint, model, closed, index)
+    seen = quality.look(ws, config, endpoint, model, closed, index, moment)
     shown = completion.look(ws, config, endpoint, model, closed, index)
     known = knowing.look(ws, config, endpoint, model, closed, index, moment)
     before = states.get(ws, _told(endpoint)) or 0

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from trimtab import ids
-from trimtab.config import Config
+from trimtab.config import Config, duration
 from trimtab.monitor.log.catalogue import Catalogue
 from trimtab.monitor.outcomes import completion, joined, knowledge, unlabelled, wanted
 from trimtab.monitor.outcomes.cbpe import Estimate
@@ -91,7 +91,7 @@ def _know(
             state="known", model=digest, window=newest.start, sentence=settled[0].resolution
         )
     expected = _expected(config, newest)
-    delay = _delay(index, model, closed, marks)
+    delay = max(duration(config.monitor.label_delay), _delay(index, model, closed, marks))
     due = [one for one in closed if one.end + delay <= moment]
     came = not due or marks.get(due[-1].start, (0, 0))[1] >= _MOST * due[-1].rows
     if marks and came and newest not in due:

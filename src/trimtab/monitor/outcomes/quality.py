@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from trimtab import hashing, ids
-from trimtab.config import Config
+from trimtab.config import Config, duration
 from trimtab.data import outcomes
 from trimtab.data.columns import Type
 from trimtab.errors import NotFoundError
@@ -117,14 +117,20 @@ def look(
     model: Watched,
     closed: list[Window],
     index: Catalogue,
+    moment: int,
 ) -> Quality:
     """Judge labelled windows of the champion and say whether the inputs' meaning changed.
 
-    `closed` carry the findings on their inputs. What was found before is found again, without
-    another look, where neither labels nor windows are new.
+    `closed` carry the findings on their inputs; those that ended less than `label_delay` before
+    `moment` are left for later. What was found before is found again, without another look, where
+    neither labels nor windows are new.
     """
     if not closed or not config.serve.labels:
         return Quality()
+    closed = [one for one in closed if one.end + duration(config.monitor.label_delay) <= moment]
+    if not closed:
+        said = f"{endpoint}: labels are judged {config.monitor.label_delay} after their window"
+        return Quality(sentences=[said])
     name, key = f"quality:{endpoint}", _key(ws, config, model, closed, index)
     before = states.get(ws, name)
     if before and before["key"] == key:

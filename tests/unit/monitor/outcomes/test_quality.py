@@ -238,6 +238,45 @@ def test_shadow_answers_are_no_quality_of_the_endpoint(site):
     assert rows.times.tolist() == sorted(rows.times.tolist())
 
 
+def told_early(site, delay: str):
+    """Ten days without any change: who repays is known after a day, who does not after three."""
+    place = site()
+    monitor = msgspec.structs.replace(place.config.monitor, label_delay=delay)
+    place.config = msgspec.structs.replace(place.config, monitor=monitor)
+    kinds = []
+    for day in range(10):
+        place.live(day)
+        place.label(day)
+        whole = place.folder / "labels" / f"{day}.parquet"
+        frame = pl.read_parquet(whole)
+        whole.unlink()
+        good = pl.col("good") == "yes"
+        frame.filter(good).write_parquet(place.folder / "labels" / f"{day}-good.parquet")
+        late = frame.filter(~good).with_columns(pl.col("labelled_at") + pl.duration(days=2))
+        late.write_parquet(place.folder / "labels" / f"later-{day}.none")
+        if day >= 2:
+            due = place.folder / "labels" / f"later-{day - 2}.none"
+            due.rename(due.with_suffix(".parquet"))
+        seen = place.look(day + 1)
+        kinds += [one.kind for one in seen.alarms]
+        awaited = f"goods: labels are judged {delay} after their window"
+        assert (awaited in seen.sentences) == (delay == "2d" and day < 2)
+    return kinds, measured(place)
+
+
+@pytest.mark.slow
+def test_labels_of_one_outcome_first_are_no_concept_drift_where_their_delay_is_known(site):
+    kinds, _ = told_early(site, "0s")
+    assert "concept drift" in kinds
+
+
+@pytest.mark.slow
+def test_with_a_label_delay_labels_of_both_outcomes_are_judged_together(site):
+    kinds, found = told_early(site, "2d")
+    assert "concept drift" not in kinds
+    assert [one.n for one in found] == [400] * 8
+
+
 @pytest.mark.slow
 def test_outcomes_of_selected_cases_are_marked_biased(site):
     place = site()
