@@ -114,7 +114,12 @@ def shape(found: Course) -> Shape:
 
 
 def affected(found: Course) -> NDArray[np.bool_]:
-    """Which windows are in the change: the likeliest course of two states, with a price on each turn.
+    """Which windows are in the change: the likeliest course of two states, with a price on each turn."""
+    return _states(found)[0]
+
+
+def _states(found: Course) -> tuple[NDArray[np.bool_], Floats]:
+    """Which windows are in the change, and the weighted squares that speak for it in each.
 
     The change's level is not known where windows from before or after it were counted in: it is the
     mean of the windows that are in it, found together with them.
@@ -125,12 +130,14 @@ def affected(found: Course) -> NDArray[np.bool_]:
     high = _high(found)
     level = _level(found.values, variances, high) if high.any() else 1.0
     there = np.zeros(len(found.values), dtype=np.bool_)
+    gain = np.zeros(len(found.values))
     for _ in range(_ROUNDS):
-        before, there = there, _path((2 * level * found.values - level**2) / variances)
+        gain = (2 * level * found.values - level**2) / variances
+        before, there = there, _path(gain)
         if not there.any() or (there == before).all():
             break
         level = _level(found.values, variances, there)
-    return there
+    return there, gain
 
 
 def _level(values: Floats, variances: Floats, there: NDArray[np.bool_]) -> float:
@@ -156,7 +163,8 @@ def _until_over(found: Course, there: NDArray[np.bool_]) -> Course:
     """The course up to its last window that was in the change; all of it where none was."""
     last = np.flatnonzero(there)
     end = int(last[-1]) + 1 if last.size else len(found.values)
-    return found._replace(values=found.values[:end], variances=found.variances[:end])
+    floors = None if found.floors is None else found.floors[:end]
+    return found._replace(values=found.values[:end], variances=found.variances[:end], floors=floors)
 
 
 def _high(found: Course) -> NDArray[np.bool_]:
@@ -179,17 +187,20 @@ def _begin(values: Floats, variances: Floats) -> int:
 
 
 def _earlier(found: Course, start: int) -> tuple[int, int] | None:
-    """The first and last window of the newest earlier stretch that was sure, high and then over."""
-    past = np.flatnonzero(_high(found)[:start])
-    if not past.size:
-        return None
-    last = int(past[-1])
-    if not (found.values[last + 1 : start] < _LOW).any():
-        return None
-    first = last
-    while first > 0 and found.values[first - 1] > _LOW:
-        first -= 1
-    return first, last
+    """The first and last window of the newest earlier stretch that was in the change, and then over:
+    for more than the best of so many ordinary windows could be by chance.
+    """
+    there, gain = _states(found)
+    end = start
+    while (past := np.flatnonzero(there[:end])).size:
+        first = last = int(past[-1])
+        while first > 0 and there[first - 1]:
+            first -= 1
+        sure = gain[first : last + 1].sum() > 2 * _SWITCH + 2 * np.log(start)
+        if sure and (found.values[last + 1 : start] < _LOW).any():
+            return first, last
+        end = first
+    return None
 
 
 def _step(values: Floats, weight: Floats) -> tuple[float, int]:

@@ -63,6 +63,21 @@ def test_a_change_that_is_over_is_not_said_to_last():
     assert not forms.shape(forms.course(known, windows, "x", 5)).lasts
 
 
+@pytest.mark.parametrize("seed", [6, 36, 104])
+def test_the_worst_of_many_features_by_chance_is_no_earlier_stretch(seed):
+    noise = np.random.default_rng(seed)
+    names = [f"x{i}" for i in range(20)]
+    reference = fit_reference({name: noise.normal(size=400) for name in names})
+    days = [0.0] * 40 + [0.8] * 7
+    windows = [
+        count(reference.bins, {name: noise.normal(size=60) + shift for name in names})
+        for shift in days
+    ]
+    found = [forms.course(reference, windows, name, 40) for name in names]
+    worst = max((one for one in found if one is not None), key=lambda one: one.share)
+    assert forms.shape(worst).form == "sudden"
+
+
 def test_windows_without_rows_and_one_window_break_nothing():
     noise = np.random.default_rng(0)
     known = fit_reference({"x": noise.normal(size=4_000)})
