@@ -94,6 +94,7 @@ def own_code():
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory):
     """A champion that has answered 1,200 rows; their outcomes are not known yet."""
+    sys.modules.pop("pipeline", None)  # it is made before `own_code`
     folder = tmp_path_factory.mktemp("goods")
     (folder / "trimtab.toml").write_text(PROJECT.replace("POLICY", ""))
     (folder / "pipeline.py").write_text(PIPELINE)

@@ -120,7 +120,8 @@ def test_the_store_has_what_the_board_has(app):
     again = Board(app.board.ws)
     again.load()
     for name in ("experiments", "models", "registered", "versions"):
-        assert repr(getattr(again, name)) == repr(getattr(app.board, name)), name
+        loaded, held = (sorted(getattr(one, name).items()) for one in (again, app.board))
+        assert repr(loaded) == repr(held), name
     assert again.runs.keys() == app.board.runs.keys()
     for id_, run in again.runs.items():
         known = app.board.runs[id_]
