@@ -347,7 +347,7 @@ def _look_at(
         budget=budget(config),
         least_rows=config.monitor.min_rows,
         altered=altered.of(windows) | left,
-        seasons=seasons(model, windows),
+        seasons=seasons(model.reference, windows),
     )
 
 

@@ -9,10 +9,11 @@ from trimtab.model import signature
 from trimtab.model.signature import Signature
 from trimtab.monitor import basis as bases
 from trimtab.monitor.basis import Basis
+from trimtab.monitor.drift.episodes import Dated
 from trimtab.profile import reference as references
 from trimtab.profile.reference import Reference
 from trimtab.store import trees
-from trimtab.store.records import Version, Window
+from trimtab.store.records import Version
 from trimtab.store.workspace import Workspace
 
 PROFILE: Final = "reference.profile"
@@ -47,9 +48,9 @@ def held_against(ws: Workspace, digest: str) -> tuple[Reference, Basis] | None:
     )
 
 
-def seasons(model: Watched, windows: Sequence[Window]) -> list[int | None]:
-    """The windows' keys, where the model's reference is kept by season."""
-    known = model.reference.seasons
+def seasons(reference: Reference, windows: Sequence[Dated]) -> list[int | None]:
+    """The windows' keys, where the reference is kept by season."""
+    known = reference.seasons
     if known is None or known.calendar is None:
         return []
     return [known.calendar.key(one.start, one.end) for one in windows]

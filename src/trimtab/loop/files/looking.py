@@ -16,6 +16,7 @@ from trimtab.monitor.drift import episodes
 from trimtab.monitor.drift.episodes import Span
 from trimtab.monitor.files import Spans
 from trimtab.monitor.findings import Finding, Findings, Measure
+from trimtab.monitor.watched import seasons
 from trimtab.profile import profile as profiles
 from trimtab.profile.columns import Column
 from trimtab.profile.profile import Profile
@@ -57,7 +58,7 @@ def look(
     looked: list[Looked] = []
     known: list[Episode] = []
     newest, windows = Findings(), [Span(start, start + spans.span) for start in spans.starts]
-    keys = _seasons(reference, windows) if spans.span else []
+    keys = seasons(reference, windows) if spans.span else []
     for number, (first, end) in enumerate(zip(spans.places, ends, strict=True)):
         part = {name: values[first:end] for name, values in columns.items()}
         counted.append(counter.count(part))
@@ -91,14 +92,6 @@ def look(
         if begin:
             counted[begin - 1] = profiles.empty(reference.bins)  # read no more
     return looked, newest
-
-
-def _seasons(reference: Reference, windows: Sequence[Span]) -> list[int | None]:
-    """The windows' keys, where the reference is kept by season."""
-    known = reference.seasons
-    if known is None or known.calendar is None:
-        return []
-    return [known.calendar.key(one.start, one.end) for one in windows]
 
 
 def _budget(settings: MonitorConfig, spans: Spans) -> Budget:

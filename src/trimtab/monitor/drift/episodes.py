@@ -283,11 +283,6 @@ def changed(
     return [*done, begun]
 
 
-def past(ws: Workspace, window: Window) -> list[Episode]:
-    """The episodes of data drift that ended before a window."""
-    return [one for one in known(ws, window) if one.until]
-
-
 def known(ws: Workspace, window: Window) -> list[Episode]:
     """The episodes of data drift that ended before a window, and one that has not ended."""
     from trimtab.store import estimates  # noqa: PLC0415 - a monitor of a table has no database
