@@ -1,18 +1,18 @@
 """What `trimtab.Monitor` adds to the answers of somebody else's server: goal 8's p99.
 
 `python benchmarks/monitoring/serving.py [--model linear] [--seconds 600]` starts one Starlette app on a core
-of its own and asks it over one connection, a request at a time: plain, plain again, with each request's row
-(20 features, one score) packed and forgotten, and with a monitor that logs it. Each kind has thirteen
-requests in a row, in an order drawn anew for each round, so that whatever else the machine does meets all
-alike. What a count of the event loop holds up is the request after the one that asked for it, once in
-thirteen times one of another kind; where few requests come a count comes by time, so here four times as often
-a logged request as where all are logged. What a thread does meets all kinds: were a count longer than 10 ms,
-it would not be seen here (its time is printed), nor is the file that a project's monitor leaves every ten
-seconds.
+of its own and asks it over one connection, a request at a time: plain, plain again, and twice as often with a
+monitor that logs each request's row (20 features, one score); `--packing` adds a kind that packs the row and
+forgets it. Thirteen requests of a kind follow each other, in an order drawn anew for each round, so that
+whatever else the machine does meets all alike. What a count of the event loop holds up is the request after
+the one that asked for it, once in thirteen times one of another kind. What a thread does meets all kinds:
+were a count longer than 10 ms, it would not be seen here (its time is printed), nor is the file that a
+project's monitor leaves every ten seconds.
 
 The model is what people serve, a scikit-learn pipeline of boosted trees, or a dot product, which leaves
-nothing but the monitor to see. Quantiles are of all of a kind's requests, their intervals resample sixtieths
-of the time; the second plain one shows what they are worth.
+nothing but the monitor to see. Quantiles are of all of a kind's requests. The monitor and the packing are
+held against both plain kinds, the second of which, against the first, shows what the machine leaves to
+chance. Intervals resample sixtieths of the time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ from typing import Any
 import numpy as np
 
 FEATURES = 20
-KINDS = ("plain", "plain again", "packs a row and forgets it", "with a monitor")
+KINDS = ("plain", "plain again", "with a monitor", "packs a row and forgets it")
+_BASES = ((0,), (0,), (0, 1), (0, 1))
+"""What each kind is held against."""
+_ROUND = (0, 1, 2, 2)
+_PACKING = 3
 _TURN = 13
 _PARTS = 60
 _WARM_SECONDS = 1.0
@@ -82,7 +86,7 @@ def serve(port: int, model: str) -> None:
     pack, get = struct.Struct(f"{FEATURES}d").pack, itemgetter(*names)
     monitor = trimtab.Monitor.against(reference)
     logs: list[Callable[[Any, Any], Any] | None] = [
-        None, None, lambda row, score: pack(*get(row)), monitor.log,
+        None, None, monitor.log, lambda row, score: pack(*get(row)),
     ]  # fmt: skip
 
     async def predict(request: Request) -> Response:
@@ -102,8 +106,8 @@ def serve(port: int, model: str) -> None:
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
 
 
-def measure(seconds: float, model: str) -> list[list[np.ndarray]]:
-    """Milliseconds of every answer, by part of the time and kind."""
+def measure(seconds: float, model: str, kinds: tuple[int, ...]) -> list[list[np.ndarray]]:
+    """Milliseconds of every answer, by part of the time and kind; `kinds` are the turns of a round."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = int(one.getsockname()[1])
@@ -124,8 +128,8 @@ def measure(seconds: float, model: str) -> list[list[np.ndarray]]:
     gc.disable()  # the client's own garbage is no answer's time
     try:
         line = _connect(port)
-        _some(line, requests, _WARM_SECONDS, random)
-        found = [_some(line, requests, seconds / _PARTS, random) for _ in range(_PARTS)]
+        _some(line, requests, kinds, _WARM_SECONDS, random)
+        found = [_some(line, requests, kinds, seconds / _PARTS, random) for _ in range(_PARTS)]
         print(f"  the monitor saw {_ask(line, _request('GET', '/seen', b'')).decode()}")
         return found
     finally:
@@ -138,6 +142,7 @@ def measure(seconds: float, model: str) -> list[list[np.ndarray]]:
 def _some(
     line: socket.socket,
     requests: list[list[bytes]],
+    kinds: tuple[int, ...],
     seconds: float,
     random: np.random.Generator,
 ) -> list[np.ndarray]:
@@ -145,7 +150,7 @@ def _some(
     clock, place = time.perf_counter, 0
     end = clock() + seconds
     while clock() < end:
-        for kind in random.permutation(len(KINDS)).tolist():
+        for kind in random.permutation(kinds).tolist():
             for _ in range(_TURN):
                 place = (place + 1) % len(requests[kind])
                 begun = clock()
@@ -186,53 +191,56 @@ def _connect(port: int) -> socket.socket:
     raise RuntimeError(f"no server answers at port {port}")
 
 
-def report(model: str = "linear", seconds: float = 60.0) -> dict[str, Any]:
+def report(model: str = "linear", seconds: float = 60.0, packing: bool = True) -> dict[str, Any]:
     """Print p50, p90, p99 and p99.9 of each, and how far they lie from the plain server's."""
     print(f"{seconds:g} s of requests, {model}, {FEATURES} features")
-    found = measure(seconds, model)
+    turns = (*_ROUND, _PACKING) if packing else _ROUND
+    found = measure(seconds, model, turns)
     random = np.random.default_rng(2)
-    edges = np.geomspace(
-        0.01, max(part[kind].max() for part in found for kind in range(len(KINDS))), 40_001
-    )
+    kinds = sorted(set(turns))
+    top = max(part[kind].max() for part in found for kind in kinds)
+    edges = np.geomspace(0.01, top, 40_001)  # of .02 % and less
     counts = np.array(
-        [[np.histogram(one, edges)[0] for one in part] for part in found]
-    )  # part, kind, bin of .02 % and less
+        [[np.histogram(part[kind], edges)[0] for kind in kinds] for part in found]
+    )  # part, kind, bin
     draws = [np.arange(_PARTS), *random.integers(_PARTS, size=(_DRAWS, _PARTS))]
-    seen = np.array([_quantiles(counts[draw].sum(axis=0), edges) for draw in draws])
-    change = seen / seen[:, :1] - 1  # draw, kind, share
     done: dict[str, Any] = {}
-    for place, kind in enumerate(KINDS):
-        line = f"  {kind:26} {counts[:, place].sum():9,} requests"
-        for row, share in enumerate(_SHARES):
-            line += f"  p{100 * share:g} {seen[0, place, row]:.3f} ms"
-            if place:
-                low, high = np.quantile(change[1:, place, row], [0.025, 0.975]).tolist()
-                value = float(change[0, place, row])
+    drawn = [counts[draw].sum(axis=0) for draw in draws]
+    for kind in kinds:
+        seen = np.array([_quantiles(one[kind], edges) for one in drawn])
+        base = np.array([_quantiles(one[list(_BASES[kind])].sum(axis=0), edges) for one in drawn])
+        change = seen / base - 1  # draw, share
+        line = f"  {KINDS[kind]:26} {counts[:, kind].sum():9,} requests"
+        for place, share in enumerate(_SHARES):
+            line += f"  p{100 * share:g} {seen[0, place]:.3f} ms"
+            if kind:
+                low, high = np.quantile(change[1:, place], [0.025, 0.975]).tolist()
+                value = float(change[0, place])
                 line += f" ({value:+.2%}, {low:+.2%} to {high:+.2%})"
                 if share == 0.99:
-                    done[kind] = {"p99_change": value, "from": low, "to": high}
+                    done[KINDS[kind]] = {"p99_change": value, "from": low, "to": high}
         print(line, flush=True)
     return done
 
 
-def _quantiles(counts: np.ndarray, edges: np.ndarray) -> list[list[float]]:
-    """Of each kind."""
-    return [
-        np.interp(np.array(_SHARES) * one[-1], one, edges).tolist()
-        for one in np.concatenate([np.zeros((len(counts), 1)), counts.cumsum(axis=1)], axis=1)
-    ]
+def _quantiles(counts: np.ndarray, edges: np.ndarray) -> list[float]:
+    """Of the requests counted between the edges."""
+    below = np.concatenate([[0], counts.cumsum()])
+    found: list[float] = np.interp(np.array(_SHARES) * below[-1], below, edges).tolist()
+    return found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--model", choices=sorted(MODELS), default="linear")
+    parser.add_argument("--packing", action="store_true", help="also pack rows and forget them")
     parser.add_argument("--serve", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
         serve(given.serve, given.model)
     else:
-        report(given.model, given.seconds)
+        report(given.model, given.seconds, given.packing)
     return 0
 
 

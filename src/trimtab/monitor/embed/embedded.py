@@ -84,7 +84,8 @@ class Monitor:
     ) -> Self:
         """A monitor that holds what is logged against a table of ordinary rows.
 
-        `table` is a mapping of columns or a frame. Nothing is stored. Raises DataError.
+        `table` is a mapping of columns or a frame. Nothing is stored; what was dropped is told `every`
+        so many seconds. Raises DataError.
         """
         made = cls.__new__(cls)
         columns = turning.columns_of(table)
@@ -301,7 +302,7 @@ class Monitor:
             self._counted.turn()
             if self._hurried or len(self._ring) >= self._enough:
                 self._count()
-            elif self._counted.turned or self._ring:
+            elif self._subject.place is not None and (self._counted.turned or self._ring):
                 # no sooner: counting 50 costs as much as counting 500, and none is left before
                 self._hurried = now - self._counted.at >= self._every
                 if self._hurried:

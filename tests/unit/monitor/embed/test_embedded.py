@@ -369,9 +369,9 @@ def test_many_threads_lose_nothing():
     monitor.close()
 
 
-def test_rows_are_counted_without_being_asked(monkeypatch):
+def test_rows_are_counted_without_being_asked(tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "_LOOK_SECONDS", 0.01)
-    monitor = watcher(every=0.05)
+    monitor = watcher_of_a_model(tmp_path, every=0.05)
     for row in plain(ordinary(20)):
         monitor.log(row)
     end = time.monotonic() + 20
@@ -527,9 +527,22 @@ def test_a_thread_that_imports_asyncio_just_now_disturbs_no_row(monkeypatch):
         assert (monitor.rows, monitor.dropped) == (50, 0)
 
 
-def test_few_rows_are_counted_by_the_next_request_or_without_one_by_the_thread(monkeypatch):
+def test_few_rows_that_nobody_waits_for_stay_until_they_are_enough_or_asked_for(monkeypatch):
     monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
     with watcher(every=0.0) as monitor:
+        for row in plain(ordinary(9)):
+            monitor.log(row, 0.5)
+        monitor._work()
+        monitor._work()
+        assert (len(monitor._ring), monitor._counted.windows) == (9, {})
+        assert monitor.rows == 9
+
+
+def test_few_rows_are_counted_by_the_next_request_or_without_one_by_the_thread(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    with watcher_of_a_model(tmp_path, every=0.0) as monitor:
         monitor._counted.seconds = 0.0
         rows = plain(ordinary(9))
         asked(monitor, rows[:3])
