@@ -52,6 +52,10 @@ Test = Literal[
 
 OUTPUTS: Final = ("__score__", "__decision__")
 """What a model said, among the features of its window."""
+DEFECTS: Final[tuple[Kind, ...]] = ("broken input", "skew", "broken join")
+"""Kinds that somebody upstream has to mend."""
+EACH_A_CAUSE: Final[tuple[Kind, ...]] = ("broken input", "skew")
+"""Kinds of which each feature breaks, ends and is told by itself."""
 
 
 def called(feature: str) -> str:

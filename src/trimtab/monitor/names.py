@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from trimtab.monitor.budget import Margins
 from trimtab.monitor.drift.case import Signal, sure
 from trimtab.monitor.findings import (
+    DEFECTS,
     FeatureFinding,
     Finding,
     Form,
@@ -33,8 +34,7 @@ class Naming(NamedTuple):
 
 Onset = dict[tuple[str, str], int]
 
-_ORDER: Final[tuple[Kind, ...]] = ("broken input", "skew", "broken join", "data drift")
-_DEFECTS: Final = ("broken input", "skew", "broken join")
+_ORDER: Final[tuple[Kind, ...]] = (*DEFECTS, "data drift")
 _LISTED: Final = 3
 _BROKEN: Final[dict[str, Form]] = {
     "missing": "null burst",
@@ -101,7 +101,9 @@ def name_errors(
     explained = _explained(found, rate, moved, excesses or {}, margin)
     if explained:
         return Naming(None, explained)
-    cause = "more than the moved inputs explain" if moved else "while the inputs did not move"
+    cause = (
+        "more than the moved inputs explain" if moved else "while no move of the inputs was found"
+    )
     what = outcome or _STREAMS[alarm.stream]
     title = f"Concept drift ({form}{said})" if form else "Concept drift"
     where = f" It shows in {', '.join(slices[:_LISTED])}." if slices else ""
@@ -137,7 +139,7 @@ def _explained(
 ) -> str:
     """Why an excess `rate` of errors is no concept drift; empty where nothing explains it."""
     for kind, defect in found.items():
-        if kind in _DEFECTS and defect.detail["rows_touched"] >= rate:
+        if kind in DEFECTS and defect.detail["rows_touched"] >= rate:
             return f"errors rose, and {kind} explains it: mend the input first"
     for name in moved:
         if name in excesses and excesses[name].lo <= margin:

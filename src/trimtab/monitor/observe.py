@@ -21,7 +21,7 @@ from trimtab.monitor import judge, saying
 from trimtab.monitor.budget import Budget, per_month
 from trimtab.monitor.drift import episodes
 from trimtab.monitor.embed import untold
-from trimtab.monitor.findings import Finding, Findings
+from trimtab.monitor.findings import DEFECTS, Finding, Findings
 from trimtab.monitor.log import altered, arms, catalogue, history, progress, traffic
 from trimtab.monitor.log.catalogue import Catalogue
 from trimtab.monitor.outcomes import completion, joined, knowing, quality, unlabelled
@@ -299,7 +299,7 @@ def _judge(
         windows, counted = windows[first:], counted[first:]
     found = _look_at(config, model, windows, counted)
     alone = {one.kind for one in found.findings}
-    if alone & episodes.DEFECTS and newest.rows >= config.monitor.min_rows:
+    if alone.intersection(DEFECTS) and newest.rows >= config.monitor.min_rows:
         alone = {one.kind for one in _look_at(config, model, windows[-1:], counted[-1:]).findings}
     features = {
         "measures": [msgspec.to_builtins(one) for one in found.measures],

@@ -93,7 +93,7 @@ def test_a_concept_switch_with_equal_inputs_is_concept_drift_and_nothing_else():
         assert naming.finding is not None
         assert naming.finding.kind == "concept drift"
         assert 8 <= (naming.finding.since or 0) <= 13
-        assert "while the inputs did not move" in naming.finding.text
+        assert "while no move of the inputs was found" in naming.finding.text
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ def test_the_sentence_has_the_numbers():
     finding = name_errors(ALARM, []).finding
     assert finding is not None
     assert finding.text == (
-        "Concept drift: wrong decisions rose while the inputs did not move: 80 in 200 labelled rows "
+        "Concept drift: wrong decisions rose while no move of the inputs was found: 80 in 200 labelled rows "
         "since row 700, 40 were expected."
     )
     assert finding.detail["excess"] == 0.2

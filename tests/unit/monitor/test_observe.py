@@ -243,7 +243,7 @@ def test_concept_drift_says_what_was_lost_and_since_when(site, task, words):
         seen = place.look(day + 1)
     concept, requirement = seen.alarms
     assert (concept.kind, requirement.kind) == ("concept drift", "requirement")
-    assert words in concept.title and "while the inputs did not move" in concept.title
+    assert words in concept.title and "while no move of the inputs was found" in concept.title
     assert abs(concept.since - (BEGIN + 4 * DAY)) < DAY // 4
     assert concept.detail["loss"] == [requirement.detail]
     assert concept.detail["seen"] > concept.detail["expected"]

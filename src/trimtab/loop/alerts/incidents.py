@@ -18,7 +18,7 @@ from trimtab.loop.alerts import notify, sameness, severity
 from trimtab.loop.alerts.runbooks import RUNBOOK
 from trimtab.loop.project import Project
 from trimtab.monitor import observe
-from trimtab.monitor.findings import OUTPUTS
+from trimtab.monitor.findings import EACH_A_CAUSE, OUTPUTS
 from trimtab.monitor.observe import Alarm, Seen
 from trimtab.store import alerts, operations
 from trimtab.store.records import Action, Incident, Version
@@ -345,7 +345,7 @@ def _joined(project: Project, known: Incident, incident: Incident) -> list[Actio
     if grown is None:
         return []
     operations.update_incident(project.ws, grown)
-    if grown.kind not in sameness.TOLD:
+    if grown.kind not in EACH_A_CAUSE:
         return []
     notify.tell(project, grown, "escalated")
     key = f"incident:{grown.id}:grown:{grown.detail['grown']}"

@@ -14,12 +14,10 @@ import msgspec
 from trimtab import ids
 from trimtab.loop.alerts import outlived
 from trimtab.loop.project import Project
-from trimtab.monitor.findings import OUTPUTS, called
+from trimtab.monitor.findings import EACH_A_CAUSE, OUTPUTS, called
 from trimtab.store import operations
 from trimtab.store.records import Incident, Version
 
-TOLD: Final = ("broken input", "skew")
-"""Kinds of which each feature is a cause, so that one more is told of."""
 _LISTED: Final = 3
 
 
@@ -60,7 +58,7 @@ def grown(known: Incident, incident: Incident) -> Incident | None:
     fresh = {name: one for name, one in now.items() if name not in before}
     if not fresh or not before or not incident.detail.get("lasts", True):
         return None
-    title = _more(known, incident, fresh) if known.kind in TOLD else incident.title
+    title = _more(known, incident, fresh) if known.kind in EACH_A_CAUSE else incident.title
     detail = {
         **known.detail,
         "features": [*known.detail["features"], *fresh.values()],
@@ -117,4 +115,4 @@ def _goes_on(project: Project, closed: Incident, name: str) -> bool:
 def _shows(finding: Mapping[str, Any], kind: str, name: str) -> bool:
     if finding["kind"] != kind or finding.get("detail", {}).get("lasts", 1.0) <= 0:
         return False
-    return kind not in TOLD or any(one["feature"] == name for one in finding["features"])
+    return kind not in EACH_A_CAUSE or any(one["feature"] == name for one in finding["features"])

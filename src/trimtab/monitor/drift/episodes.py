@@ -14,7 +14,7 @@ import msgspec
 from trimtab import ids
 from trimtab.monitor import names
 from trimtab.monitor.drift import forms, over, spells
-from trimtab.monitor.findings import Finding, Findings
+from trimtab.monitor.findings import DEFECTS, EACH_A_CAUSE, Finding, Findings
 from trimtab.monitor.requests import stale
 from trimtab.profile.profile import Profile
 from trimtab.profile.reference import Reference
@@ -27,8 +27,6 @@ _LOOKED: Final = 64
 """Windows that a form is told by; what ended before them is remembered as an episode."""
 _BEFORE: Final = 8
 AGAIN: Final = "; the newest window is as the reference again"
-DEFECTS: Final[frozenset[str]] = frozenset({"broken input", "broken join", "skew"})
-_COUNTED: Final = ("broken input", "skew")
 
 
 class Dated(Protocol):
@@ -80,7 +78,7 @@ def settled(
     """A defect without the features that have it no more, each since its own newest spell began; as it
     was where all are over, and where its tests tell no spell (see `lasting`).
     """
-    if finding.kind not in _COUNTED or finding.form == "stale source":
+    if finding.kind not in EACH_A_CAUSE or finding.form == "stale source":
         return lasting(finding, alone, reference, counted)
     spans = reference.bins.spans()
     known = [spells.spell(reference, counted, one, spans[one.feature]) for one in finding.features]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -94,7 +95,13 @@ def came_apart(
                 name, "correlation", kind, best.p, effect, "correlation", note, entry, (), partner
             )
         )
-    run = int(np.argmax([float(np.abs(each).max()) for each in z]))
+    # as if the reference were endless, see `onset.strongest_run`
+    endless = [
+        math.sqrt(1 + rows / max(one.rows, 1)) for rows, one in zip(found.rows, bases, strict=True)
+    ]
+    run = int(
+        np.argmax([float(np.abs(each).max()) * by for each, by in zip(z, endless, strict=True)])
+    )
     return signals, int(found.first[run])
 
 

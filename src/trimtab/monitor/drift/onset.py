@@ -19,19 +19,28 @@ def strongest_run(case: Case, signal: Signal) -> int:
     """The entry (newest blocks less one) at which the signal's statistic is largest.
 
     Each statistic grows with the rows that changed and is diluted by rows that did not, so its
-    maximum over runs estimates the change point.
+    maximum over runs estimates the change point. As a two-sample statistic it grows with the harmonic
+    mean of both samples, so that of a small reference short runs would be preferred: it is held
+    against a reference as large as one likes, at whose maximum a window belongs to the change if it
+    has half of it.
     """
+    endless = 1 + case.rows / np.maximum(case.totals, 1)
+    return int(np.nan_to_num(_evidence(case, signal) * endless).argmax())
+
+
+def _evidence(case: Case, signal: Signal) -> Floats:
+    """The signal's statistic of every sum."""
     if signal.codes:
-        return int(_shares(case, signal).argmax())
+        return _shares(case, signal)
     if isinstance(case.cells, NumberCells):
         ordered = case.cells.ordered
         windows, bases = case.windows[:, ordered], case.bases[:, ordered]
-        return int(np.nan_to_num(anderson_darling(windows, bases)).argmax())
+        return anderson_darling(windows, bases)
     codes = comparable(case.cells, case.windows[-1], case.reference)
     windows = with_rest(case.cells, case.windows, codes)
     bases = with_rest(case.cells, case.bases, codes)
     turn = _turn(windows[-1] + bases[-1], int(windows[0].sum()))
-    return int(np.nan_to_num(pearson(windows @ turn, bases @ turn)).argmax())
+    return pearson(windows @ turn, bases @ turn)
 
 
 def _shares(case: Case, signal: Signal) -> Floats:

@@ -133,7 +133,7 @@ def _few(config: Config, model: Watched, closed: Sequence[Window], index: Catalo
 def _reason(newest: Window, had: bool) -> str:
     came = "has labels yet" if not had else "has the labels that were due"
     moved = sorted({one["kind"] for one in newest.findings})
-    inputs = f"the inputs show {', '.join(moved)}" if moved else "the inputs did not move"
+    inputs = f"the inputs show {', '.join(moved)}" if moved else "no move of the inputs was found"
     if newest.features.get("inside"):
         return (
             "no label can be joined to rows that another server keeps (`trimtab monitor FILE --truth` "

@@ -24,7 +24,7 @@ from trimtab.monitor.budget import Budget
 from trimtab.monitor.drift import episodes as episodic
 from trimtab.monitor.drift import forms
 from trimtab.monitor.drift.forms import Course
-from trimtab.monitor.findings import Finding, Form
+from trimtab.monitor.findings import DEFECTS, Finding, Form
 from trimtab.monitor.log import traffic
 from trimtab.monitor.log.catalogue import Catalogue
 from trimtab.monitor.names import Naming
@@ -310,7 +310,7 @@ def inputs_during(closed: Sequence[Window], since: int) -> list[Finding]:
         if window.end <= since:
             continue
         for one in msgspec.convert(window.findings, list[Finding]):
-            if one.kind in episodic.DEFECTS and not episodic.lasts(one):
+            if one.kind in DEFECTS and not episodic.lasts(one):
                 continue
             old = found.get(one.kind, one)
             features = {part.feature: part for part in (*old.features, *one.features)}

@@ -21,7 +21,7 @@ from trimtab import ids
 from trimtab.config import Config, Requirement
 from trimtab.evaluate.scored import Scored
 from trimtab.monitor.drift import episodes
-from trimtab.monitor.findings import Finding
+from trimtab.monitor.findings import DEFECTS, Finding
 from trimtab.monitor.log import traffic
 from trimtab.monitor.log.catalogue import Catalogue
 from trimtab.monitor.outcomes import joined, proof
@@ -115,7 +115,7 @@ def _affordable(sound: Sequence[tuple[Window, int]]) -> list[Window]:
 def _is_broken(window: Window) -> bool:
     """Whether an input was broken in a window, as it itself showed."""
     found = msgspec.convert(window.findings, list[Finding])
-    return any(one.kind in episodes.DEFECTS and episodes.lasts(one) for one in found)
+    return any(one.kind in DEFECTS and episodes.lasts(one) for one in found)
 
 
 class _Rows(NamedTuple):
