@@ -11,7 +11,7 @@ import click
 
 from trimtab.cli.session import Session, note
 from trimtab.cli.verb import verb
-from trimtab.errors import RefusedError, UndecidedError, UsageError
+from trimtab.errors import NotFoundError, RefusedError, UndecidedError, UsageError
 
 if TYPE_CHECKING:  # numerical libraries are loaded only when they are needed
     from trimtab.loop.files.against import Watch
@@ -31,6 +31,7 @@ _OK: Final = 20
     "trimtab monitor scored.csv --against loans@v1 --score score --truth repaid --record",
     "cat january.csv | trimtab monitor - --against loans@v1",
     "trimtab monitor",
+    "trimtab monitor loans",
 )
 @click.argument("file", type=click.Path(path_type=Path), required=False, metavar="[FILE]")
 @click.option(
@@ -65,14 +66,20 @@ def monitor(
     model version its quality is estimated (measured) too. Nothing is stored without --record.
     Exits 0 where nothing was found, 3 where something was, 6 where the rows are too few to judge.
 
-    Without FILE it shows what was seen at every endpoint, embedded monitor and recorded file.
+    Without FILE it shows what was seen at every endpoint, embedded monitor and recorded file; with the
+    name of one instead, that one's windows.
     """
     if file is None:
         if against or time or record:
             raise UsageError("--against, --time and --record go with a FILE")
         return _seen(session)
     if not against:
-        raise UsageError("there is nothing to compare with: give --against NAME@vN or a file")
+        if not file.exists():
+            return _seen(session, str(file))
+        raise UsageError(
+            f"there is nothing to compare {file} with",
+            hint="give --against NAME@vN or a file; or the name of an endpoint alone",
+        )
     from trimtab.loop.files.against import (
         Watching,
         watch,
@@ -101,11 +108,17 @@ def _given(folder: Path) -> Path:
     return path
 
 
-def _seen(session: Session) -> int:
+def _seen(session: Session, name: str = "") -> int:
     from trimtab.server import operations
     from trimtab.server.requests import Watched
 
-    session.answer(session.call(operations.MONITOR_SHOW, Watched()), _render_seen)
+    found = session.call(operations.MONITOR_SHOW, Watched(name=name))
+    if name and not found.watched:
+        raise NotFoundError(
+            f"there is no file {name}, and nothing that is watched has this name",
+            hint="`trimtab monitor` alone names everything that is watched",
+        )
+    session.answer(found, _render_one if name else _render_seen)
     return 0
 
 
@@ -246,6 +259,21 @@ def _render_seen(found: Monitored) -> None:
     for one, _ in newest:
         if one.known:
             paper.say(f"{one.name}: {one.known}")
+
+
+def _render_one(found: Monitored) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    for one in found.watched:
+        paper.say(f"{one.name} against {one.against}")
+        paper.table(
+            ["window", "rows", "inputs"],
+            [(words.moment(each.start), f"{each.rows:,}", _inputs(each)) for each in one.windows],
+            right=["rows"],
+        )
+        if one.known:
+            paper.say(one.known)
 
 
 def _inputs(window: Window) -> str:

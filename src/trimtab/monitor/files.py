@@ -50,6 +50,8 @@ def read(path: Path) -> dict[str, Values]:
     Raises NotFoundError, and DataError for a file of another format, a broken or an empty one.
     """
     form = TABLES.get(path.suffix.lower())
+    if path.is_dir():
+        raise DataError(f"{path} is a folder", hint="give one table in it")
     if form is None:
         raise DataError(
             f"{path.name} is not a table that trimtab reads",

@@ -84,7 +84,8 @@ def test_too_few_rows_end_with_6(call, tables):
 @pytest.mark.parametrize(("arguments", "code", "said"), [
     (("gone.csv", "--against", "old.csv"), 4, "no file"),
     (("empty.csv", "--against", "old.csv"), 1, "empty.csv is empty"),
-    (("calm.csv",), 2, "nothing to compare with"),
+    (("calm.csv",), 2, "nothing to compare calm.csv with"),
+    ((".", "--against", "old.csv"), 1, ". is a folder"),
     (("calm.csv", "--against", "loans@v1"), 4, "no trimtab.toml"),
     (("calm.csv", "--against", "old.csv", "--time", "when"), 2, "no column 'when'"),
     (("calm.csv", "--against", "old.csv", "--time", "x", "--window", "soon"), 2, "not a duration"),
@@ -108,6 +109,18 @@ def test_without_a_file_it_shows_what_was_seen(call, loans):
     assert "loans@v1" in ended.out
     assert "600" in ended.out
     assert call("monitor", "--json").body["watched"][0]["name"] == "loans"
+
+
+def test_a_name_instead_of_a_file_shows_that_one_and_its_windows(call, loans):
+    ended = call("monitor", "loans")
+    assert ended.code == 0
+    assert ended.out.startswith("loans against loans@v1\n")
+    count = len(operations.windows(loans.ws, endpoint="loans"))
+    assert len(call("monitor", "loans", "--json").body["watched"][0]["windows"]) == count
+    assert len([line for line in ended.out.splitlines() if line[:2] == "20"]) == count
+    ended = call("monitor", "loan")
+    assert (ended.code, ended.out) == (4, "")
+    assert "no file loan, and nothing that is watched has this name" in ended.err
 
 
 def test_a_window_that_is_not_judged_yet_is_not_called_well(call, loans):

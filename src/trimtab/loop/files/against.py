@@ -319,8 +319,8 @@ def _record(
             endpoint=f"file:{file.name}",
             model=base.digest,
             role="file",
-            start=one.start,
-            end=one.end,
+            start=one.start or now,  # rows without times are of the moment that they were looked at
+            end=one.end or now,
             rows=one.rows,
             profile="",
             findings=[msgspec.to_builtins(finding) for finding in one.findings],

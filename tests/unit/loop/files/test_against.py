@@ -406,4 +406,9 @@ def test_a_data_version_is_a_reference_and_windows_are_recorded_on_demand(place)
     assert window.findings[0]["kind"] == "data drift"
     look(place, new, **asked, record=True)
     assert len(operations.windows(project.ws)) == 1, "the same file again is the same windows"
+    for _ in range(2):
+        before = ids.now()
+        look(place, new, against="orders@v1", record=True)
+        assert before <= max(one.start for one in operations.windows(project.ws)) <= ids.now()
+    assert len(operations.windows(project.ws)) == 3, "rows without times are of the look"
     project.ws.close()
