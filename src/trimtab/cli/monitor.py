@@ -159,7 +159,8 @@ def _measures(measures: list[Measure], findings: list[Finding], drifted: list[st
     for finding in findings:
         for feature in finding.features:
             for name in feature.feature.split(" and "):
-                named.setdefault(name, finding.kind)
+                over = "" if finding.detail.get("lasts", 1) else ", over"
+                named.setdefault(name, f"{finding.kind}{over}")
     further = words.MEASURES.items()
     more = {name: label for name, label in further if any(getattr(m, name, 0.0) for m in measures)}
     order = sorted(measures, key=lambda one: (one.feature not in named, one.p, -one.effect))
@@ -200,7 +201,12 @@ def _windows(found: Watch) -> None:
             (
                 words.moment(one.start),
                 f"{one.rows:,}",
-                ", ".join(finding.kind for finding in one.findings) or one.reason or "ok",
+                ", ".join(
+                    finding.kind + ("" if finding.detail.get("lasts", 1) else " that is over")
+                    for finding in one.findings
+                )
+                or one.reason
+                or "ok",
             )
             for one in found.windows
         ],

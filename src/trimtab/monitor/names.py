@@ -160,7 +160,7 @@ def _finding(
     found = tuple(_feature(one, onsets[one.feature, one.test]) for one in ranked)
     return Finding(
         kind=kind,
-        severity=_severity(kind, ranked, margins),
+        severity=severity(kind, found, margins),
         features=found,
         since=since,
         text=sentence(kind, form, found, features, since),
@@ -225,11 +225,15 @@ def _feature(signal: Signal, since: int) -> FeatureFinding:
     )
 
 
-def _severity(kind: Kind, signals: list[Signal], margins: Margins) -> Severity:
+def severity(
+    kind: Kind, found: Sequence[FeatureFinding], margins: Margins | None = None
+) -> Severity:
+    """Whether what these features show calls somebody: drift is a notice while all of it is small."""
     if kind != "data drift":
         return "alarm"
-    limits = {"sd": margins.strong_shift, "share": margins.strong_share, "correlation": 0.0}
-    strong = any(sure(signal.effect) > limits[signal.unit] for signal in signals)
+    known = margins or Margins()
+    limits = {"sd": known.strong_shift, "share": known.strong_share, "correlation": 0.0}
+    strong = any(max(one.lo, -one.hi, 0.0) > limits[one.unit] for one in found)
     return "alarm" if strong else "notice"
 
 

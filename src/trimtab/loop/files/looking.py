@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 import msgspec
 
+from trimtab import ids
 from trimtab.config import MonitorConfig
 from trimtab.loop.reports import Report
 from trimtab.monitor import judge
@@ -73,7 +75,7 @@ def look(
                 counted[begin:],
                 episodes.alone(newest, see(counted[-1:], seasons=keys[number : number + 1])),
                 settings.min_rows,
-                [one for one in known if one.until],
+                known,
             )
         else:
             found = [_undated(one) for one in found]
@@ -103,12 +105,41 @@ def _budget(settings: MonitorConfig, spans: Spans) -> Budget:
 
 
 def union(looked: Sequence[Looked]) -> list[Finding]:
-    """The newest finding of each name over all windows."""
-    found: dict[str, Finding] = {}
-    for one in looked:
-        for finding in one.findings:
-            found[finding.kind] = finding
-    return list(found.values())
+    """What the windows showed, newest first: of each name the newest finding, and every older one as far
+    as it is of features that no newer one of its name has. What was over before the last window is told
+    as it was in the newest one that had it, with the end.
+    """
+    found: list[Finding] = []
+    for still in (True, False):
+        for place in range(len(looked) - 1, -1, -1):
+            for one in looked[place].findings:
+                fresh = _fresh(found, one) if episodes.lasts(one) is still else None
+                if fresh is not None:
+                    over = still and place + 1 < len(looked)
+                    found.append(_until(fresh, looked[place + 1].start) if over else fresh)
+    return found
+
+
+def _fresh(found: Sequence[Finding], finding: Finding) -> Finding | None:
+    """The finding as far as no other of its name tells of it; None where all of it is told."""
+    same = [one for one in found if one.kind == finding.kind]
+    if not same:
+        return finding
+    known = {each.feature for one in same for each in one.features}
+    left = tuple(one for one in finding.features if one.feature not in known)
+    if not left or len(left) == len(finding.features):
+        return finding if left else None
+    part = episodes.part(finding, left)
+    text = re.sub(r"since window (\d+)", lambda at: f"since {ids.iso(int(at[1]))}", part.text)
+    return msgspec.structs.replace(part, text=text)
+
+
+def _until(finding: Finding, end: int) -> Finding:
+    return msgspec.structs.replace(
+        finding,
+        text=f"{finding.text.removesuffix('.')}; as the reference again since {ids.iso(end)}.",
+        detail={**finding.detail, "lasts": 0.0, "until": float(end)},
+    )
 
 
 def _undated(finding: Finding) -> Finding:

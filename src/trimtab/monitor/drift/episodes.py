@@ -14,7 +14,7 @@ import msgspec
 from trimtab import ids
 from trimtab.monitor import names
 from trimtab.monitor.drift import forms, over, spells
-from trimtab.monitor.findings import DEFECTS, EACH_A_CAUSE, Finding, Findings
+from trimtab.monitor.findings import DEFECTS, EACH_A_CAUSE, FeatureFinding, Finding, Findings
 from trimtab.monitor.requests import stale
 from trimtab.profile.profile import Profile
 from trimtab.profile.reference import Reference
@@ -75,9 +75,11 @@ def alone(together: Findings, newest: Findings) -> set[str]:
 def settled(
     finding: Finding, reference: Reference, counted: Sequence[Profile], alone: Collection[str]
 ) -> Finding:
-    """A defect without the features that have it no more, each since its own newest spell began; as it
-    was where all are over, and where its tests tell no spell (see `lasting`).
+    """A finding without the features that have it no more. A defect's each have it since their own newest
+    spell began; as it was where all are over, and where its tests tell no spell (see `lasting`).
     """
+    if finding.kind == "data drift":
+        return _still_moved(finding, reference, counted)
     if finding.kind not in EACH_A_CAUSE or finding.form == "stale source":
         return lasting(finding, alone, reference, counted)
     spans = reference.bins.spans()
@@ -88,11 +90,30 @@ def settled(
     both = list(zip(finding.features, known, strict=True))
     left = [mine.found if mine else one for one, mine in both if (mine.lasts if mine else rest)]
     features = tuple(left or (mine.found if mine else one for one, mine in both))
+    now = part(finding, features)
+    return now if left else _over(now)
+
+
+def _still_moved(finding: Finding, reference: Reference, counted: Sequence[Profile]) -> Finding:
+    """A drift without the features that are as the reference again; as it was where all are."""
+    if len(finding.features) < 2:  # its form tells whether that is over
+        return finding
+    left = tuple(one for one in finding.features if over.moved_still(one, reference, counted))
+    if not left or len(left) == len(finding.features):
+        return finding
+    return part(finding, left)
+
+
+def part(finding: Finding, features: tuple[FeatureFinding, ...]) -> Finding:
+    """What a finding says of some of its features, its form but that of a defect left out."""
+    shares = [abs(one.effect) for one in features if one.unit == "share"]
     since = features[0].since if features[0].since is not None else finding.since or 0
     form = names.form_of(finding.kind, features[0].statistic)
-    shares = [abs(one.effect) for one in features if one.unit == "share"]
-    now = msgspec.structs.replace(
+    count = len({one.feature for one in features})
+    detail = {"features": float(count), "p": features[0].p, "effect": features[0].effect}
+    return msgspec.structs.replace(
         finding,
+        severity=names.severity(finding.kind, features),
         features=features,
         since=since,
         form=form,
@@ -103,11 +124,10 @@ def settled(
             features,
             int(finding.detail.get("of", len(features))),
             since,
-            apart=True,
+            apart=finding.kind in EACH_A_CAUSE,
         ),
-        detail={**finding.detail, "features": float(len({one.feature for one in features}))},
+        detail={**finding.detail, **detail},
     )
-    return now if left else _over(now)
 
 
 def lasting(

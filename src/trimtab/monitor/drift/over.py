@@ -20,6 +20,10 @@ from trimtab.profile.profile import Profile
 from trimtab.profile.reference import Reference
 
 _LOOKED: Final = 64
+_BEFORE: Final = 8
+_HALF: Final = 0.5
+_CLEAR: Final = 3.0
+"""So many standard deviations above the reference, and half of the change, leave no doubt."""
 
 
 def still_there(finding: Finding, reference: Reference, counted: Sequence[Profile]) -> bool:
@@ -29,6 +33,23 @@ def still_there(finding: Finding, reference: Reference, counted: Sequence[Profil
     cut = max(0, min(len(counted) - _LOOKED, finding.since - 1))
     found = _course(reference, counted[cut:], finding.features[0], finding.since - cut)
     return found is not None and bool(forms.affected(found)[-1])
+
+
+def moved_still(feature: FeatureFinding, reference: Reference, counted: Sequence[Profile]) -> bool:
+    """Whether the newest window shows the drift that windows together do: clearly by itself, or as the
+    newest stretch of its course.
+    """
+    since = feature.since or 0
+    if feature.statistic == "correlation" or since >= len(counted) - 1:
+        return True
+    cut = max(0, min(len(counted) - _LOOKED, since - _BEFORE))
+    found = forms.course(reference, counted[cut:], feature.feature, since - cut)
+    if found is None:
+        return True
+    newest, noise = found.values[-1], float(found.variances[-1]) ** 0.5
+    # windows that are as the reference dilute the change: its size is that of the windows that have it
+    clear = newest > max(_HALF * found.values.max(), _CLEAR * noise)
+    return bool(clear) or forms.shape(found).lasts
 
 
 def _course(

@@ -265,6 +265,54 @@ def test_a_change_that_is_over_does_not_repeat_itself(place):
     assert all(one.since == windows[3].start for one in over)
 
 
+def daily(shifts, column="x", rows=300):
+    """A table of a day each, whose `column` lies so far from the reference's."""
+    start = ids.parse_time("2026-01-01T00:00:00Z")
+    frames = []
+    for day, shift in enumerate(shifts):
+        frame = table(day, rows, day=[ids.iso(start + day * DAY)] * rows)
+        frames.append(frame.with_columns(pl.col(column) + shift))
+    return pl.concat(frames)
+
+
+@pytest.mark.slow
+def test_a_file_keeps_the_beginning_of_what_lasts_longer_than_any_sum_of_windows(place):
+    found = look(place, daily([0] * 12 + [0.6] * 48), "new.parquet", time="day", window="1d")
+    (finding,) = found.findings
+    assert finding.since == found.windows[12].start
+    assert finding.text.startswith("Data drift (sudden) in 1 of 3 features since 2026-01-13T00")
+
+
+def test_what_ended_within_a_file_is_told_as_it_was_with_its_end(place):
+    frame = daily([0] * 8 + [0.6] * 6 + [0] * 12)
+    found = look(place, frame, "new.parquet", time="day", window="1d")
+    (finding,) = found.findings
+    assert finding.since == found.windows[8].start
+    assert (finding.severity, finding.detail["until"]) == ("alarm", found.windows[14].start)
+    assert finding.detail["lasts"] == 0.0
+    assert finding.text.endswith("; as the reference again since 2026-01-15T00:00:00Z.")
+    assert abs(finding.features[0].effect - 0.6) < 0.15
+
+
+def test_each_feature_that_moved_in_a_file_has_its_own_end(place):
+    """One that is as the reference again is not told beside another one that still moves."""
+    x, y = [0] * 6 + [0.6] * 20, [0] * 10 + [0.8] * 6 + [0] * 10
+    frame = daily(x).with_columns(y=daily(y, "y")["y"])
+    found = look(place, frame, "new.parquet", time="day", window="1d")
+    moved = [{each.feature for one in day.findings for each in one.features}
+             for day in found.windows]  # fmt: skip
+    assert moved[6:10] == [{"x"}] * 4
+    assert moved[10:16] == [{"x", "y"}] * 6
+    assert moved[16:] == [{"x"}] * 10
+    newest, ended = found.findings
+    assert [one.feature for one in newest.features] == ["x"]
+    assert [one.feature for one in ended.features] == ["y"]
+    assert (newest.since, ended.since) == (found.windows[6].start, found.windows[10].start)
+    assert "until" not in newest.detail
+    assert ended.detail["until"] == found.windows[16].start
+    assert ended.text.startswith("Data drift in 1 of 3 features since 2026-01-11T00:00:00Z: y ")
+
+
 def test_the_first_window_of_a_file_tells_no_form(place):
     frames = [
         table(day, 600, 0.8, day=[f"2026-03-{day + 1:02}T12:00:00Z"] * 600) for day in range(2)
