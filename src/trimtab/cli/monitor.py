@@ -62,8 +62,9 @@ def monitor(
 
     FILE is a csv, tsv, parquet, arrow or ndjson file and needs no endpoint; - reads a csv, parquet,
     arrow or ndjson table from stdin, and calls it stdin.csv and so on. With --time its rows
-    are cut into windows, so that slow changes are found and dated. With --score (and --truth) of a
-    model version its quality is estimated (measured) too. Nothing is stored without --record.
+    are cut into windows, so that slow changes are found and dated. With --score of a model version
+    its quality is estimated, with --truth too measured, and concept drift looked for. Nothing is
+    stored without --record.
     Exits 0 where nothing was found, 3 where something was, 6 where the rows are too few to judge.
 
     Without FILE it shows what was seen at every endpoint, embedded monitor and recorded file; with the
@@ -195,22 +196,20 @@ def _windows(found: Watch) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
     from trimtab.server import words
 
+    measured = next((one.quality[0].metric for one in found.windows if one.quality), "")
+    rows = []
+    for one in found.windows:
+        seen = ", ".join(
+            finding.kind + ("" if finding.detail.get("lasts", 1) else " that is over")
+            for finding in one.findings
+        )
+        quality = next((each.value for each in one.quality if each.metric == measured), None)
+        row = (words.moment(one.start), f"{one.rows:,}", seen or one.reason or "ok")
+        rows.append((*row, words.number(quality)) if measured else row)
     paper.table(
-        ["window", "rows", "seen"],
-        [
-            (
-                words.moment(one.start),
-                f"{one.rows:,}",
-                ", ".join(
-                    finding.kind + ("" if finding.detail.get("lasts", 1) else " that is over")
-                    for finding in one.findings
-                )
-                or one.reason
-                or "ok",
-            )
-            for one in found.windows
-        ],
-        right=["rows"],
+        ["window", "rows", "seen", *([measured] if measured else [])],
+        rows,
+        right=["rows", measured] if measured else ["rows"],
     )
 
 

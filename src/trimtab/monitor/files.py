@@ -35,9 +35,12 @@ Table = Mapping[str, Values]
 
 @dataclass(frozen=True, eq=False)
 class Spans:
-    """Which rows are judged, oldest window first; `places` says where each window begins in them."""
+    """Which rows are judged, oldest window first; `places` says where each window begins in them, `times`
+    when each row was (none without times).
+    """
 
     rows: NDArray[np.int64]
+    times: NDArray[np.int64]
     starts: list[int]
     places: list[int]
     span: int
@@ -178,7 +181,7 @@ def cut(table: Table, name: str, span: int, zone: str, *, most: int) -> Spans:
         first = int(places[-most])
         rows, starts = rows[first:], starts[-most:]
         places = places[-most:] - first
-    return Spans(rows, starts.tolist(), places.tolist(), span, notes)
+    return Spans(rows, times[rows], starts.tolist(), places.tolist(), span, notes)
 
 
 def _read(path: Path, form: str) -> dict[str, Values]:

@@ -6,8 +6,9 @@ the page shows them, and the quality of the requirements' metrics as evidence.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,7 +19,7 @@ from trimtab import hashing, ids
 from trimtab.config import Config, duration
 from trimtab.data.reader import TABLES
 from trimtab.errors import NotFoundError, UsageError
-from trimtab.loop.files import answered, looking
+from trimtab.loop.files import answered, looking, meaning
 from trimtab.loop.files.answered import Quality
 from trimtab.loop.files.base import Base, base_of, fit
 from trimtab.loop.files.looking import Looked
@@ -28,6 +29,7 @@ from trimtab.monitor import files
 from trimtab.monitor.files import Spans, Table
 from trimtab.monitor.findings import Finding, called
 from trimtab.monitor.log import traffic
+from trimtab.monitor.outcomes import joined
 from trimtab.profile.cells import CategoryCells, NumberCells
 from trimtab.profile.columns import Column, Kind
 from trimtab.profile.derived import Projection
@@ -124,9 +126,10 @@ def _watched(
     unjudged = [name for name in absent if name not in missing]
     looked, newest = looking.look(base.reference, columns, unjudged, spans, config.monitor)
     found = looking.union(looked)
-    quality, proof, more = _quality(config, asked, base, table, spans.rows, file, found)
-    recorded = _record(project, base, file, looked, proof) if asked.record else 0
-    notes = [*spans.notes, *more]
+    told = _answers(config, asked, base, table, columns, spans, looked, file.name)
+    looked, found = told.looked, looking.union(told.looked)
+    recorded = _record(project, base, file, looked, told.proof) if asked.record else 0
+    notes = [*spans.notes, *told.notes]
     left = [called(name) for name in absent if name not in missing]
     if left:
         notes.append(f"not in {file.name}, and so not judged: {', '.join(left)}")
@@ -156,7 +159,7 @@ def _watched(
         findings=found,
         windows=looked,
         drifted=list(getattr(newest, "drifted", ())),
-        quality=quality,
+        quality=told.quality,
         absent=absent,
         ignored=ignored,
         notes=notes,
@@ -279,28 +282,51 @@ def _spans(config: Config, asked: Watching, table: Table) -> Spans:
     if not asked.time:
         if asked.window:
             raise UsageError("--window goes with --time COLUMN")
-        return Spans(np.arange(count), [0], [0], 0, [])
+        return Spans(np.arange(count), np.empty(0, np.int64), [0], [0], 0, [])
     span = duration(asked.window or config.monitor.window)
     if span <= 0:
         raise UsageError("a window has a length above 0", hint="such as --window 1d")
     return files.cut(table, asked.time, span, config.project.timezone, most=MOST_WINDOWS)
 
 
-def _quality(
+class _Told(NamedTuple):
+    """What the model's answers in a file show, beside what its inputs did."""
+
+    looked: list[Looked]
+    quality: list[Quality]
+    proof: list[Evidence]
+    notes: list[str]
+
+
+def _answers(
     config: Config,
     asked: Watching,
     base: Base,
     table: Table,
-    rows: NDArray[np.int64],
-    file: Path,
-    found: list[Finding],
-) -> tuple[list[Quality], list[Evidence], list[str]]:
+    columns: Mapping[str, Column],
+    spans: Spans,
+    looked: list[Looked],
+    name: str,
+) -> _Told:
     if not asked.score and not asked.decision:
-        return [], [], []
+        return _Told(looked, [], [], [])
     if base.model is None:
-        return [], [], ["quality is measured against a model version, not against a table"]
-    given = answered.Answered(_renamed(table, asked), rows, asked.truth)
-    return answered.quality(base.model, given, config.require, f"file:{file.name}", found)
+        why = "quality is measured against a model version, not against a table"
+        return _Told(looked, [], [], [why])
+    given = answered.Answered(_renamed(table, asked), spans.rows, asked.truth)
+    if not asked.truth:
+        quality, notes = answered.estimated(base.model, given, looking.union(looked))
+        return _Told(looked, quality, [], notes)
+    known, notes = answered.outcomes(base.model, given)
+    groups = {
+        one: files.column(table[one], "category")[spans.rows]
+        for one in joined.columns(config)
+        if one in table
+    }
+    quality, proof = answered.measured(base.model, known, config.require, f"file:{name}", groups)
+    labelled = meaning.Labelled(known, columns, groups)
+    looked, more = meaning.judge(base.model, labelled, spans, looked, config)
+    return _Told(looked, quality, proof, [*notes, *more])
 
 
 def _record(

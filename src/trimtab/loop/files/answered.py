@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -44,21 +45,32 @@ class Answered(NamedTuple):
     truth: str = ""
 
 
-def quality(
-    model: Watched,
-    answers: Answered,
-    requirements: Sequence[Requirement],
-    window: str,
-    findings: Sequence[Finding] = (),
-) -> tuple[list[Quality], list[Evidence], list[str]]:
-    """What to show, the evidence behind it, and notes on rows that could not be used.
+class Outcomes(NamedTuple):
+    """The rows whose outcome and answer are known: their places among the judged ones, and both.
 
-    `findings` are those on the file's inputs: while there are any, an estimate is untrusted.
+    `score` is None where only decisions are known.
     """
+
+    places: NDArray[np.int64]
+    truth: list[Any]
+    decision: list[Any]
+    score: NDArray[np.float64] | None
+
+    def between(self, first: int, end: int) -> Outcomes:
+        """Those of the rows from place `first` up to `end`."""
+        low, high = np.searchsorted(self.places, [first, end]).tolist()
+        return Outcomes(
+            self.places[low:high],
+            self.truth[low:high],
+            self.decision[low:high],
+            None if self.score is None else self.score[low:high],
+        )
+
+
+def outcomes(model: Watched, answers: Answered) -> tuple[Outcomes, list[str]]:
+    """The rows of a table that can be measured, and notes on those that cannot."""
     given, rows = answers.table, answers.rows
     score = _score(model, given, rows)
-    if not answers.truth:
-        return _estimated(model, score, findings)
     decision = _decisions(model, given, score, rows)
     truth = _texts(given[answers.truth], model)[rows].tolist()
     parts = {"outcome": truth, "decision": decision}
@@ -77,23 +89,71 @@ def quality(
             f"{int((~usable).sum()):,} rows have no usable outcome, score or decision"
             + (f": {why}" if why else "")
         )
-    if not usable.any():
-        return [], [], notes
     keep = np.flatnonzero(usable)
+    return Outcomes(
+        keep,
+        [truth[i] for i in keep.tolist()],
+        [decision[i] for i in keep.tolist()],
+        None if score is None else score[keep],
+    ), notes
+
+
+def measured(
+    model: Watched,
+    found: Outcomes,
+    requirements: Sequence[Requirement],
+    window: str,
+    slices: Mapping[str, NDArray[Any]] = MappingProxyType({}),
+) -> tuple[list[Quality], list[Evidence]]:
+    """The quality of answers whose outcomes are known: what to show, and the evidence. `slices` are the
+    columns that requirements group by, of all judged rows.
+    """
+    if not len(found.places):
+        return [], []
+    several = model.signature.task == "multiclass"
     scored = traffic.build(
         model.signature,
-        [truth[i] for i in keep.tolist()],
-        None if score is None or model.signature.task == "multiclass" else score[keep],
-        [decision[i] for i in keep.tolist()],
+        found.truth,
+        None if several else found.score,
+        found.decision,
+        slices={name: values[found.places] for name, values in slices.items()},
     )
     wanted = [one for one in requirements if not one.better_than]
-    found = measure.measure(scored, wanted, subject=model.version.digest, window=window)
+    evidence = measure.measure(scored, wanted, subject=model.version.digest, window=window)
     shown = [
-        Quality(metric=one.metric, how="realised", value=one.value, lo=one.lo, hi=one.hi, n=one.n)
-        for one in found
-        if not one.statistic and not one.slice and one.n
-    ]
-    return shown, found, notes
+        Quality(
+            metric=f"{one.metric} {one.statistic}".rstrip(),
+            how="realised", value=one.value, lo=one.lo, hi=one.hi, n=one.n, note=one.slice,
+        )
+        for one in evidence
+        if one.n
+    ]  # fmt: skip
+    return shown, evidence
+
+
+def estimated(
+    model: Watched, answers: Answered, findings: Sequence[Finding] = ()
+) -> tuple[list[Quality], list[str]]:
+    """The quality of answers without outcomes. While there are `findings` on the file's inputs it is
+    untrusted.
+    """
+    score = _score(model, answers.table, answers.rows)
+    if model.signature.task != "binary" or score is None:
+        what = "from the scores of two classes" if score is not None else "from scores (--score)"
+        return [], [f"without outcomes a file's quality is estimated {what} alone"]
+    known = score[np.isfinite(score)]
+    if not len(known):
+        return [], ["no row has a score: there is no quality to estimate"]
+    basis, why = model.basis, estimate.doubt(findings)
+    estimates = (
+        cbpe.accuracy(basis.calibration, known, threshold=basis.threshold),
+        cbpe.roc_auc(basis.calibration, known),
+    )
+    return [
+        Quality(metric=one.metric, how="estimated", value=one.value, lo=one.lo, hi=one.hi, n=one.n,
+                note=f"untrusted: {why}; {one.note}" if why else one.note)
+        for one in estimates
+    ], []  # fmt: skip
 
 
 def _score(model: Watched, given: Table, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
@@ -142,25 +202,3 @@ def _strange(model: Watched, what: str, values: list[Any], known: NDArray[np.boo
     some = ", ".join(classes[:_NAMED]) + (" and others" if len(classes) > _NAMED else "")
     wanted = f"none of {some}" if classes else "no number below 1e70"
     return f"{what} {first!r} is {wanted}"
-
-
-def _estimated(
-    model: Watched, score: NDArray[np.float64] | None, findings: Sequence[Finding]
-) -> tuple[list[Quality], list[Evidence], list[str]]:
-    if model.signature.task != "binary" or score is None:
-        what = "from the scores of two classes" if score is not None else "from scores (--score)"
-        return [], [], [f"without outcomes a file's quality is estimated {what} alone"]
-    known = score[np.isfinite(score)]
-    if not len(known):
-        return [], [], ["no row has a score: there is no quality to estimate"]
-    basis, why = model.basis, estimate.doubt(findings)
-    estimates = (
-        cbpe.accuracy(basis.calibration, known, threshold=basis.threshold),
-        cbpe.roc_auc(basis.calibration, known),
-    )
-    shown = [
-        Quality(metric=one.metric, how="estimated", value=one.value, lo=one.lo, hi=one.hi, n=one.n,
-                note=f"untrusted: {why}; {one.note}" if why else one.note)
-        for one in estimates
-    ]  # fmt: skip
-    return shown, [], []

@@ -11,6 +11,7 @@ import msgspec
 
 from trimtab import ids
 from trimtab.config import MonitorConfig
+from trimtab.loop.files.answered import Quality
 from trimtab.loop.reports import Report
 from trimtab.monitor import judge
 from trimtab.monitor.budget import Budget, per_month
@@ -30,7 +31,10 @@ _LOOK_BACK: Final = 256
 
 
 class Looked(Report, frozen=True, kw_only=True):
-    """One window of the file: [start, end) in microseconds (0 without times) and what it showed."""
+    """One window of the file: [start, end) in microseconds (0 without times) and what it showed.
+
+    `quality` is the realised one of its rows, where there are times and outcomes.
+    """
 
     start: int
     end: int
@@ -38,6 +42,7 @@ class Looked(Report, frozen=True, kw_only=True):
     reason: str = ""
     findings: list[Finding] = []
     measures: list[Measure] = []
+    quality: list[Quality] = []
 
 
 def look(
@@ -51,7 +56,7 @@ def look(
     not judged. Where there are times, each window that shows data drift says how it came.
     """
     see = partial(
-        judge.judge, reference, budget=_budget(settings, spans), least_rows=settings.min_rows,
+        judge.judge, reference, budget=budget(settings, spans), least_rows=settings.min_rows,
         altered=absent,
     )  # fmt: skip
     ends = [*spans.places[1:], len(spans.rows)]
@@ -96,7 +101,8 @@ def look(
     return looked, newest
 
 
-def _budget(settings: MonitorConfig, spans: Spans) -> Budget:
+def budget(settings: MonitorConfig, spans: Spans) -> Budget:
+    """The false alarms that judging a file may cost."""
     return Budget(
         pages_per_month=settings.false_pages_per_month,
         windows_per_month=per_month(spans.span) if spans.span else 30.0,
@@ -135,9 +141,10 @@ def _fresh(found: Sequence[Finding], finding: Finding) -> Finding | None:
 
 
 def _until(finding: Finding, end: int) -> Finding:
+    how = "over" if finding.kind == "concept drift" else "as the reference again"
     return msgspec.structs.replace(
         finding,
-        text=f"{finding.text.removesuffix('.')}; as the reference again since {ids.iso(end)}.",
+        text=f"{finding.text.removesuffix('.')}; {how} since {ids.iso(end)}.",
         detail={**finding.detail, "lasts": 0.0, "until": float(end)},
     )
 

@@ -8,7 +8,7 @@ on that window's rows is enough to name the cause.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -33,9 +33,10 @@ from trimtab.monitor.outcomes.concept import Alarm, ConceptState
 from trimtab.monitor.outcomes.joined import Joined
 from trimtab.monitor.outcomes.strata import Excess
 from trimtab.monitor.watched import Watched
+from trimtab.profile.columns import Column
 from trimtab.store.records import Episode, Window
 
-_MARGIN: Final = 0.01
+MARGIN: Final = 0.01
 """The excess of errors, a share of rows, that a model is granted."""
 _OUTCOME: Final = {"binary": "", "multiclass": "wrong answers", "regression": "large errors"}
 
@@ -44,7 +45,7 @@ class Truths(NamedTuple):
     """Labelled rows in order of event time: columns as profiled, scores, and 0/1 events."""
 
     times: NDArray[np.int64]
-    columns: dict[str, NDArray[Any]]
+    columns: Mapping[str, Column]
     score: NDArray[np.float64]
     event: NDArray[np.float64]
 
@@ -86,29 +87,58 @@ def judge(
     if alarm is None:
         return _calm(state)
     began = _first(model, closed, index) if alarm.since_time is None else alarm.since_time
-    inputs = inputs_during(closed, began)
+    return name(
+        model,
+        state,
+        alarm,
+        inputs_during([(one.end, findings_of(one)) for one in closed], began),
+        lambda: _known(model, index, began, closed[-1].end),
+        began=began,
+        private=config.serve.pii,
+        form=shape(state, alarm, began, past),
+        slices=_slices(config, model, index, closed, alarm, began),
+    )
+
+
+def name(
+    model: Watched,
+    state: ConceptState,
+    alarm: Alarm,
+    inputs: Sequence[Finding],
+    known: Callable[[], Truths],
+    *,
+    began: int,
+    moment: str = "",
+    private: Collection[str] = (),
+    form: tuple[Form, str] = ("", ""),
+    slices: tuple[str, ...] = (),
+) -> Naming:
+    """What an alarm of the detector means, beside what the inputs show since it `began`.
+
+    `known` gives the labelled rows since then, read only where inputs moved. `moment` says in words
+    when that was, features made of `private` columns explain nothing, `form` is `shape`'s.
+    """
     moved = [
         one.feature
         for finding in inputs
         if finding.kind == "data drift"
         for one in finding.features
-        if one.feature not in model.reference.bins.made_of(config.serve.pii)
+        if one.feature not in model.reference.bins.made_of(private)
     ]
     excesses = {}
     if moved:
-        since = _known(model, index, began, closed[-1].end)
+        since = known()
         excesses = {name: _excess(model, since, alarm.stream, name) for name in moved}
-    form, said = shape(state, alarm, began, past)
     naming = names.name_errors(
         alarm,
         inputs,
         excesses,
-        margin=_MARGIN,
+        margin=MARGIN,
         outcome=_OUTCOME[model.signature.task],
-        began=ids.iso(began),
-        form=form,
-        said=said,
-        slices=_slices(config, model, index, closed, alarm, began),
+        began=moment or ids.iso(began),
+        form=form[0],
+        said=form[1],
+        slices=slices,
     )
     if naming.finding is None:
         return naming
@@ -211,7 +241,7 @@ def _slices(
     if not columns:
         return ()
     told = {name: np.array(values, dtype=object) for name, values in columns.items()}
-    return where.slices(told, np.concatenate(outcome), np.concatenate(chance), _MARGIN)
+    return where.slices(told, np.concatenate(outcome), np.concatenate(chance), MARGIN)
 
 
 def detect(
@@ -253,10 +283,15 @@ def _start(config: Config, model: Watched, closed: Sequence[Window]) -> ConceptS
     monthly = budgets.per_month(duration(config.monitor.window))
     mean = max(sum(one.rows for one in closed) / max(len(closed), 1), 1.0)
     limit = Budget(pages_per_month=config.monitor.false_pages_per_month, windows_per_month=monthly)
+    return begin(model, limit, monthly * mean)
+
+
+def begin(model: Watched, budget: Budget, rows_per_month: float) -> ConceptState:
+    """A fresh detector of a model's errors."""
     return concept.start(
-        max(budgets.run_length(limit, monthly * mean), 2.0),
+        max(budgets.run_length(budget, rows_per_month), 2.0),
         streams=model.basis.streams,
-        margin=_MARGIN,
+        margin=MARGIN,
         threshold=model.basis.threshold,
     )
 
@@ -272,7 +307,7 @@ def confirm(config: Config, model: Watched, index: Catalogue, failed: Window) ->
     rows = len(part.times)
     if not rows or not named:
         return None
-    if min(_excess(model, part, stream, one).lo for one in named) <= _MARGIN:
+    if min(_excess(model, part, stream, one).lo for one in named) <= MARGIN:
         return None
     seen, expected = bases.expected(model.basis, stream, part.score, part.event)
     return Alarm(
@@ -300,16 +335,22 @@ def _known(model: Watched, index: Catalogue, since: int, until: int) -> Truths:
     return truths(model, found)
 
 
-def inputs_during(closed: Sequence[Window], since: int) -> list[Finding]:
-    """The findings on the inputs of all windows that end after a moment, one for each kind.
+def findings_of(window: Window) -> list[Finding]:
+    """What was found on a window's inputs."""
+    return msgspec.convert(window.findings, list[Finding])
+
+
+def inputs_during(windows: Iterable[tuple[int, Sequence[Finding]]], since: int) -> list[Finding]:
+    """The findings on the inputs of all windows (their ends with them) that end after a moment, one for
+    each kind.
 
     A defect that was over by then explains nothing, though sums of windows show it for long.
     """
     found: dict[str, Finding] = {}
-    for window in closed:
-        if window.end <= since:
+    for end, findings in windows:
+        if end <= since:
             continue
-        for one in msgspec.convert(window.findings, list[Finding]):
+        for one in findings:
             if one.kind in DEFECTS and not episodic.lasts(one):
                 continue
             old = found.get(one.kind, one)

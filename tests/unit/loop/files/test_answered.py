@@ -9,7 +9,8 @@ import pytest
 
 from trimtab.config import Requirement
 from trimtab.errors import UsageError
-from trimtab.loop.files.answered import Answered, quality
+from trimtab.loop.files.answered import Answered, estimated, outcomes
+from trimtab.loop.files.answered import measured as metrics
 from trimtab.model.signature import Signature
 from trimtab.monitor.basis import Basis
 from trimtab.monitor.findings import Finding
@@ -36,7 +37,12 @@ def measured(task, truth="y", **columns):
     rows = np.arange(len(next(iter(columns.values()))))
     model = Watched(V1, SIGNED[task], None, None)
     wanted = [Requirement(metric="mae" if task == "regression" else "accuracy", min=0.1)]
-    found, _, notes = quality(model, Answered(table, rows, truth), wanted, "file:x.csv")
+    given = Answered(table, rows, truth)
+    if truth:
+        known, notes = outcomes(model, given)
+        found, _ = metrics(model, known, wanted, "file:x.csv")
+    else:
+        found, notes = estimated(model, given)
     return {one.metric: (one.value, one.n) for one in found}, notes
 
 
@@ -110,7 +116,7 @@ def test_an_estimate_is_untrusted_while_inputs_moved():
     moved = Finding(kind="data drift", severity="alarm", features=(), since=0, text="")
     for findings, trusted in (((), True), ((moved,), False)):
         given = Answered(table, np.arange(2_000))
-        shown, _, _ = quality(model, given, [], "file:x.csv", findings)
+        shown, _ = estimated(model, given, findings)
         assert all(one.note.startswith("untrusted: data drift") != trusted for one in shown)
         assert all("blind to concept drift" in one.note for one in shown)
 

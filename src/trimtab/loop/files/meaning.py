@@ -1,0 +1,144 @@
+"""Whether outcomes that stand in a file say that the same inputs mean something else by now.
+
+Window by window, as labels of an endpoint are judged: the same detector of errors, the same names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.config import Config, duration
+from trimtab.loop.files import looking
+from trimtab.loop.files.answered import Outcomes, measured
+from trimtab.loop.files.looking import Looked
+from trimtab.monitor import basis as bases
+from trimtab.monitor.budget import per_month
+from trimtab.monitor.files import Spans
+from trimtab.monitor.findings import Finding
+from trimtab.monitor.names import Naming
+from trimtab.monitor.outcomes import concept, meaning, where
+from trimtab.monitor.outcomes.concept import ConceptState
+from trimtab.monitor.outcomes.meaning import Truths
+from trimtab.monitor.watched import Watched
+from trimtab.profile.columns import Column, take
+
+
+class Labelled(NamedTuple):
+    """What the outcomes are held against: columns of all judged rows, those to slice by as text."""
+
+    known: Outcomes
+    columns: Mapping[str, Column]
+    slices: Mapping[str, NDArray[Any]]
+
+
+def judge(
+    model: Watched, labelled: Labelled, spans: Spans, looked: Sequence[Looked], config: Config
+) -> tuple[list[Looked], list[str]]:
+    """The windows with what their outcomes showed by then, concept drift and the realised quality of
+    each, and why errors that rose are none.
+    """
+    known = labelled.known
+    if known.score is None:
+        return list(looked), ["concept drift is told by scores and outcomes together (--score)"]
+    truths, monthly = _truths(model, labelled, spans), len(spans.rows) * 30.0
+    if spans.span:
+        monthly = len(spans.rows) / len(spans.starts) * per_month(spans.span)
+    state = meaning.begin(model, looking.budget(config.monitor, spans), monthly)
+    due = spans.times[-1] - duration(config.monitor.label_delay) if spans.span else 0
+    naming: Naming | None = None
+    done: list[Looked] = []
+    for one, first, end in zip(
+        looked, spans.places, [*spans.places[1:], len(spans.rows)], strict=True
+    ):
+        part = known.between(first, end)
+        low, high = np.searchsorted(known.places, [first, end]).tolist()
+        if low < high and (one.start <= due or not spans.span):
+            state = concept.over(
+                concept.update(
+                    state,
+                    model.basis.calibration,
+                    truths.score[low:high],
+                    truths.event[low:high],
+                    times=truths.times[low:high] if spans.span else None,
+                )
+            )
+            naming = _named(model, state, labelled, truths, [*done, one])
+        said = naming.finding if naming is not None else None
+        done.append(
+            msgspec.structs.replace(
+                one,
+                findings=[*one.findings, *([said] if said is not None else [])],
+                quality=measured(model, part, config.require, "")[0] if spans.span else [],
+            )
+        )
+    explained = naming is not None and naming.finding is None
+    return done, [naming.reason] if naming is not None and explained else []
+
+
+def _truths(model: Watched, labelled: Labelled, spans: Spans) -> Truths:
+    known = labelled.known
+    score = np.asarray(known.score)
+    return Truths(
+        spans.times[known.places] if spans.span else np.arange(len(known.places)),
+        take(labelled.columns, labelled.columns, known.places),
+        score,
+        bases.events(model.signature, model.basis.limit, score, known.decision, known.truth),
+    )
+
+
+def _named(
+    model: Watched,
+    state: ConceptState,
+    labelled: Labelled,
+    truths: Truths,
+    looked: Sequence[Looked],
+) -> Naming | None:
+    """What the detector's alarm means beside the inputs; None without one."""
+    alarm = state.alarm
+    if alarm is None:
+        return None
+    timed = alarm.at_time is not None
+    began = alarm.since if alarm.since_time is None else alarm.since_time
+    if timed and alarm.since_time is None:
+        began = int(truths.times[0])
+    seen = int(np.searchsorted(labelled.known.places, sum(one.rows for one in looked)))
+    since = np.flatnonzero(truths.times[:seen] >= began)
+    late = Truths(
+        truths.times[since],
+        take(truths.columns, truths.columns, since),
+        truths.score[since],
+        truths.event[since],
+    )
+    turned = bases.flip(model.basis, alarm.stream, late.score)
+    chance = bases.chance(model.basis, late.score)
+    places = labelled.known.places[since]
+    naming = meaning.name(
+        model,
+        state,
+        alarm,
+        meaning.inputs_during(
+            [(one.end if timed else began + 1, _inputs(one)) for one in looked], began
+        ),
+        lambda: late,
+        began=began,
+        moment="" if timed else f"row {labelled.known.places[began] + 1:,}",
+        form=meaning.shape(state, alarm, began) if timed else ("", ""),
+        slices=where.slices(
+            {name: values[places] for name, values in labelled.slices.items()},
+            np.where(turned, 1 - late.event, late.event),
+            np.where(turned, 1 - chance, chance),
+            meaning.MARGIN,
+        ),
+    )
+    if naming.finding is None or timed:
+        return naming
+    return Naming(msgspec.structs.replace(naming.finding, since=0), naming.reason)
+
+
+def _inputs(one: Looked) -> list[Finding]:
+    return [found for found in one.findings if found.kind != "concept drift"]
