@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -30,6 +30,7 @@ from trimtab.monitor.files import Spans, Table
 from trimtab.monitor.findings import Finding, called
 from trimtab.monitor.log import traffic
 from trimtab.monitor.outcomes import joined
+from trimtab.monitor.outcomes.quality import SHOWN
 from trimtab.profile.cells import CategoryCells, NumberCells
 from trimtab.profile.columns import Column, Kind
 from trimtab.profile.derived import Projection
@@ -354,7 +355,8 @@ def _record(
                 "measures": [msgspec.to_builtins(measured) for measured in one.measures],
                 "reason": one.reason,
                 "against": base.label,
-            },
+            }
+            | _course(one),
             judged_at=now,
         )
         for one in looked
@@ -365,3 +367,13 @@ def _record(
         for window in windows:
             operations.save_window(ws, window)
     return len(windows)
+
+
+def _course(one: Looked) -> dict[str, Any]:
+    """A window's quality as the page draws it."""
+    known = {each.metric: each for each in one.quality if each.metric in SHOWN}
+    if not known:
+        return {}
+    ends = ("value", "lo", "hi", "n")
+    values = {name: {end: getattr(each, end) for end in ends} for name, each in known.items()}
+    return {"quality": {"values": values}}

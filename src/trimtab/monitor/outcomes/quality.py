@@ -37,7 +37,7 @@ from trimtab.store.workspace import Workspace
 
 _COMPLETE: Final = 0.9
 """The share of a window's labels that must have arrived, unless a later window has labels."""
-_SHOWN: Final = ("roc_auc", "accuracy", "f1", "macro_f1", "mae", "rmse", "r2")
+SHOWN: Final = ("roc_auc", "accuracy", "f1", "macro_f1", "mae", "rmse", "r2")
 
 
 class Quality(msgspec.Struct, frozen=True, kw_only=True):
@@ -345,7 +345,7 @@ def _judge_window(
         "came": found.came,
         "part": mark,
         "model": version.label,
-        "values": {one.metric: _shown(one) for one in proved.shown if one.metric in _SHOWN},
+        "values": {one.metric: _shown(one) for one in proved.shown if one.metric in SHOWN},
         "verdicts": [msgspec.to_builtins(one) for one in proved.verdicts],
     }
     with ws.transaction():
