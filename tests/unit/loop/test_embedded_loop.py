@@ -35,14 +35,16 @@ def made():
 
 
 @pytest.fixture
-def project(made, tmp_path):
+def project(made, tmp_path, request):
+    """A project with one version of a model, of two classes where the test says no other task."""
     from trimtab.model import registry
     from trimtab.store import versions
 
-    text = made.PROJECT.format(bound=made.BOUNDS["binary"])
+    task = getattr(request, "param", "binary")
+    text = made.PROJECT.format(bound=made.BOUNDS[task])
     (tmp_path / "trimtab.toml").write_text(text.replace('event_time = "client"\n', ""))
     found = open_project(tmp_path)
-    package = made.write_model(tmp_path / "package", made.SIGNED["binary"])
+    package = made.write_model(tmp_path / "package", made.SIGNED[task])
     versions.add(found.ws, "model", "goods", registry.put(found.ws, package))
     apply(found)
     yield found
@@ -114,6 +116,30 @@ def test_what_is_not_told_of_the_answers_is_no_broken_input(made, project, monke
     }
     assert [texts[day] for day in range(3)] == [[], [], []]
     assert "score 100 % missing" in texts[3][0]
+
+
+@pytest.mark.parametrize("project", ["multiclass"], indirect=True)
+def test_the_scores_of_all_classes_say_which_class_moved(made, project):
+    """Nobody has to say the decision too: the highest score is no news, whose it is is."""
+    with trimtab.Monitor("goods@v1", project=project.folder) as monitor:
+        drawn = made.draw("multiclass", np.random.default_rng(1), 800)
+        turned = np.arange(800) % 2 == 0
+        drawn.score[turned] = np.sort(drawn.score[turned], axis=1)
+        for x, kind, scores in zip(*drawn.columns.values(), drawn.score, strict=True):
+            monitor.log({"x": float(x), "kind": kind}, scores)
+        (found,) = [one for one in monitor.findings().findings if one.kind == "data drift"]
+    assert {one.feature for one in found.features} == {"__decision__"}
+    assert found.text.endswith("decision '0' holds 24.2 %, was 49.1 %.")
+
+
+@pytest.mark.parametrize("project", ["regression"], indirect=True)
+def test_numbers_that_are_texts_now_are_answers_of_the_wrong_type(made, project):
+    with trimtab.Monitor("goods@v1", project=project.folder) as monitor:
+        drawn = made.draw("regression", np.random.default_rng(1), 400)
+        monitor.log(drawn.columns, [str(one) for one in drawn.score])
+        (found,) = monitor.findings().findings
+    assert (found.kind, found.form) == ("broken input", "type")
+    assert "score 100 % of the wrong type" in found.text
 
 
 def test_windows_that_another_server_left_say_how_a_change_came(made, project, monkeypatch):

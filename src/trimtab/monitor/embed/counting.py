@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab.errors import UsageError
+from trimtab.monitor.embed import answers as telling
 from trimtab.monitor.embed import rows as turning
 from trimtab.monitor.embed.ring import Packed, Ring, Waiting
 from trimtab.monitor.embed.rows import Layout, Subject
@@ -30,11 +32,12 @@ _FEWEST: Final = 16
 
 
 class Batch(NamedTuple):
-    """Rows that were logged together, as columns."""
+    """Rows that were logged together, as columns; `lost` others had answers that cannot be read."""
 
     columns: dict[str, Column]
     rows: int
     time: int
+    lost: int = 0
 
 
 class _Turned(NamedTuple):
@@ -42,6 +45,52 @@ class _Turned(NamedTuple):
 
     columns: dict[str, Column]
     times: NDArray[np.int64]
+
+
+def batch_of(layout: Layout, rows: Any, predictions: Any, time: int) -> Batch:
+    """A list of rows, a mapping of columns or a frame, with its answers. Raises UsageError, DataError."""
+    if isinstance(rows, np.ndarray):
+        columns, count = turning.from_arrays(layout, list(rows)), len(rows)
+    elif isinstance(rows, list | tuple):
+        columns, count = turning.from_rows(layout, rows), len(rows)
+    else:
+        columns, count = turning.from_table(layout, rows)
+    given = [None] * count if predictions is None else telling.listed(predictions)
+    if len(given) != count:
+        raise UsageError(
+            f"there are {len(given)} predictions for {count} rows",
+            hint="one a row: a score, a decision or a tuple (score, decision), as zip(scores, "
+            "decisions) makes them",
+        )
+    read: list[tuple[slice, dict[str, Column]]] = []
+
+    def read_answers(part: slice) -> None:
+        read.append((part, telling.answers(layout, given[part])))
+
+    lost = _without_bad(count, read_answers)
+    if lost:
+        places = np.concatenate([np.arange(count)[part] for part, _ in read] or [np.arange(0)])
+        columns = {name: values[places] for name, values in columns.items()}
+    told = turning.joined([one for _, one in read]) if read else {}
+    return Batch(columns | told, count - lost, time, lost)
+
+
+def _without_bad(rows: int, do: Callable[[slice], None]) -> int:
+    """Do something with all rows, in halves of halves where one raises; returns how many did."""
+    parts, bad, why = [slice(0, rows)], 0, ""
+    while parts:
+        part = parts.pop()
+        try:
+            do(part)
+        except Exception as error:  # what a caller's values do when they are read
+            middle = (part.start + part.stop) // 2
+            if middle > part.start:
+                parts += [slice(middle, part.stop), slice(part.start, middle)]
+            else:
+                bad, why = bad + 1, str(error)
+    if bad:
+        _said.warning("%d rows could not be read and were dropped: %s", bad, why)
+    return bad
 
 
 class Counting:
@@ -128,10 +177,10 @@ class Counting:
         stamps = np.fromiter(times, np.int64, len(times)) // 1000
 
         def keep(part: slice) -> None:
-            columns = turn(part) | turning.answers(self._layout, answers[part])
+            columns = turn(part) | telling.answers(self._layout, answers[part])
             self.turned.append(_Turned(columns, stamps[part]))
 
-        self._without_bad(len(times), keep)
+        self.lost += _without_bad(len(times), keep)
 
     def _tally(self) -> None:
         pieces, self.turned = self.turned, []
@@ -161,23 +210,6 @@ class Counting:
                 known[start] = profiles.merge(known[start], counted) if start in known else counted
             self.newest[start] = max(int(times[part].max()), self.newest.get(start, 0))
 
-        self._without_bad(len(times), add)
+        self.lost += _without_bad(len(times), add)
         while len(self.windows) > KEPT:
             del self.windows[min(self.windows)]
-
-    def _without_bad(self, rows: int, do: Callable[[slice], None]) -> None:
-        """Do something with all rows, in halves of halves where one raises: its neighbours count."""
-        parts, bad, why = [slice(0, rows)], 0, ""
-        while parts:
-            part = parts.pop()
-            try:
-                do(part)
-            except Exception as error:  # what a caller's values do when they are read
-                middle = (part.start + part.stop) // 2
-                if middle > part.start:
-                    parts += [slice(middle, part.stop), slice(part.start, middle)]
-                else:
-                    bad, why = bad + 1, str(error)
-        if bad:
-            self.lost += bad
-            _said.warning("%d rows could not be read and were dropped: %s", bad, why)

@@ -35,7 +35,7 @@ from trimtab.monitor.drift import episodes
 from trimtab.monitor.drift.episodes import Span
 from trimtab.monitor.embed import rows as turning
 from trimtab.monitor.embed import spool, untold
-from trimtab.monitor.embed.counting import ENOUGH, KEPT, Batch, Counting
+from trimtab.monitor.embed.counting import ENOUGH, KEPT, Batch, Counting, batch_of
 from trimtab.monitor.embed.ring import Ring
 from trimtab.monitor.embed.rows import Subject
 from trimtab.monitor.findings import Findings
@@ -152,11 +152,13 @@ class Monitor:
         now = ids.now_ns()
         entry: Any = self._alone(rows)
         if entry is None:
-            entry = self._batch(rows, predictions, now)
+            entry = batch_of(self._layout, rows, predictions, now // 1000)
         elif isinstance(predictions, np.ndarray | list):
             predictions = predictions.copy()  # the scores of classes; a caller may use them again
         count = entry.rows if isinstance(entry, Batch) else 1
         with self._lock:
+            if isinstance(entry, Batch):
+                self._counted.lost += entry.lost
             if isinstance(entry, Batch) and count > self._limit:
                 # larger than all that may wait: the caller's own time counts it
                 self._counted.store(entry)
@@ -247,21 +249,6 @@ class Monitor:
         if isinstance(rows, np.ndarray):
             return np.array(rows) if rows.ndim == 1 else None
         return dict(rows) if isinstance(rows, Mapping) and not turning.is_table(rows) else None
-
-    def _batch(self, rows: Any, predictions: Any, now: int) -> Batch:
-        if isinstance(rows, np.ndarray):
-            columns = turning.from_arrays(self._layout, list(rows))
-            count = len(rows)
-        elif isinstance(rows, list | tuple):
-            columns = turning.from_rows(self._layout, rows)
-            count = len(rows)
-        else:
-            columns, count = turning.from_table(self._layout, rows)
-        given = [None] * count if predictions is None else turning.listed(predictions)
-        if len(given) != count:
-            raise UsageError(f"there are {len(given)} predictions for {count} rows")
-        columns |= turning.answers(self._layout, given)
-        return Batch(columns, count, now // 1000)
 
     def _wake(self) -> None:
         """Have the rows counted: by the caller's event loop between its requests, where that is short.

@@ -12,6 +12,7 @@ from typing import Any, Final
 from trimtab import config as project_file
 from trimtab import ids
 from trimtab.errors import ConflictError, NotFoundError, UsageError
+from trimtab.model.decide import decider
 from trimtab.model.signature import Signature
 from trimtab.monitor.embed import spool
 from trimtab.monitor.embed.rows import DECISION, SCORE, Layout, Subject
@@ -107,6 +108,7 @@ def _layout(reference: Reference, signed: Signature) -> Layout:
         decide=_decide(signed),
         classes=tuple(text(one) for one in signed.classes),
         positive=signed.positive_index if signed.task == "binary" else None,
+        is_number=signed.task == "regression",
     )
 
 
@@ -114,7 +116,5 @@ def _decide(signed: Signature) -> Any:
     """The decision that a score means, as text; None where the score alone does not say it."""
     if signed.task != "binary":
         return None
-    at = 0.5 if signed.threshold is None else signed.threshold
-    positive = text(signed.positive)
-    other = next((text(one) for one in signed.classes if one != signed.positive), "")
-    return lambda score: positive if score >= at else other
+    decide = decider(signed)
+    return lambda score: text(decide(score))

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 
 from trimtab import ids
-from trimtab.monitor.embed.rows import Layout
+from trimtab.monitor.embed.rows import Layout, holds_columns
 
 _PACKED: Final = 3
 """Parts of a usual row, side by side in one list: its packed numbers, answer, time; then its words."""
@@ -139,6 +139,9 @@ class Ring:
         try:
             self._parts.extend(self._entry(rows, predictions))
         except Exception:  # whatever a caller's value does when it is read
+            if predictions.__class__ is tuple and holds_columns(rows):
+                self._slow(rows, predictions)  # the answers of many rows, and no pair
+                return
             self._odd.extend((rows.copy(), predictions, ids.now_ns()))
         self._changed(False)
 

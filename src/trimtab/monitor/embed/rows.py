@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -24,8 +24,6 @@ from trimtab.profile.reference import Reference
 
 SCORE: Final = "__score__"
 DECISION: Final = "__decision__"
-_PAIR: Final = 2
-_WHOLE: Final = (bool, int, np.bool_, np.integer)
 
 
 class Layout(NamedTuple):
@@ -33,7 +31,7 @@ class Layout(NamedTuple):
 
     `decide` makes a decision of a score where the caller gives none. Of a classifier `classes` are
     what it may decide, as texts in the order of its scores, and `positive` is the place of the one
-    whose score counts, where one does.
+    whose score counts, where one does. `is_number` says that each answer is one number.
     """
 
     numbers: tuple[str, ...]
@@ -43,6 +41,7 @@ class Layout(NamedTuple):
     decide: Callable[[float], Any] | None = None
     classes: tuple[str, ...] = ()
     positive: int | None = None
+    is_number: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -157,32 +156,6 @@ def from_table(layout: Layout, table: Any) -> tuple[dict[str, Column], int]:
     return {name: found[name] for name in layout.order}, count
 
 
-def answers(layout: Layout, given: Sequence[Any]) -> dict[str, Column]:
-    """The output columns of predictions: scores, decisions, or (score, decision) pairs.
-
-    A number is a score, or where it is whole and one of the classes a decision; a text is a
-    decision, several numbers the scores of classes (that of the positive one counts, or the
-    highest). None says nothing, and NaN that there is no number.
-    """
-    if not layout.outputs:
-        return {}
-    scores: list[Any] = []
-    decisions: list[Any] = []
-    for one in given:
-        score, decision = (one, None) if one.__class__ is float else _pair(layout, one)
-        if decision is None and layout.decide is not None and score is not None:
-            decision = layout.decide(score)
-        scores.append(score)
-        decisions.append(decision)
-    numbers = floats(scores)
-    if numbers.dtype != object and np.isnan(numbers).any():
-        numbers = objects(scores)  # in which NaN is another thing than None
-    found: dict[str, Column] = {SCORE: numbers}
-    if DECISION in layout.outputs:
-        found[DECISION] = objects(decisions)
-    return {name: found[name] for name in layout.outputs if name in found}
-
-
 def floats(values: Sequence[Any]) -> NDArray[Any]:
     """Values as float64 where all are floats or ints, else as the objects that they are."""
     try:
@@ -220,21 +193,18 @@ def values_of(values: Any) -> NDArray[Any]:
     return floats(list(values))
 
 
-def listed(predictions: Any) -> list[Any]:
-    """Predictions one by one."""
-    if isinstance(predictions, np.ndarray):
-        return predictions.tolist() if predictions.ndim == 1 else list(predictions)
-    if hasattr(predictions, "to_list"):
-        return list(predictions.to_list())
-    if isinstance(predictions, Iterable) and not isinstance(predictions, str):
-        return list(predictions)
-    return [predictions]
-
-
 def is_table(rows: Mapping[str, Any]) -> bool:
     """Whether a mapping holds columns and not one row."""
-    first = next(iter(rows.values()), None)
-    return hasattr(first, "__len__") and not isinstance(first, str | bytes)
+    return _holds_many(next(iter(rows.values()), None))
+
+
+def holds_columns(rows: Mapping[str, Any]) -> bool:
+    """Whether all that a mapping holds are columns: the value of one row may be a list by mistake."""
+    return all(_holds_many(one) for one in rows.values())
+
+
+def _holds_many(value: Any) -> bool:
+    return hasattr(value, "__len__") and not isinstance(value, str | bytes)
 
 
 def nothing(reference: Reference, name: str, count: int) -> NDArray[Any]:
@@ -293,38 +263,6 @@ def _no_row(row: Any) -> UsageError:
         hint="pass a mapping of columns, such as row.model_dump(), row._asdict() or row.to_dict(), "
         "or an array in the order of the inputs",
     )
-
-
-def _pair(layout: Layout, one: Any) -> tuple[float | None, Any]:
-    if one is None or isinstance(one, str):
-        return None, one
-    if isinstance(one, tuple):
-        if len(one) != _PAIR:
-            raise ValueError(f"an answer of {len(one)} parts is no pair (score, decision)")
-        score, decision = one
-        return None if score is None else _score(layout, score), _text(decision)
-    if isinstance(one, _WHOLE) and str(one) in layout.classes:
-        return None, str(one)
-    return _score(layout, one), None
-
-
-def _score(layout: Layout, one: Any) -> float:
-    if not isinstance(one, list | np.ndarray):
-        return float(one)
-    scores = np.ravel(np.asarray(one))
-    if scores.dtype.kind not in "fiub":
-        raise ValueError("an answer is a score, a decision or a tuple (score, decision)")
-    if layout.positive is not None and len(scores) == len(layout.classes):
-        return float(scores[layout.positive])
-    return float(scores.max())
-
-
-def _text(one: Any) -> str | None:
-    if one is None:
-        return None
-    if isinstance(one, float | np.floating) and float(one).is_integer():
-        return str(int(one))
-    return str(one)
 
 
 def _get(row: Any, name: str) -> Any:

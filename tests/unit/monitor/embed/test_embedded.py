@@ -296,30 +296,6 @@ def test_one_row_may_have_any_answer_that_a_model_gives(answer):
         assert counted.high[-1] == 1.0
 
 
-@pytest.mark.parametrize(
-    ("classes", "positive", "answer", "score", "decision"),
-    [
-        (("no", "yes"), 1, np.array([0.2, 0.8]), 0.8, "yes"),
-        (("no", "yes"), 1, [0.8, 0.2], 0.2, "no"),
-        (("yes", "no"), 0, np.array([[0.8, 0.2]]), 0.8, "yes"),
-        (("0", "1"), 1, np.int64(0), None, "0"),
-        (("False", "True"), 1, np.bool_(True), None, "True"),
-        (("0", "1", "2"), None, 2, None, "2"),
-        (("0", "1", "2"), None, [0.1, 0.7, 0.2], 0.7, None),
-        ((), None, 2, 2.0, None),
-    ],
-    ids=["array", "list", "2-d", "whole", "truth", "class", "scores", "regression"],
-)
-def test_an_answer_means_what_the_model_says(classes, positive, answer, score, decision):
-    layout = turning.Layout(
-        (), (), (), (turning.SCORE, turning.DECISION), classes=classes, positive=positive,
-        decide=None if positive is None else lambda one: "yes" if one >= 0.5 else "no",
-    )  # fmt: skip
-    found = turning.answers(layout, [answer])
-    assert found[turning.SCORE].tolist() == [score]
-    assert found[turning.DECISION].tolist() == [decision]
-
-
 def test_an_answer_that_is_none_is_dropped_with_what_it_should_be(caplog):
     with watcher_of_a_model() as monitor, caplog.at_level(logging.WARNING, "trimtab.monitor"):
         monitor.log(plain(ordinary(1))[0], [0.7, "yes"])
