@@ -72,7 +72,7 @@ def levels_moved(case: Case, cells: CategoryCells) -> Signal | None:
         effect = total_variation(*grouped(window, reference))
         if effect.lo <= case.margins.share:
             continue
-        note = _swapped(cells, codes, window, reference)
+        note = _swapped(cells, codes, case.windows[entry], case.bases[entry])
         signal = Signal(
             cells.name, "chi_square", "data drift", test.p, effect, "share", note, entry
         )
@@ -113,11 +113,22 @@ def _outside(share: NDArray[Any]) -> str:
 
 
 def _swapped(cells: CategoryCells, codes: Counts, window: Counts, reference: Counts) -> str:
-    """The level whose share changed most."""
-    f, g = window / window.sum(), reference / reference.sum()
-    most = int(np.abs(f - g).argmax())
-    name = cells.label(int(codes[most])) if most < len(codes) else "other levels"
-    return f"{name} {_percent(f[most])}, was {_percent(g[most])}"
+    """The level whose share changed most; of those that are too rare to compare one by one also, where
+    it makes up most of what they changed by together.
+    """
+    known = len(cells.levels)
+    shares = [counts[: known + 2] / counts[: known + 2].sum() for counts in (window, reference)]
+    change = np.abs(shares[0] - shares[1])
+    rare = np.ones(known + 2, dtype=np.bool_)
+    rare[codes] = False
+    rest = [float(share[rare].sum()) for share in shares]
+    moved = abs(rest[0] - rest[1])
+    most = int(np.where(rare, -1.0, change).argmax())
+    if not len(codes) or moved > change[most]:
+        most = int(np.where(rare, change, -1.0).argmax())
+        if 2 * change[most] <= moved:
+            return f"other levels {_percent(rest[0])}, was {_percent(rest[1])}"
+    return f"{cells.label(most)} {_percent(shares[0][most])}, was {_percent(shares[1][most])}"
 
 
 def _percent(share: float) -> str:

@@ -1,0 +1,28 @@
+"""A level that moved is called by its name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trimtab.monitor.judge import judge
+from trimtab.profile.profile import count
+from trimtab.profile.reference import fit_reference
+
+RARE = [f"rare {number % 30}" for number in range(300)]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ([], ["a"] * 100 + ["b"] * 300 + ["new"] * 400, "unseen levels 50 %, was 0 %"),
+        (RARE[:90], ["a"] * 250 + ["b"] * 250 + RARE, "other levels 37.5 %, was 2.91 %"),
+    ],
+    ids=["one that nobody knows", "many"],
+)
+def test_what_moved_most_is_named(before, now, said):
+    known = np.array(["a"] * 1500 + ["b"] * 1500 + before, dtype=object)
+    reference = fit_reference({"town": known})
+    found = judge(reference, [count(reference.bins, {"town": np.array(now, dtype=object)})])
+    (drift,) = [one for one in found.findings if one.kind == "data drift"]
+    assert said in [one.note for one in drift.features if one.statistic == "chi_square"]
