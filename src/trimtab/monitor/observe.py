@@ -26,7 +26,7 @@ from trimtab.monitor.log import altered, arms, catalogue, history, progress, tra
 from trimtab.monitor.log.catalogue import Catalogue
 from trimtab.monitor.outcomes import completion, joined, knowing, quality, unlabelled
 from trimtab.monitor.requests import asking, pulse
-from trimtab.monitor.watched import Watched, seasons, watched
+from trimtab.monitor.watched import Watched, watched
 from trimtab.profile import profile as profiles
 from trimtab.profile.profile import Profile
 from trimtab.serve.logged import log
@@ -347,7 +347,7 @@ def _look_at(
         budget=budget(config),
         least_rows=config.monitor.min_rows,
         altered=altered.of(windows) | left,
-        seasons=seasons(model.reference, windows),
+        seasons=episodes.seasons(model.reference, windows),
     )
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from trimtab.model import signature
 from trimtab.model.signature import Signature
 from trimtab.monitor import basis as bases
 from trimtab.monitor.basis import Basis
-from trimtab.monitor.drift.episodes import Dated
 from trimtab.profile import reference as references
 from trimtab.profile.reference import Reference
 from trimtab.store import trees
@@ -46,11 +44,3 @@ def held_against(ws: Workspace, digest: str) -> tuple[Reference, Basis] | None:
         references.decode(ws.blobs.read(names[PROFILE].digest)),
         bases.decode(ws.blobs.read(names[bases.FILE].digest)),
     )
-
-
-def seasons(reference: Reference, windows: Sequence[Dated]) -> list[int | None]:
-    """The windows' keys, where the reference is kept by season."""
-    known = reference.seasons
-    if known is None or known.calendar is None:
-        return []
-    return [known.calendar.key(one.start, one.end) for one in windows]

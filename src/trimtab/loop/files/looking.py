@@ -19,7 +19,6 @@ from trimtab.monitor.drift import episodes
 from trimtab.monitor.drift.episodes import Span
 from trimtab.monitor.files import Spans
 from trimtab.monitor.findings import Finding, Findings, Measure
-from trimtab.monitor.watched import seasons
 from trimtab.profile import profile as profiles
 from trimtab.profile.columns import Column
 from trimtab.profile.profile import Profile
@@ -65,7 +64,7 @@ def look(
     looked: list[Looked] = []
     known: list[Episode] = []
     newest, windows = Findings(), [Span(start, start + spans.span) for start in spans.starts]
-    keys = seasons(reference, windows) if spans.span else []
+    keys = episodes.seasons(reference, windows) if spans.span else []
     for number, (first, end) in enumerate(zip(spans.places, ends, strict=True)):
         part = {name: values[first:end] for name, values in columns.items()}
         counted.append(counter.count(part))

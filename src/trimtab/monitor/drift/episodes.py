@@ -45,6 +45,14 @@ class Span(NamedTuple):
     end: int
 
 
+def seasons(reference: Reference, windows: Sequence[Dated]) -> list[int | None]:
+    """The windows' keys, where the reference is kept by season."""
+    known = reference.seasons
+    if known is None or known.calendar is None:
+        return []
+    return [known.calendar.key(one.start, one.end) for one in windows]
+
+
 def told(
     findings: Sequence[Finding],
     reference: Reference,

@@ -208,15 +208,16 @@ class Monitor:
         counted = [one for _, one in known]
         first = untold.alike(self._reference, counted) if counted else 0
         known, counted = known[first:], counted[first:]
+        windows = [Span(start, start + self._span) for start, _ in known]
+        keys = episodes.seasons(self._reference, windows)
         see = partial(
             judging.judge, self._reference, budget=budget, least_rows=least,
             altered=untold.untold(self._reference, counted[-1]) if counted else (),
         )  # fmt: skip
-        found = see(counted)
+        found = see(counted, seasons=keys)
         if not found.findings:
             return found
-        kinds = episodes.alone(found, see(counted[-1:]))
-        windows = [Span(start, start + self._span) for start, _ in known]
+        kinds = episodes.alone(found, see(counted[-1:], seasons=keys[-1:]))
         named = episodes.told(found.findings, self._reference, windows, counted, kinds, least)
         return msgspec.structs.replace(found, findings=tuple(named))
 
