@@ -21,7 +21,7 @@ from trimtab.monitor.drift.joins import came_apart
 from trimtab.monitor.drift.onset import strongest_run
 from trimtab.monitor.drift.slices import measure_slices, together
 from trimtab.monitor.drift.windows import LEAST_ROWS, Suffixes, suffixes
-from trimtab.monitor.findings import Findings, Measure
+from trimtab.monitor.findings import OUTPUTS, Findings, Measure
 from trimtab.monitor.names import Onset, name_inputs
 from trimtab.monitor.statistics.multiplicity import discoveries
 from trimtab.profile.dispersion import RATES, Dispersion
@@ -63,6 +63,7 @@ def judge(
     bases = _bases(reference, found, windows, seasons)
     reference = _in_season(reference, seasons[found.first[-1] :])
     cases = _cases(reference, found, bases, level, budget.scales, margins)
+    altered = {*altered, *(case.cells.name for case in cases if case.rows[0] < least_rows)}
     signals: list[Signal] = []
     onsets: Onset = {}
     still = np.ones(reference.bins.paired, dtype=np.bool_)
@@ -71,7 +72,7 @@ def judge(
             still[place : place + 1] = False
             continue
         own = inspect(case)
-        still[place : place + 1] = not own
+        still[place : place + 1] = not own and case.rows[-1] == found.rows[-1]
         for signal in own:
             onsets[signal.feature, signal.test] = int(found.first[strongest_run(case, signal)])
         signals += own
@@ -154,7 +155,9 @@ def _cases(
             cells=cells,
             windows=found.counts[:, spans[cells.name]],
             reference=reference.profile.counts[spans[cells.name]],
-            rows=found.rows,
+            rows=found.counts[:, spans[cells.name]].sum(axis=1)
+            if cells.name in OUTPUTS  # not all rows tell them, see `embed.untold`
+            else found.rows,
             total=reference.profile.rows,
             bases=counts[:, spans[cells.name]],
             totals=totals,

@@ -296,7 +296,8 @@ def _judge(
     newest = windows[-1]
     if newest.features.get("inside"):
         first = untold.alike(model.reference, counted)
-        windows, counted = windows[first:], counted[first:]
+        windows = windows[first:]
+        counted = [untold.heard(model.reference, one) for one in counted[first:]]
     found = _look_at(config, model, windows, counted)
     alone = {one.kind for one in found.findings}
     if alone.intersection(DEFECTS) and newest.rows >= config.monitor.min_rows:

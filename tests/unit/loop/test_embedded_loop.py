@@ -118,6 +118,37 @@ def test_what_is_not_told_of_the_answers_is_no_broken_input(made, project, monke
     assert "score 100 % missing" in texts[3][0]
 
 
+@pytest.mark.parametrize(
+    ("told", "shift", "said"),
+    [
+        ("decision", 0.0, []),
+        ("nothing", 0.0, []),
+        ("nan", 0.0, ["score 50 % missing"]),
+        ("decision", 0.8, ["score 0.7"]),
+    ],
+    ids=["a decision alone", "nothing", "no number", "a drift"],
+)
+def test_a_score_that_half_of_the_rows_tell_is_judged_by_these(made, project, told, shift, said):
+    """Some callers want a decision alone: None is no value that went missing, and NaN is one."""
+    begin = ids.now() // DAY * DAY - 20 * DAY
+    with trimtab.Monitor("goods@v1", project=project.folder) as monitor:
+        for day in range(2):
+            drawn = made.draw("binary", np.random.default_rng(day), 600, shift * day)
+            given = drawn.score.tolist()
+            for place in range(0, 600, 2):
+                decided = drawn.decision[place]
+                given[place] = {"decision": decided, "nothing": None, "nan": float("nan")}[told]
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr("trimtab.ids.now_ns", lambda day=day: (begin + day * DAY) * 1000)
+                monitor.log(drawn.columns, given)
+        found = [one.text for one in monitor.findings().findings]
+    pass_later(project)
+    newest = max(operations.windows(project.ws), key=lambda one: one.start)
+    for texts in (found, [one["text"] for one in newest.findings]):
+        assert len(texts) == len(said)
+        assert all(one in text for one, text in zip(said, texts, strict=True))
+
+
 @pytest.mark.parametrize("project", ["multiclass"], indirect=True)
 def test_the_scores_of_all_classes_say_which_class_moved(made, project):
     """Nobody has to say the decision too: the highest score is no news, whose it is is."""

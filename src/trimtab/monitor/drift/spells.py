@@ -48,7 +48,8 @@ def spell(
     if not codes:
         return None
     hits = np.array([one.counts[place][list(codes)].sum() for one in counted], dtype=np.float64)
-    rows = np.array([one.rows for one in counted], dtype=np.float64)
+    # an output counts only in rows that tell it
+    rows = np.array([one.counts[place].sum() for one in counted], dtype=np.float64)
     before, total = _usual(cells, base, codes), reference.profile.rows
     usual = (before + 0.5) / (total + 1.0)
     span = _newest(_evidence(hits, rows, usual, min(usual + found.effect / 2, 1 - 1e-9)))

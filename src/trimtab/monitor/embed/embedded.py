@@ -207,7 +207,8 @@ class Monitor:
         )
         counted = [one for _, one in known]
         first = untold.alike(self._reference, counted) if counted else 0
-        known, counted = known[first:], counted[first:]
+        known = known[first:]
+        counted = [untold.heard(self._reference, one) for _, one in known]
         windows = [Span(start, start + self._span) for start, _ in known]
         keys = episodes.seasons(self._reference, windows)
         see = partial(

@@ -6,6 +6,7 @@ its windows like any other's.
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import Any, Final
 
@@ -117,4 +118,4 @@ def _decide(signed: Signature) -> Any:
     if signed.task != "binary":
         return None
     decide = decider(signed)
-    return lambda score: text(decide(score))
+    return lambda score: None if isnan(score) else text(decide(score))
