@@ -84,11 +84,17 @@ class Monitor:
     ) -> Self:
         """A monitor that holds what is logged against a table of ordinary rows.
 
-        `table` is a mapping of columns or a frame. Nothing is stored; what was dropped is told `every`
-        so many seconds. Raises DataError.
+        `table` is a mapping of columns or a frame; what is neither numbers nor words, such as times, is
+        not watched, and said by the log. Nothing is stored; what was dropped is told `every` so many
+        seconds. Raises DataError.
         """
         made = cls.__new__(cls)
-        columns = turning.columns_of(table)
+        columns, others = turning.columns_of(table)
+        for column, kind in others.items():
+            _said.warning(
+                "column %s is not watched, it holds %s: log numbers or words, of a moment such as its hour",
+                column, kind,
+            )  # fmt: skip
         reference = references.fit_reference(columns, kinds=turning.kinds_of(columns))
         subject = Subject(reference=reference, layout=turning.layout_of(reference))
         made._begin(subject, window, every, limit)  # noqa: SLF001 - its own

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from trimtab.errors import DataError, UsageError
 from trimtab.profile.cells import NumberCells
-from trimtab.profile.columns import Column, Kind, is_free_text
+from trimtab.profile.columns import LOOK, Column, Kind, is_free_text, numbers
 from trimtab.profile.reference import Reference
 
 SCORE: Final = "__score__"
@@ -187,6 +187,9 @@ def values_of(values: Any) -> NDArray[Any]:
     """A series, list or array as an array; a null among numbers is NaN."""
     if hasattr(values, "to_numpy"):
         found: NDArray[Any] = np.asarray(values.to_numpy())
+        if found.dtype == object and hasattr(values, "isna"):  # pandas has nulls of its own
+            found = found.copy()
+            found[np.asarray(values.isna())] = None
         return found
     if isinstance(values, np.ndarray):
         return values
@@ -215,17 +218,31 @@ def nothing(reference: Reference, name: str, count: int) -> NDArray[Any]:
     return np.full(count, None, dtype=object)
 
 
-def columns_of(table: Any) -> dict[str, Column]:
-    """Every column of a mapping or a frame that can be profiled, copied."""
-    names = _names(table)
+def columns_of(table: Any) -> tuple[dict[str, Column], dict[str, str]]:
+    """Every column of a mapping or a frame that can be profiled, copied, and what the others hold."""
     found: dict[str, Column] = {}
-    for name in names:
+    others: dict[str, str] = {}
+    for name in _names(table):
         values = values_of(table[name])
         if values.dtype.kind in "fiub":
             found[name] = values.astype(np.float64)
-        elif values.dtype.kind in "OUT":
-            found[name] = objects(values.tolist())
-    return found
+        elif values.dtype.kind not in "OUT":
+            others[name] = values.dtype.name
+        elif held := _neither(said := objects(values.tolist())):
+            others[name] = held
+        else:
+            found[name] = said
+    return found, others
+
+
+def _neither(values: NDArray[Any]) -> str:
+    """What a column holds that has neither numbers nor words, such as times; "" of any other."""
+    some = values[:LOOK]
+    odd = numbers(some).odd
+    if odd is None or any(isinstance(one, str) for one in some):
+        return ""
+    known = sum(one is not None for one in some)
+    return type(some[odd.argmax()]).__name__ if odd.sum() == known else ""
 
 
 def kinds_of(table: Mapping[str, Column]) -> dict[str, Kind]:

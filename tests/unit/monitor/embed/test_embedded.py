@@ -118,6 +118,60 @@ def test_a_frame_may_call_its_columns_by_an_array():
         assert np.array_equal(counted.counts, expected.counts)
 
 
+MOMENTS = np.datetime64("2026-01-01", "h") + np.arange(3000)
+
+
+@pytest.mark.parametrize(
+    ("when", "held"),
+    [
+        (MOMENTS, "datetime64[h]"),
+        (MOMENTS.tolist(), "datetime"),
+        ([None, *MOMENTS.astype("datetime64[D]").tolist()[1:]], "date"),
+        (pl.Series(MOMENTS.astype("datetime64[us]")), "datetime64[us]"),
+        (MOMENTS - MOMENTS[0], "timedelta64[h]"),
+    ],
+    ids=["numpy", "datetimes", "dates", "polars", "spans"],
+)
+def test_a_column_of_times_is_said_to_be_not_watched(when, held, caplog):
+    with caplog.at_level(logging.WARNING, "trimtab.monitor"):
+        monitor = trimtab.Monitor.against(ordinary() | {"when": when})
+    assert f"column when is not watched, it holds {held}: log numbers or words" in caplog.text
+    assert caplog.text.count("not watched") == 1
+    with monitor:
+        for row in plain(ordinary(100, 1)):
+            monitor.log(row | {"when": MOMENTS[0].item()})
+        assert (monitor.rows, monitor.findings().measures[-1].feature) == (100, "town")
+
+
+def test_a_column_of_which_nothing_is_known_is_watched(caplog):
+    with trimtab.Monitor.against(ordinary() | {"note": [None] * 3000}) as monitor:
+        monitor.log(ordinary(300, 1) | {"note": ["now"] * 300})
+        assert any("note" in one.text for one in monitor.findings().findings)
+    assert "not watched" not in caplog.text
+
+
+class Nullable:
+    """A series as pandas has them, with a null that equals nothing and has no truth."""
+
+    def __init__(self, values, null):
+        self.values, self.null = np.array(values, dtype=object), null
+
+    def to_numpy(self):
+        return self.values
+
+    def isna(self):
+        return np.array([one is self.null for one in self.values])
+
+
+def test_a_null_of_pandas_is_a_missing_value():
+    null = object()
+    towns = [null if row % 10 == 0 else "A" for row in range(3000)]
+    with trimtab.Monitor.against(ordinary() | {"town": Nullable(towns, null)}) as monitor:
+        for row, usual in enumerate(plain(ordinary(600, 1))):
+            monitor.log(usual | {"town": None if row % 10 == 0 else "A"})
+        assert monitor.findings().findings == ()
+
+
 def test_a_row_is_any_mapping_and_a_list_may_hold_arrays():
     table = {"a": np.arange(100.0), "b": np.arange(100.0)[::-1].copy()}
     expected = profiles.count(references.fit_reference(table).bins, table)
