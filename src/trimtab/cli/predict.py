@@ -100,6 +100,7 @@ def _ask(session: Session, name: str, file: Path, limit: int, key: str) -> dict[
         if "@" in name:
             hint = f"without an endpoint, name an output: trimtab predict {name} {file} OUTPUT"
         raise NotFoundError(f"there is no endpoint {name!r}", hint=hint)
+    local.check_ours(project.ws, name)
     ending = retirement.in_force(project.ws, name)
     if ending is not None and retirement.is_over(project.ws, name):
         raise ConflictError(

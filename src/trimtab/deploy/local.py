@@ -19,7 +19,7 @@ import msgspec
 
 from trimtab import ids
 from trimtab.config import ServeConfig
-from trimtab.errors import ConflictError, NotFoundError, TrimtabError
+from trimtab.errors import ConflictError, NotFoundError, TrimtabError, UsageError
 from trimtab.model import registry
 from trimtab.serve import folder as endpoint_folder
 from trimtab.serve import notice
@@ -174,6 +174,15 @@ def find(ws: Workspace, name: str) -> Endpoint | None:
     return row
 
 
+def check_ours(ws: Workspace, name: str) -> None:
+    """Raises UsageError where the name is that of a monitor inside another server: nothing here answers."""
+    if any(one.name == name and one.target != TARGET for one in operations.endpoints(ws)):
+        raise UsageError(
+            f"{name!r} answers inside another server: it is watched here, and neither run nor steered",
+            hint="do it in that server; `trimtab deploy MODEL@vN --name NAME` serves the model here too",
+        )
+
+
 def every(ws: Workspace) -> list[Endpoint]:
     """Every endpoint as it really is."""
     found = (find(ws, row.name) for row in operations.endpoints(ws))
@@ -181,12 +190,11 @@ def every(ws: Workspace) -> list[Endpoint]:
 
 
 def stop(ws: Workspace, name: str) -> Endpoint:
-    """Stop an endpoint: it answers what it has accepted and ends; raises NotFoundError."""
+    """Stop an endpoint: it answers what it has accepted and ends; raises NotFoundError, UsageError."""
     row = find(ws, name)
     if row is None:
         raise NotFoundError(f"there is no endpoint {name!r}", hint="see `trimtab endpoints ls`")
-    if row.target != TARGET:  # watched from inside another server: nothing here to stop
-        return row
+    check_ours(ws, name)
     if row.pid:
         end(row.pid, row.pid_started)
     if notice.is_gone(folder(ws, name)):  # it stays what it is

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from trimtab import ids
+from trimtab.deploy import local
 from trimtab.errors import ConflictError, NotFoundError
 from trimtab.loop import brakes, jobs, triggers
 from trimtab.loop.alerts import incidents
@@ -187,6 +188,8 @@ def _open_rollout(project: Project, action: Action, notes: Notes) -> None:
         for endpoint in operations.endpoints(ws):
             serving = known.get(CHAMPION)
             if endpoint.name != version.name or serving in (None, version.digest):
+                continue
+            if endpoint.target != local.TARGET:  # another server answers, and is not ours to steer
                 continue
             if retirement.in_force(ws, endpoint.name) is not None:
                 continue

@@ -12,12 +12,18 @@ import pytest
 import trimtab
 from trimtab import ids
 from trimtab.errors import ConflictError, NotFoundError, UsageError
+from trimtab.loop import firings
+from trimtab.loop.candidate import capacity
 from trimtab.loop.files.against import Watching, watch
+from trimtab.loop.notes import Notes
 from trimtab.loop.project import apply, open_project
-from trimtab.loop.releases import release
+from trimtab.loop.releases import drill, release
+from trimtab.loop.retiring import retire_plan
 from trimtab.loop.tick import tick
+from trimtab.server.handlers import endpoints, keys
+from trimtab.server.requests import KeyWanted, Named
 from trimtab.store import operations
-from trimtab.store.records import Endpoint
+from trimtab.store.records import Action, Endpoint
 
 DAY = 86_400_000_000
 HERE = Path(__file__).parents[1] / "monitor" / "conftest.py"
@@ -207,7 +213,31 @@ def test_a_monitor_has_a_name_of_its_own(project):
     with trimtab.Monitor("goods@v1", name="shop", project=project.folder) as monitor:
         assert monitor.name == "shop"
     assert [one.name for one in release.stop(project)] == ["goods-embedded"]
-    assert release.stop(project, "shop")[0].state == "embedded", "nothing here to stop"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda project: release.deploy(project, "goods@v1", name="shop"),
+        lambda project: release.stop(project, "shop"),
+        lambda project: release.rollback(project, "shop"),
+        lambda project: drill.drill(project, "shop"),
+        lambda project: capacity.measure(project, "shop"),
+        lambda project: keys.add(project, KeyWanted(name="shop", key="k")),
+        lambda project: endpoints.compact(project, Named(name="shop")),
+        lambda project: retire_plan.link_of(project, "goods", "shop"),
+    ],
+    ids=["deploy", "stop", "roll back", "drill", "bench", "key", "compact", "successor"],
+)
+def test_what_another_server_answers_with_is_neither_run_nor_steered(project, asked):
+    """Nothing is taken over, made or changed, and it is said why."""
+    trimtab.Monitor("goods@v1", name="shop", project=project.folder).close()
+    before = operations.endpoints(project.ws)
+    with pytest.raises(UsageError, match="'shop' answers inside another server") as refused:
+        asked(project)
+    assert "do it in that server" in refused.value.hint
+    assert operations.endpoints(project.ws) == before
+    assert not (project.ws.root / "endpoints" / "shop").exists()
 
 
 def test_a_file_without_an_input_of_the_model_is_broken(made, project):
@@ -265,3 +295,21 @@ def test_a_monitor_that_could_not_work_is_refused_with_what_it_takes(project, gi
         trimtab.Monitor("goods@v1", project=project.folder, **given)
     assert refused.value.hint
     pass_later(project)
+
+
+def test_what_a_trigger_trained_opens_no_rollout_at_a_monitor_of_the_models_name(made, project):
+    from trimtab.model import registry
+    from trimtab.store import versions
+
+    trimtab.Monitor("goods@v1", name="goods", project=project.folder).close()
+    first = versions.get(project.ws, "model", "goods@v1")
+    versions.set_alias(project.ws, "model", "goods", "champion", first.digest)
+    package = made.write_model(project.folder / "again", made.SIGNED["regression"])
+    versions.add(project.ws, "model", "goods", registry.put(project.ws, package))
+    fired = Action(id=ids.new_id(), kind="fire", key="fire:nightly:1", state="done",
+                   cause={"trigger": "nightly"}, result={"version": "goods@v2"})  # fmt: skip
+    operations.plan_action(project.ws, fired)
+    firings.advance(project, Notes())
+    (done,) = operations.actions(project.ws)
+    assert done.result["handled"]
+    assert operations.rollouts(project.ws) == []

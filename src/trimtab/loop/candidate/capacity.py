@@ -121,6 +121,7 @@ def measure(
 def _what(project: Project, name: str) -> tuple[Version, Settings | None]:
     """The version behind an endpoint with the endpoint's settings, or a version alone."""
     ws = project.ws
+    local.check_ours(ws, name)
     if local.find(ws, name) is not None:
         champion = release.champion_of(project, name)
         if champion is None:

@@ -212,7 +212,8 @@ def _live(project: Project, name: str) -> Endpoint:
     endpoint = local.find(project.ws, name)
     if endpoint is None:
         raise NotFoundError(f"there is no endpoint {name!r}", hint="see `trimtab endpoints ls`")
-    if endpoint.state != "ready" or endpoint.target != local.TARGET:
+    local.check_ours(project.ws, name)
+    if endpoint.state != "ready":
         raise ConflictError(f"endpoint {name!r} does not answer here: it is {endpoint.state}")
     if operations.rollouts(project.ws, endpoint=name, state="open"):
         raise ConflictError(

@@ -60,6 +60,7 @@ def deploy(
     version = _version(project, reference or _was_champion(project, ended, revive=revive))
     registry.check_signature(ws, version.digest, config.model.verify_key)
     name = name or version.name
+    local.check_ours(ws, name)
     if revive:
         retire.revive(project, name)
     retire.refuse(project, name)
@@ -175,6 +176,7 @@ def rollback(project: Project, name: str = "", who: Hand = NOBODY) -> Deployed:
     """
     ws = project.ws
     name = name or project.config.model_name
+    local.check_ours(ws, name)
     if retirement.is_over(ws, name):
         retire.refuse(project, name)
     with hand.moving(ws):

@@ -153,6 +153,7 @@ def link_of(project: Project, name: str, successor: str) -> str:
     if successor == name:
         raise UsageError(f"{name!r} cannot be its own successor")
     found = local.find(project.ws, successor)
+    local.check_ours(project.ws, successor)
     if found is None:
         raise NotFoundError(
             f"there is no endpoint {successor!r} to come after {name!r}",

@@ -48,8 +48,9 @@ def show(project: Project, request: asked.Named) -> EndpointShown:
 
 
 def compact(project: Project, request: asked.Named) -> LogCompacted:
-    """Compact what the controller has taken in; raises NotFoundError, ConflictError.
+    """Compact what the controller has taken in; raises NotFoundError, UsageError, ConflictError.
 
     It happens in a child process: it needs more memory than a server should keep.
     """
+    local.check_ours(project.ws, request.name)
     return msgspec.convert(msgspec.to_builtins(job.wait(project, request.name)), LogCompacted)

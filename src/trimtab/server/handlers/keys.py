@@ -59,6 +59,7 @@ def _folder(project: Project, name: str) -> Path:
     if name not in {*known, project.config.model_name}:
         names = ", ".join(known) or project.config.model_name
         raise NotFoundError(f"there is no endpoint {name!r}", hint=f"there is: {names}")
+    local.check_ours(project.ws, name)
     return local.folder(project.ws, name)
 
 
