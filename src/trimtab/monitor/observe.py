@@ -340,12 +340,15 @@ def _judge(
 def _look_at(
     config: Config, model: Watched, windows: list[Window], counted: list[Profile]
 ) -> Findings:
-    inside = windows[-1].features.get("inside")
-    left = untold.untold(model.reference, counted[-1]) if inside else frozenset()
+    level, left, newest = budget(config), frozenset[str](), windows[-1]
+    if newest.features.get("inside"):  # whoever watches there may cut windows of another length
+        left = untold.untold(model.reference, counted[-1])
+        each = per_month(newest.end - newest.start)
+        level = msgspec.structs.replace(level, windows_per_month=each)
     return judge.judge(
         model.reference,
         counted,
-        budget=budget(config),
+        budget=level,
         least_rows=config.monitor.min_rows,
         altered=altered.of(windows) | left,
         seasons=episodes.seasons(model.reference, windows),

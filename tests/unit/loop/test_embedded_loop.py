@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from trimtab.loop.project import apply, open_project
 from trimtab.loop.releases import drill, release
 from trimtab.loop.retiring import retire_plan
 from trimtab.loop.tick import tick
+from trimtab.monitor import judge as judging
 from trimtab.server.handlers import endpoints, keys
 from trimtab.server.requests import KeyWanted, Named
 from trimtab.store import operations
@@ -200,6 +202,26 @@ def test_windows_that_another_server_left_say_how_a_change_came(made, project, m
     }
     assert [found[day][0] for day in (0, 4, 5)] == ["", "recurring", "recurring"]
     assert "Data drift (recurring, as from" in found[4][1]
+
+
+def test_windows_of_another_length_share_the_same_budget(made, project, monkeypatch):
+    """24 windows a day, each judged as the one of a day is, would raise 24 times the false pages."""
+    levels = []
+
+    def judge(reference, windows, *, budget, **more):
+        found = judging.judge(reference, windows, budget=budget, **more)
+        levels.append(found.alpha)
+        return found
+
+    monkeypatch.setattr("trimtab.monitor.observe.judge", SimpleNamespace(judge=judge))
+    for window in ("1d", "1h"):
+        with trimtab.Monitor(
+            "goods@v1", project=project.folder, name=window, window=window
+        ) as monitor:
+            for row, score in zip(*rows_of(made, 100), strict=True):
+                monitor.log(row, score)
+    pass_later(project)
+    assert levels[1] == pytest.approx(levels[0] / 24)
 
 
 def test_a_monitor_has_a_name_of_its_own(project):
