@@ -50,6 +50,7 @@ Test = Literal[
     "refused",
 ]
 
+_LARGE: Final = 1e15
 OUTPUTS: Final = ("__score__", "__decision__")
 """What a model said, among the features of its window."""
 DEFECTS: Final[tuple[Kind, ...]] = ("broken input", "skew", "broken join")
@@ -61,6 +62,11 @@ EACH_A_CAUSE: Final[tuple[Kind, ...]] = ("broken input", "skew")
 def called(feature: str) -> str:
     """A feature's name for people: a model's own outputs are profiled as `__score__` and the like."""
     return feature.strip("_") if feature.startswith("__") and feature.endswith("__") else feature
+
+
+def figure(value: float, digits: int = 4) -> str:
+    """A number for people: large ones whole, with their thousands apart, and no power of ten."""
+    return f"{value:,.0f}" if 10_000 <= abs(value) < _LARGE else f"{value:.{digits}g}"
 
 
 class FeatureFinding(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trimtab.monitor import budget
 from trimtab.monitor.drift.case import ALONE, Case, Signal, stronger, sure
 from trimtab.monitor.drift.windows import LEAST_ROWS
-from trimtab.monitor.findings import Kind, Test
+from trimtab.monitor.findings import Kind, Test, figure
 from trimtab.monitor.log.traffic import SCORE
 from trimtab.monitor.statistics import rates
 from trimtab.monitor.statistics.categories import comparable
@@ -195,7 +195,7 @@ def _words(case: Case, name: str) -> str:
     if name in {"far", "outside"} and isinstance(cells, NumberCells):
         if cells.inner == 0:
             return "present where training had no value"
-        return f"{_WORDS[name]} {cells.low:.4g} to {cells.high:.4g}"
+        return f"{_WORDS[name]} {figure(cells.low)} to {figure(cells.high)}"
     return _WORDS[name]
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from trimtab.monitor.drift.case import Case, Signal, stronger
 from trimtab.monitor.drift.windows import LEAST_ROWS
+from trimtab.monitor.findings import figure
 from trimtab.monitor.statistics import anderson
 from trimtab.monitor.statistics.categories import chi_square, comparable, grouped, with_rest
 from trimtab.monitor.statistics.effect import Effect, Grid, grid, total_variation, wasserstein
@@ -96,11 +97,11 @@ def _moved(line: Grid, window: Counts, reference: Counts, effect: Effect) -> str
     width_now, width_was = float(f @ away), float(g @ away)
     if abs(now - was) >= abs(width_now - width_was):
         word = "higher" if now > was else "lower"
-        return f"{effect.value:.2g} sd {word}: mean {now:.4g}, was {was:.4g}{_outside(f)}"
+        return f"{effect.value:.2g} sd {word}: mean {figure(now)}, was {figure(was)}{_outside(f)}"
     word = "wider" if width_now > width_was else "narrower"
     return (
-        f"{effect.value:.2g} sd {word}: mean distance from the median {width_now:.3g}, "
-        f"was {width_was:.3g}{_outside(f)}"
+        f"{effect.value:.2g} sd {word}: mean distance from the median {figure(width_now, 3)}, "
+        f"was {figure(width_was, 3)}{_outside(f)}"
     )
 
 

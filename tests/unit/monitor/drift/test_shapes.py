@@ -1,4 +1,4 @@
-"""A level that moved is called by its name."""
+"""A level that moved is called by its name, and a number is one that people read."""
 
 from __future__ import annotations
 
@@ -26,3 +26,20 @@ def test_what_moved_most_is_named(before, now, said):
     found = judge(reference, [count(reference.bins, {"town": np.array(now, dtype=object)})])
     (drift,) = [one for one in found.findings if one.kind == "data drift"]
     assert said in [one.note for one in drift.features if one.statistic == "chi_square"]
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (220_000.0, "mean 218,452, was 199,364,"),
+        (1_000_000.0, "outside the training range 122,012 to 261,321"),
+    ],
+    ids=["moved", "outside"],
+)
+def test_large_numbers_are_written_out(now, said):
+    prices = np.random.default_rng(0).normal(200_000.0, 20_000.0, 3_000)
+    later = np.random.default_rng(1).normal(now, 20_000.0, 1_000)
+    reference = fit_reference({"price": prices})
+    (found,) = judge(reference, [count(reference.bins, {"price": later})]).findings
+    assert said in found.text
+    assert "e+" not in found.text
