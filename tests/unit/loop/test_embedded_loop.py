@@ -21,6 +21,7 @@ from trimtab.loop.project import apply, open_project
 from trimtab.loop.releases import drill, release
 from trimtab.loop.retiring import retire_plan
 from trimtab.loop.tick import tick
+from trimtab.loop.views.outlook import outlook
 from trimtab.monitor import judge as judging
 from trimtab.server.handlers import endpoints, keys
 from trimtab.server.requests import KeyWanted, Named
@@ -93,6 +94,8 @@ def test_calm_rows_open_nothing_and_two_processes_add_up(made, project):
     seen = pass_later(project)
     (said,) = [line for line in seen.observed if "cannot know" in line]
     assert "no label can be joined to rows that another server keeps" in said
+    (sees,) = outlook(project, ids.now()).sees
+    assert sees.startswith("800 answers of goods-embedded in 1 window to ")
     assert operations.incidents(project.ws) == []
     assert sum(one.rows for one in operations.windows(project.ws)) == 800
 

@@ -170,6 +170,25 @@ def test_a_column_without_any_value_is_shown(client, watched):
     assert client.get("/timeline").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (1, "1 window, not judged yet: it is still open."),
+        (2, "2 windows, none judged yet: they are still open."),
+    ],
+)
+def test_windows_that_are_open_are_counted(client, watched, count, said):
+    model = versions.find(watched.ws, "model")[0].digest
+    with watched.ws.transaction() as tx:
+        tx.exec_driver_sql("DELETE FROM windows")
+    for at in range(count):
+        one = msgspec.structs.replace(
+            window(20_000 + at, []), model=model, features={}, judged_at=0
+        )
+        operations.save_window(watched.ws, one)
+    assert said in client.get("/monitor").text
+
+
 def test_a_cell_leads_to_its_window_and_feature(client, watched):
     page = client.get("/monitor").text
     links = re.findall(r'href="(/monitor\?[^"]+)"', page)

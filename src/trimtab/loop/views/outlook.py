@@ -78,7 +78,8 @@ def _seen(project: Project) -> Iterator[Line]:
         if judged:
             rows = sum(one.rows for one in judged)
             last = ids.iso(max(one.end for one in judged))
-            yield "sees", f"{rows:,} answers of {endpoint.name} in {len(judged)} windows to {last}"
+            spans = _count(len(judged), "window")
+            yield "sees", f"{rows:,} answers of {endpoint.name} in {spans} to {last}"
         elif windows:
             yield "sees", f"answers of {endpoint.name}, but no window that has closed"
         else:
