@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from enum import Enum
 from typing import Any, Final
 
 import numpy as np
@@ -76,10 +77,12 @@ def _pair(layout: Layout, one: Any) -> tuple[Any, Any]:
 
 
 def _alone(one: Any) -> Any:
-    """What an array or a list of one holds: `predict` of one row answers with such."""
+    """What an array or a list of one holds, as `predict` of one row answers; what an enum stands for."""
     while isinstance(one, list) and len(one) == 1:
         one = one[0]
-    return one.reshape(-1)[0] if isinstance(one, np.ndarray) and one.size == 1 else one
+    if isinstance(one, np.ndarray) and one.size == 1:
+        one = one.reshape(-1)[0]
+    return one.value if isinstance(one, Enum) else one
 
 
 def _scored(layout: Layout, one: Any) -> tuple[float, str | None]:

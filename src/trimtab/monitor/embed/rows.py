@@ -10,6 +10,7 @@ import struct
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -165,8 +166,10 @@ def floats(values: Sequence[Any]) -> NDArray[Any]:
 
 
 def objects(values: Sequence[Any]) -> NDArray[Any]:
-    """Values as an object array."""
+    """Values as an object array, members of an enum as what they stand for."""
     found = np.empty(len(values), dtype=object)
+    if any(issubclass(kind, Enum) for kind in set(map(type, values))):
+        values = [one.value if isinstance(one, Enum) else one for one in values]
     found[:] = values
     return found
 

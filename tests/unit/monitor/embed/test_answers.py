@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from enum import Enum
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,14 @@ from trimtab.monitor.embed.rows import DECISION, SCORE, Layout
 from trimtab.profile import reference as references
 
 FRUITS = ("apple", "banana", "cherry")
+
+
+class Fruit(Enum):
+    apple = "apple"
+
+
+class Word(str, Enum):  # noqa: UP042 - its str() is "Word.apple"
+    apple = "apple"
 
 
 def layout_of(classes=(), positive=None, **more):
@@ -45,6 +54,10 @@ def layout_of(classes=(), positive=None, **more):
         (FRUITS, None, np.array(["banana"]), None, "banana"),
         (FRUITS, None, np.array("banana"), None, "banana"),
         (FRUITS, None, ["banana"], None, "banana"),
+        (FRUITS, None, (0.7, Fruit.apple), 0.7, "apple"),
+        (FRUITS, None, Fruit.apple, None, "apple"),
+        (FRUITS, None, Word.apple, None, "apple"),
+        (FRUITS, None, (0.7, Word.apple), 0.7, "apple"),
         (FRUITS, None, 0.7, 0.7, None),
         ((), None, 2, 2.0, None),
         ((), None, [0.1, 0.7, 0.2], 0.7, None),
@@ -52,6 +65,7 @@ def layout_of(classes=(), positive=None, **more):
     ids=[
         "array", "list", "2-d", "one score", "whole", "one whole", "truth", "one truth", "class",
         "scores", "proba", "its own decision", "no decision", "arrays", "predict", "0-d", "list of one",
+"a pair with an enum", "an enum", "a word of an enum", "a pair with such",
         "highest alone", "regression", "nobody knows",
     ],
 )  # fmt: skip
@@ -84,6 +98,22 @@ def test_scores_that_are_no_numbers_decide_nothing(scores):
 def test_what_is_no_answer_is_said_in_words(answer, said):
     with pytest.raises(ValueError, match=said):
         answers(layout_of(FRUITS), [answer])
+
+
+def test_an_enum_in_a_row_is_what_it_stands_for():
+    """As `model_dump` of a request leaves it."""
+    table = {"fruit": ["apple", "pear"] * 50, "x": np.arange(100.0)}
+    with trimtab.Monitor.against(table) as monitor:
+        for number in range(100):
+            monitor.log({"fruit": Fruit.apple if number % 2 else "pear", "x": float(number)}, 0.5)
+        monitor.log({"fruit": [Fruit.apple, "pear"] * 50, "x": np.arange(100.0)})
+        monitor.log({"fruit": Fruit.apple, "x": None}, 0.5)
+        assert monitor.rows == 201
+        (counted,) = monitor._counted.windows.values()
+        cells = monitor._reference.bins.feature("fruit")
+        place = monitor._reference.bins.spans()["fruit"].start
+        assert counted.counts[place + cells.levels.index("apple")] == 101
+        assert counted.counts[place + cells.levels.index("pear")] == 100
 
 
 def test_a_regression_answers_one_number_and_a_text_is_one_of_a_wrong_type():
