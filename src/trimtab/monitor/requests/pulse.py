@@ -15,7 +15,7 @@ from trimtab import ids
 from trimtab.config import Config, duration
 from trimtab.monitor.budget import Budget
 from trimtab.monitor.findings import FeatureFinding, Finding
-from trimtab.monitor.requests import asking, failures, refusals, volume
+from trimtab.monitor.requests import asking, failures, refusals, slowness, volume
 from trimtab.serve.logged.frame import Frame
 from trimtab.store import operations, states, versions
 from trimtab.store.records import Window
@@ -24,8 +24,6 @@ from trimtab.store.workspace import Workspace
 _DAY: Final = 86_400_000_000
 _WEEK: Final = 7 * _DAY
 _HOUR: Final = 3_600_000_000
-_SLOW: Final = 0.95
-_FLOOR: Final = 0.1
 _REMEMBERED: Final = 1_400
 _RECENT: Final = 64
 
@@ -58,19 +56,17 @@ def look(
     failed = failures.look(ws, config, endpoint, moment, alpha, serving=serving[:1])
     turned = [one for one in (refused, failed) if one is not None]
     starts, counts = _volumes(ws, config, endpoint, moment, span)
+    before = states.get(ws, _reached(endpoint)) or 0
     change = _traffic(counts, alpha, span)
-    if change is not None and (not turned or change.ratio > 1):  # what is refused was asked
-        one = volume.finding("traffic change", change, counts[-1], "")
-        found.append(_dated(one, starts))
-    if change is None or change.ratio > 1:
+    if change is None or change.ratio > 1 or change.until is not None:
         found += _silences(ws, endpoint, (starts, counts), alpha, span)
-    known = [one for one in closed if one.features.get(asking.LATENCY)]
-    spent = [asking.quantile(one.features[asking.LATENCY], _SLOW) for one in known]
-    change = volume.change([1000 * one for one in spent], alpha, floor=_FLOOR)
-    if change is not None:
-        usual = change._replace(usual=change.usual / 1000)
-        one = volume.finding("latency change", usual, spent[-1], " ms")
-        found.append(_dated(one, [window.start for window in known]))
+    if change is not None and change.until is None:
+        if not turned or change.ratio > 1:  # what is refused was asked
+            found.append(volume.finding("traffic change", change, counts[-1], "", starts))
+    elif change is not None and not found and _news(change, starts, counts, span, before):
+        was = change.usual * change.ratio
+        found.append(volume.finding("traffic change", change, was, "", starts))
+    found += slowness.look(closed, alpha, span, _cycles(span), before)
     standing = [*_clock(ws, config, endpoint, span), *turned]
     unseen = asking.sentence(closed[-1].features.get(asking.UNSEEN, {})) if closed else ""
     said = [one for one in (unseen, _ahead(ws, endpoint)) if one]
@@ -165,10 +161,17 @@ def _clock(ws: Workspace, config: Config, endpoint: str, span: int) -> list[Find
 
 
 def _traffic(counts: Sequence[float], alpha: float, span: int) -> volume.Change | None:
-    if counts and not counts[-1]:
-        week = _WEEK // span if _WEEK % span == 0 else 0
-        return volume.silence(counts, alpha, period=_period(span), week=week)
-    return volume.change(counts, alpha, period=_period(span))
+    period, week = _cycles(span)
+    known = volume.newest if counts and counts[-1] else volume.silence
+    return known(counts, alpha, period=period, week=week)
+
+
+def _news(
+    change: volume.Change, starts: list[int], counts: list[float], span: int, before: int
+) -> bool:
+    """Whether a change was seen to be over since the last look; a silence is told of elsewhere."""
+    until = change.until or 0
+    return starts[until + 1] + span > before and all(counts[change.since : until])
 
 
 def _silences(
@@ -190,7 +193,7 @@ def _silences(
         asked = refusals.asked(ws, endpoint) | failures.asked(ws, endpoint)
         if any(not counts[at] and starts[at] in asked for at in range(change.since, end)):
             continue
-        one = _dated(volume.finding("traffic change", change, 0.0, ""), starts)
+        one = volume.finding("traffic change", change, 0.0, "", starts)
         text = f"{one.text.removesuffix('.')}; rows came again from {ids.iso(starts[end])} on."
         return [msgspec.structs.replace(one, text=text, detail={**one.detail, "lasts": 0.0})]
     return []
@@ -235,17 +238,12 @@ def _candidates(ws: Workspace, endpoint: str) -> list[str]:
     return [versions.get(ws, "model", one.candidate).label for one in open_now]
 
 
-def _period(span: int) -> int:
-    """How many windows make a season: a week of days, a day of hours."""
+def _cycles(span: int) -> tuple[int, int]:
+    """How many windows make a season, a week of days or a day of hours, and how many a week."""
+    week = _WEEK // span if _WEEK % span == 0 else 0
     if span >= _DAY:
-        return _WEEK // span if _WEEK % span == 0 else 0
-    return _DAY // span if _DAY % span == 0 else 0
-
-
-def _dated(finding: Finding, starts: Sequence[int]) -> Finding:
-    start = starts[finding.since or 0]
-    text = finding.text.replace(f"since window {finding.since}", f"since {ids.iso(start)}")
-    return msgspec.structs.replace(finding, since=start, text=text)
+        return week, week
+    return (_DAY // span if _DAY % span == 0 else 0), week
 
 
 def _name(endpoint: str) -> str:

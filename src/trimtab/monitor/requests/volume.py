@@ -14,17 +14,21 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab import ids
 from trimtab.monitor.budget import Budget
 from trimtab.monitor.findings import FeatureFinding, Finding
 from trimtab.monitor.statistics.tails import f_sf
 
 Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
 
 VOLUME: Final = "__rows__"
 LATENCY: Final = "__latency__"
 _LEAST: Final = 10
-_MOST: Final = 56
+REMEMBERED: Final = 56
+"""Windows that tell the usual level; a change that lasts longer is the usual itself."""
 _CYCLES: Final = 4
+_WEEKDAYS: Final = 7
 _FACTOR: Final = math.log(1.5)
 _SCALES: Final = (1, 2, 3, 4, 6, 8)
 _PART: Final = 0.1
@@ -38,12 +42,29 @@ less is a notice: named, and no incident.
 
 
 class Change(NamedTuple):
-    """`ratio` of the newest windows to those before, its p, the window it began in."""
+    """`ratio` of the newest windows to what was usual, its p, the window it began in, what was usual
+    at the newest one's time, the first of the windows that are as usual again, and whether a whole
+    week was known before.
+    """
 
     ratio: float
     p: float
     since: int
     usual: float
+    until: int | None = None
+    known: bool = True
+
+
+class _Usual(NamedTuple):
+    """What windows are held against: gaps of the later and the earlier ones, the spread of single
+    ones, how many tell the level, and how many degrees of freedom the spread.
+    """
+
+    gaps: Floats
+    back: Floats
+    spread: float
+    windows: int
+    freedom: int
 
 
 def level(budget: Budget) -> float:
@@ -51,29 +72,43 @@ def level(budget: Budget) -> float:
     return budget.pages_per_month * _PART / (2 * len(_SCALES) * max(budget.windows_per_month, 1.0))
 
 
-def change(
-    values: Sequence[float], alpha: float, *, period: int = 0, floor: float = 0.05
+def newest(
+    values: Sequence[float],
+    alpha: float,
+    *,
+    period: int = 0,
+    week: int = 0,
+    floor: float = 0.05,
+    places: Sequence[int] = (),
 ) -> Change | None:
-    """The change of the newest of positive `values` (0 allowed), oldest first; None where none is.
+    """The change that the newest of positive `values` (0 allowed), oldest first, show, or else the
+    newest one that was over by the last two of them; None where there is none.
 
-    `period` is how many windows make a season (0: none), `floor` the least standard deviation that
-    logarithms are taken to have.
+    It is as old as it was when it was sure, while it lasts and until it is the usual. `period` is how
+    many windows make a season and `week` how many a week (0: none), `floor` the least standard
+    deviation that logarithms are taken to have, `places` the windows' numbers in time where some
+    are missing.
     """
     logs = np.log(np.asarray(values, dtype=np.float64) + 1)
-    best: Change | None = None
-    for k in _SCALES:
-        if len(logs) - k < _LEAST:
-            break
-        now, before = logs[-k:], logs[:-k]
-        gaps, spread, count, freedom = _gaps(now, before, period, len(logs) - k, floor)
-        gap = float(gaps.mean())
-        t = gap / (spread * (1 / k + 1 / count) ** 0.5)
-        p = f_sf(t * t, 1, freedom)
-        each = gaps * math.copysign(1, gap) > _FACTOR * 0.75
-        if p <= alpha and abs(gap) > _FACTOR and each.all() and (best is None or k > 1):
-            usual = float(np.exp(np.median(before)) - 1)
-            best = Change(math.exp(gap), p, len(logs) - k, usual)
-    return best
+    at = np.asarray(places if len(places) else range(len(logs)), dtype=np.int64)
+    found = None
+    for first in range(max(_LEAST, len(logs) - REMEMBERED), len(logs)):
+        if at[first] - at[0] < period and period > _WEEKDAYS:  # hours: a whole day has to be known
+            continue
+        one = _began(logs, at, first, alpha, (period, week), floor)
+        if one is not None and one.until is None:
+            return one
+        if one is not None and (found is None or one.since >= (found.until or 0)):
+            found = one
+    return found
+
+
+def change(
+    values: Sequence[float], alpha: float, *, period: int = 0, week: int = 0
+) -> Change | None:
+    """The change that the newest of `values` show, as `newest` takes them; None where it is over."""
+    found = newest(values, alpha, period=period, week=week)
+    return found if found is not None and found.until is None else None
 
 
 def silence(
@@ -90,31 +125,39 @@ def silence(
     begin = int(full[-1]) + 1 if full.size else 0
     if begin == len(counts) or begin < max(_LEAST, week):
         return None
-    expected: list[float] = []
+    expected: dict[int, float] = {}
     for place in range(begin, len(counts)):
-        past = counts[place - week :: -week][:_CYCLES] if week else counts[:begin][-_MOST:]
+        past = counts[place - week :: -week][:_CYCLES] if week else counts[:begin][-REMEMBERED:]
         if (past == 0).mean() <= 0.5:
-            expected.append(float(past.mean()))
-    if math.exp(-sum(expected)) > alpha:
+            expected[place] = float(past.mean())
+    if math.exp(-sum(expected.values())) > alpha:
         return None
+    first = min(expected)
     known = week if week and begin >= _CYCLES * week else period
-    found = change(values, alpha, period=known)
+    found = _began(np.log(counts + 1), np.arange(len(counts)), first, alpha, (known, 0), 0.05)
     if found is None or found.ratio > 1:
         return None
-    return found._replace(usual=sum(expected) / len(expected))
+    usual = sum(expected.values()) / len(expected)
+    return Change(ratio=0.0, p=found.p, since=first, usual=usual)
 
 
 def finding(
-    kind: Literal["traffic change", "latency change"], found: Change, now: float, unit: str
+    kind: Literal["traffic change", "latency change"],
+    found: Change,
+    now: float,
+    unit: str,
+    starts: Sequence[int],
 ) -> Finding:
-    """A change as a finding; `since` is a position among the values."""
+    """A change as a finding, `now` is what it came to; its windows begin at the moments `starts`."""
     what = "rows" if kind == "traffic change" else "latency (95 %)"
     feature = VOLUME if kind == "traffic change" else LATENCY
     said = f"{what} {now:,.4g}{unit} where {found.usual:,.4g}{unit} were usual"
     if kind == "traffic change":
-        grave = found.ratio < _GONE
+        grave = found.ratio < _GONE and found.known
     else:
-        grave = now > _SLOW_RATIO * found.usual and now - found.usual > _SLOW_MS
+        grave = found.ratio > _SLOW_RATIO and found.usual * (found.ratio - 1) > _SLOW_MS
+    detail = {"ratio": found.ratio, "p": found.p, "usual": found.usual}
+    over = "" if found.until is None else f"; as usual again since {ids.iso(starts[found.until])}"
     return Finding(
         kind=kind,
         severity="alarm" if grave else "notice",
@@ -130,28 +173,77 @@ def finding(
                 note=said,
             ),
         ),
-        since=found.since,
-        text=f"{kind.capitalize()} since window {found.since}: {said}.",
-        detail={"ratio": found.ratio, "p": found.p, "usual": found.usual},
+        since=starts[found.since],
+        text=f"{kind.capitalize()} since {ids.iso(starts[found.since])}: {said}{over}.",
+        detail=detail if found.until is None else {**detail, "lasts": 0.0},
         share=abs(found.ratio - 1),
-        form="sudden",
     )
 
 
-def _gaps(
-    now: Floats, before: Floats, period: int, first: int, floor: float
-) -> tuple[Floats, float, int, int]:
-    """How far each newest value is off; the spread of single values; how many tell the usual level,
-    and how many degrees of freedom the spread.
-    """
-    if period and len(before) >= _CYCLES * period:
-        phase = (np.arange(len(before)) - first) % period
-        level = {k: float(before[phase == k].mean()) for k in range(period)}
-        rest = before - np.array([level[k] for k in phase.tolist()])
-        freedom = len(before) - period
+def _began(
+    logs: Floats, at: Places, first: int, alpha: float, cycles: tuple[int, int], floor: float
+) -> Change | None:
+    """The change that began in one window, by the first of its sums of windows that is sure."""
+    period, week = cycles
+    usual = _usual(logs, at, first, period, floor)
+    gaps = usual.gaps
+    sign = math.copysign(1, gaps[0])
+    for k in _SCALES:
+        if k > len(gaps) or (gaps[:k] * sign <= _FACTOR * 0.75).any():
+            return None
+        gap = float(gaps[:k].mean())
+        t = gap / (usual.spread * (1 / k + 1 / usual.windows) ** 0.5)
+        p = f_sf(t * t, 1, usual.freedom)
+        if p <= alpha and abs(gap) > _FACTOR:
+            break
+    else:
+        return None
+    known = not week or bool(at[first] - at[0] >= week)
+    if week and known and not _unlike(logs, at, slice(first, first + k), week, sign):
+        return None
+    calm = np.flatnonzero(usual.back[::-1] * sign <= _FACTOR * 0.75)
+    if len(gaps) + (int(calm[0]) if calm.size else len(usual.back)) > REMEMBERED:
+        return None
+    back = gaps * sign < abs(gap) / 2
+    over = np.flatnonzero(back[k:-1] & back[k + 1 :])
+    until = first + k + int(over[0]) if over.size else None
+    if until is None and back[-1]:  # one window may be chance
+        return None
+    shown = gaps[: None if until is None else until - first]
+    ratio = math.exp(float(np.median(shown[-max(_SCALES) :])))
+    last = len(shown) - 1
+    return Change(
+        ratio, p, first, math.exp(float(logs[first + last] - gaps[last])) - 1, until, known
+    )
+
+
+def _unlike(logs: Floats, at: Places, now: slice, week: int, sign: float) -> bool:
+    """Whether windows are not what the last weeks were at that time too."""
+    known = dict(zip(at[: now.start].tolist(), logs[: now.start].tolist(), strict=True))
+    gaps = []
+    for place, value in zip(at[now].tolist(), logs[now].tolist(), strict=True):
+        past = [known[one] for i in range(1, _CYCLES + 1) if (one := place - i * week) in known]
+        if past:
+            gaps.append((value - sum(past) / len(past)) * sign)
+    return not gaps or sum(gaps) / len(gaps) > _FACTOR
+
+
+def _usual(logs: Floats, at: Places, first: int, period: int, floor: float) -> _Usual:
+    """What the windows from `first` on are held against, by season where enough of them are known."""
+    before, now = logs[:first], logs[first:]
+    if period and at[first] - at[0] >= _CYCLES * period:
+        phase = (at - at[0]) % period
+        counts = np.bincount(phase[:first], minlength=period)
+        mean = float(before.mean())
+        sums = np.bincount(phase[:first], weights=before, minlength=period)
+        levels = np.where(counts > 0, sums / np.maximum(counts, 1), mean)
+        rest = before - levels[phase[:first]]
+        freedom = max(len(before) - int((counts > 0).sum()), 1)
         spread = float((rest @ rest / freedom) ** 0.5)
-        gaps = now - np.array([level[k % period] for k in range(len(now))])
-        return gaps, max(spread, floor), len(before) // period, freedom
-    recent = before[-_MOST:]
-    spread = max(float(recent.std(ddof=1)), floor)
-    return now - recent.mean(), spread, len(recent), len(recent) - 1
+        return _Usual(
+            now - levels[phase[first:]], rest, max(spread, floor),
+            max(len(before) // period, 1), freedom,
+        )  # fmt: skip
+    recent = before[-REMEMBERED:]
+    level, spread = float(recent.mean()), max(float(recent.std(ddof=1)), floor)
+    return _Usual(now - level, before - level, spread, len(recent), len(recent) - 1)
