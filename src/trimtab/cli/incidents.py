@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import click
 
-from trimtab.cli.session import Session, user
+from trimtab.cli.session import Session, note, user
 from trimtab.cli.verb import noun, verb
 from trimtab.server import operations
 from trimtab.server.answers import Incidents, IncidentShown
 from trimtab.server.requests import Acknowledgement, Identified, Resolution, StateFilter
 from trimtab.store.records import Incident
+
+_APART = 3_600_000_000
+"""Microseconds from which on the two clocks are said to differ."""
 
 incidents = noun("incidents", "What drifted off course, one for each cause.")
 
@@ -100,6 +103,11 @@ def _render_shown(shown: IncidentShown) -> None:
             ],
             right=["attempts"],
         )
+        first = min(one.sent_at or one.next_at for one in shown.alerts)
+        if abs(first - shown.opened_at) > _APART:
+            note(
+                "when: by this machine's clock; all else by the clock that the endpoint's rows go by"
+            )
 
 
 def _render(one: Incident) -> None:
@@ -121,6 +129,6 @@ def _render(one: Incident) -> None:
             "acknowledged": taken if one.acknowledged_at else "",
             "resolved": words.moment(one.resolved_at) if one.resolved_at else "",
             "resolution": one.resolution,
-            **{name: words.cell(value) for name, value in one.detail.items()},
+            **{name: words.part(name, value) for name, value in one.detail.items()},
         }
     )

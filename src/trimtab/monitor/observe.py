@@ -40,20 +40,24 @@ VIRTUAL: Final = "virtual now"
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """A cause that asks for an incident; `since` in microseconds of event time."""
+    """A cause that asks for an incident; `since` and `seen`, the end of the newest window that shows
+    it, in microseconds of event time.
+    """
 
     kind: str
     title: str
     severity: str
     since: int
     detail: dict[str, Any] = {}
+    seen: int = 0
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What a look at an endpoint found.
 
     `now` is the event time up to which it looked, `judged` when it judged a window last, `reached`
-    the end of the last window that it looked at, with rows or without.
+    the end of the last window that it looked at, with rows or without; `over` are kinds of causes that
+    were there and are gone, with since when.
     """
 
     now: int
@@ -61,6 +65,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     alarms: list[Alarm] = []
     judged: int = 0
     reached: int = 0
+    over: dict[str, int] = {}
 
 
 def observe(
@@ -104,13 +109,14 @@ def _observe(
         if finding.severity == "alarm"
     ]
     alarms += [
-        _alarm(one, closed[-1] if closed else None)
+        _alarm(one, closed[-1] if closed else None, beat.reached)
         for one in beat.findings
         if one.severity == "alarm"
     ]
-    alarms += [Alarm(**one) for one in seen.alarms]
+    last = closed[-1].end if closed else 0
+    alarms += [Alarm(**one, seen=last) for one in seen.alarms]
     named = {one.kind for one in alarms}
-    alarms += [Alarm(**one) for one in known.alarms if one["kind"] not in named]
+    alarms += [Alarm(**one, seen=last) for one in known.alarms if one["kind"] not in named]
     first = saying.window(endpoint, champion, closed)
     sentences = [*refused, first, *(f"{endpoint}: {one.text}" for one in beat.findings)]
     sentences += [*beat.sentences, *shown, *known.sentences, *seen.sentences]
@@ -120,6 +126,7 @@ def _observe(
         alarms=alarms,
         judged=max((one.judged_at for one in closed), default=0),
         reached=beat.reached,
+        over=seen.over,
     )
 
 
@@ -363,7 +370,7 @@ def budget(config: Config) -> Budget:
     )
 
 
-def _alarm(finding: Finding, window: Window | None) -> Alarm:
+def _alarm(finding: Finding, window: Window | None, seen: int = 0) -> Alarm:
     quiet = finding.kind == "data drift" or finding.severity == "notice"
     begun = window.start if window is not None and finding.since is None else finding.since
     return Alarm(
@@ -378,6 +385,7 @@ def _alarm(finding: Finding, window: Window | None) -> Alarm:
             "share": finding.share,
             "lasts": episodes.lasts(finding),
         },
+        seen=seen or (window.end if window else 0),
     )
 
 

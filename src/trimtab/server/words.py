@@ -14,7 +14,9 @@ UNKNOWN: Final = 1e300
 """From here on a number is written as infinite."""
 MEASURES: Final = {"js": "JS", "ks": "KS", "psi": "PSI", "psi_usual": "usual PSI"}
 """Further distances of a feature; the last is PSI's mean at these sizes where nothing changed."""
-_TIMES: Final = ("since", "fetched_at", "mtime", "labelled_at")
+_TIMES: Final = (
+    "since", "fetched_at", "mtime", "labelled_at", "over_at", "reopened_at", "grown_at"
+)  # fmt: skip
 _SIZES: Final = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -114,13 +116,14 @@ def cell(value: Any) -> str:
     if isinstance(value, bool | int | float):
         return number(value)
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_part(key, inner)}" for key, inner in value.items()) or "–"
+        return ", ".join(f"{key} {part(key, inner)}" for key, inner in value.items()) or "–"
     if isinstance(value, list | tuple):
         return ", ".join(cell(inner) for inner in value) or "–"
     return short(str(value))
 
 
-def _part(name: str, value: Any) -> str:
+def part(name: str, value: Any) -> str:
+    """A value of params, facts or details by its name: moments are in microseconds."""
     return moment(value) if name in _TIMES and isinstance(value, int) else cell(value)
 
 

@@ -14,7 +14,7 @@ import msgspec
 from trimtab import ids
 from trimtab.config import duration
 from trimtab.errors import ConflictError, NotFoundError
-from trimtab.loop.alerts import notify, sameness, severity
+from trimtab.loop.alerts import lasting, notify, sameness, severity
 from trimtab.loop.alerts.runbooks import RUNBOOK
 from trimtab.loop.project import Project
 from trimtab.monitor import observe
@@ -49,6 +49,7 @@ def compare(project: Project, endpoint: str, champion: Version, seen: Seen) -> l
         else None
     )
     told = any(one.kind in (REQUIREMENT, CONCEPT) for one in seen.alarms)
+    there = {one.kind for one in seen.alarms if one.detail.get("lasts", True)}
     for alarm in seen.alarms:
         weight = severity.weigh(alarm, importance, loss, told=told)
         incident = _incident(project, endpoint, champion, seen, alarm, weight)
@@ -57,13 +58,19 @@ def compare(project: Project, endpoint: str, champion: Version, seen: Seen) -> l
             or garbled(project, endpoint, alarm.since, alarm.since + 1)
         ):
             continue
-        if _follows(alarm, seen):
+        if _follows(alarm, seen) or (not lasting.lasts(incident) and alarm.kind in there):
             continue
         if sameness.handled(project, incident, champion):
             continue
+        at = alarm.seen or seen.now
         acted += (
-            _named(project, incident) or _open(project, incident) or _again(project, incident, seen)
+            _named(project, incident)
+            or _open(project, incident, at)
+            or _again(project, incident, at)
         )
+    for one in operations.incidents(ws, state="open", endpoint=endpoint) if seen.over else ():
+        if one.kind in seen.over and one.detail.get("model") == champion.digest:
+            lasting.ended(project, one, seen.over[one.kind], seen.now)
     observe.told(ws, endpoint, seen)
     return acted
 
@@ -219,6 +226,7 @@ def ask(
             id=ids.new_id(), kind=kind, endpoint=endpoint, title=title, detail=detail, opened_at=now,
             **named,
         ),
+        now,
     )  # fmt: skip
 
 
@@ -242,24 +250,26 @@ def _named(project: Project, incident: Incident) -> list[Action]:
         acknowledged_by=known.acknowledged_by,
         reopened=known.reopened,
     )
-    action = _noted(known.id, f"incident:{known.id}:named", f"named: {named.title}")
+    action = lasting.noted(known.id, f"incident:{known.id}:named", f"named: {named.title}")
     with ws.transaction():
         operations.update_incident(ws, named)
         operations.plan_action(ws, action)
     return [action]
 
 
-def _open(project: Project, incident: Incident) -> list[Action]:
+def _open(project: Project, incident: Incident, at: int) -> list[Action]:
+    """Open an incident whose cause a window that ended `at` showed."""
     ws = project.ws
     before = _cooling(project, incident)
     with ws.transaction():
         if before is not None:
-            return _reopen(project, before, incident)
+            note = before.resolution
+            return lasting.again(project, before, incident, at, resolved_before=note)
         if not operations.open_incident(ws, incident):
             return []
-        alerts.see(ws, incident.id, incident.opened_at)
+        alerts.see(ws, incident.id, at)
         notify.tell(project, incident, "opened")
-        action = _noted(incident.id, f"incident:{incident.id}", f"opened: {incident.title}")
+        action = lasting.noted(incident.id, f"incident:{incident.id}", f"opened: {incident.title}")
         operations.plan_action(ws, action)
     return [action]
 
@@ -285,36 +295,9 @@ def _cooling(project: Project, incident: Incident) -> Incident | None:
     )
 
 
-def _reopen(project: Project, before: Incident, incident: Incident) -> list[Action]:
-    """Open a resolved incident again; told only where the last word on it is a cooldown old."""
-    ws = project.ws
-    again = msgspec.structs.replace(
-        incident,
-        id=before.id,
-        opened_at=before.opened_at,
-        since=min(before.since, incident.since),
-        detail={
-            **incident.detail,
-            "resolved_before": before.resolution,
-            "reopened_at": incident.opened_at,
-        },
-        reopened=before.reopened + 1,
-    )
-    operations.update_incident(ws, again)
-    alerts.see(ws, again.id, incident.opened_at)
-    span = duration(project.config.alerts.cooldown)
-    told = [one.created_at for one in alerts.of_incident(ws, again.id) if one.event != "resolved"]
-    if not told or ids.now() - max(told) >= span:
-        notify.tell(project, again, "reopened")
-    key = f"incident:{again.id}:reopened:{again.reopened}"
-    action = _noted(again.id, key, f"opened again: {again.title}")
-    operations.plan_action(ws, action)
-    return [action]
-
-
-def _again(project: Project, incident: Incident, seen: Seen) -> list[Action]:
-    """Count an open incident's cause as seen once more; tell of it only where it grew to a page, or
-    where one more input broke.
+def _again(project: Project, incident: Incident, at: int) -> list[Action]:
+    """Count an open incident's cause as seen once more; tell of it only where it grew to a page,
+    where one more input broke, or where it had been gone.
     """
     ws = project.ws
     open_now = operations.incidents(ws, state="open", endpoint=incident.endpoint)
@@ -322,7 +305,12 @@ def _again(project: Project, incident: Incident, seen: Seen) -> list[Action]:
     if known is None:
         return []
     with ws.transaction():
-        alerts.see(ws, known.id, seen.judged or seen.now)
+        if not lasting.lasts(incident):
+            lasting.over(project, known, incident.title, incident.opened_at)
+            return []
+        if returned := lasting.back(project, known, incident, at):
+            return returned
+        alerts.see(ws, known.id, at)
         if not severity.louder(incident.severity, known.severity):
             return _joined(project, known, incident)
         grown = msgspec.structs.replace(
@@ -334,7 +322,7 @@ def _again(project: Project, incident: Incident, seen: Seen) -> list[Action]:
         operations.update_incident(ws, grown)
         notify.tell(project, grown, "escalated")
         key = f"incident:{grown.id}:{grown.severity}"
-        action = _noted(grown.id, key, f"now a {grown.severity}: {grown.title}")
+        action = lasting.noted(grown.id, key, f"now a {grown.severity}: {grown.title}")
         operations.plan_action(ws, action)
     return [action]
 
@@ -349,7 +337,7 @@ def _joined(project: Project, known: Incident, incident: Incident) -> list[Actio
         return []
     notify.tell(project, grown, "escalated")
     key = f"incident:{grown.id}:grown:{grown.detail['grown']}"
-    action = _noted(grown.id, key, f"one more: {grown.title}")
+    action = lasting.noted(grown.id, key, f"one more: {grown.title}")
     operations.plan_action(project.ws, action)
     return [action]
 
@@ -361,20 +349,6 @@ def _follows(alarm: Alarm, seen: Seen) -> bool:
     if alarm.kind not in ("data drift", _JOIN) or not names or not names <= set(OUTPUTS):
         return False
     return any(other.kind in severity.BROKEN and other.kind != alarm.kind for other in seen.alarms)
-
-
-def _noted(incident: str, key: str, said: str) -> Action:
-    now = ids.now()
-    return Action(
-        id=ids.new_id(),
-        kind="incident",
-        key=key,
-        state="done",
-        cause={"incident": incident},
-        result={"said": said},
-        created_at=now,
-        updated_at=now,
-    )
 
 
 def _explained(project: Project, endpoint: str, seen: Seen) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.monitor.outcomes import calibration, concept
+from trimtab.monitor.outcomes import calibration, concept, relief
 from trimtab.monitor.outcomes.calibration import Calibration
 from trimtab.monitor.outcomes.concept import ConceptState, Stream
 from trimtab.tune.candidate import Task
@@ -37,7 +37,7 @@ class Detector:
         """Take in rows in order, as many as became known together."""
         shown = answer if self.by_chance else Answer(answer.decision, None)
         score, event, _ = _told(shown, truth, task, self.limit, self.place)
-        self.state = concept.over(concept.update(self.state, self.expected, score, event))
+        self.state = relief.over(concept.update(self.state, self.expected, score, event))
 
     @property
     def onset(self) -> int | None:

@@ -24,7 +24,6 @@ from trimtab.errors import DataError, UsageError
 from trimtab.monitor.outcomes.calibration import Calibration, cell_of, chance, checked, variances
 from trimtab.monitor.statistics import adwin
 from trimtab.monitor.statistics.adwin import Adwin
-from trimtab.monitor.statistics.tails import normal_isf
 
 Floats = NDArray[np.float64]
 Stream = Literal["errors", "more", "fewer"]
@@ -32,7 +31,7 @@ Stream = Literal["errors", "more", "fewer"]
 TILTS: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
 _BORROWED: Final = 200.0
 _BLOCK: Final = 8_192
-_REMEMBERED: Final = 64
+REMEMBERED: Final = 64
 
 
 class Track(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,7 +183,7 @@ def update(
     if len(score) == 0:
         return state
     streams = {
-        stream: _outcomes(state, calibration, score, event, stream) for stream in _streams(state)
+        stream: _outcomes(state, calibration, score, event, stream) for stream in streams_of(state)
     }
     first_row = state.rows if times is None else int(times[0])
     known = list(streams.values())
@@ -200,43 +199,8 @@ def update(
         state = _advance(state, streams, block, None if times is None else times[block])
     return msgspec.structs.replace(
         state,
-        course=(*state.course, batch)[-_REMEMBERED:],
+        course=(*state.course, batch)[-REMEMBERED:],
         second=adwin.update(state.second, known[0].outcome.tolist()),
-    )
-
-
-def over(state: ConceptState) -> ConceptState:
-    """The state with its alarm ended, where the last two batches show that its cause is gone.
-
-    Their excess of outcomes lies, at 99 %, under half of what gave the alarm. The detector then
-    begins afresh, and what comes next is an alarm of its own.
-    """
-    alarm, last = state.alarm, state.course[-2:]
-    if alarm is None or len(last) < 2:
-        return state
-    if last[0].start <= (alarm.at if alarm.at_time is None else alarm.at_time):
-        return state
-    place = _streams(state).index(alarm.stream)
-    rows = sum(one.rows for one in last)
-    excess = sum(one.seen[place] - one.expected[place] for one in last) / rows
-    spread = sum(one.variance[place] for one in last) ** 0.5 / rows
-    had = (alarm.seen - alarm.expected) / max(alarm.rows, 1)
-    if excess + normal_isf(0.01) * spread >= had / 2:
-        return state
-    fresh = start(
-        state.run_length,
-        streams=_streams(state),
-        margin=state.margin,
-        caution=state.caution,
-        threshold=state.threshold,
-    )
-    return msgspec.structs.replace(
-        fresh,
-        rows=state.rows,
-        tracks=tuple(msgspec.structs.replace(one, row=state.rows) for one in fresh.tracks),
-        course=state.course,
-        ended=(*state.ended, Ended(alarm=alarm, until=last[0].start))[-_REMEMBERED:],
-        second=state.second,
     )
 
 
@@ -247,7 +211,8 @@ def progress(state: ConceptState) -> float:
     return level / float(np.log(state.run_length))
 
 
-def _streams(state: ConceptState) -> list[Stream]:
+def streams_of(state: ConceptState) -> list[Stream]:
+    """The streams of a detector, in the order of its sums."""
     return list(dict.fromkeys(track.stream for track in state.tracks))
 
 
@@ -312,11 +277,11 @@ def _advance(
         log_m=_shiryaev_roberts(path, np.array([track.evidence for track in state.tracks])),
         seen={
             n: state.seen[i] + np.cumsum(streams[n].outcome[block])
-            for i, n in enumerate(_streams(state))
+            for i, n in enumerate(streams_of(state))
         },
         expected={
             n: state.expected[i] + np.cumsum(streams[n].chance[block])
-            for i, n in enumerate(_streams(state))
+            for i, n in enumerate(streams_of(state))
         },
         times=times,
         before=state.rows,

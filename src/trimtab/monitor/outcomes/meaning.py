@@ -28,7 +28,7 @@ from trimtab.monitor.findings import DEFECTS, Finding, Form
 from trimtab.monitor.log import traffic
 from trimtab.monitor.log.catalogue import Catalogue
 from trimtab.monitor.names import Naming
-from trimtab.monitor.outcomes import concept, joined, strata, where
+from trimtab.monitor.outcomes import concept, joined, relief, strata, where
 from trimtab.monitor.outcomes.concept import Alarm, ConceptState
 from trimtab.monitor.outcomes.joined import Joined
 from trimtab.monitor.outcomes.strata import Excess
@@ -267,7 +267,7 @@ def detect(
             state = msgspec.msgpack.decode(known[window.start][1], type=ConceptState)
             continue
         part = truths(model, joined.window(index, digest, model.signature, window.start))
-        state = concept.over(
+        state = relief.over(
             concept.update(state, model.basis.calibration, part.score, part.event, times=part.times)
         )
         fresh.append((digest, window.start, chain, msgspec.msgpack.encode(state)))

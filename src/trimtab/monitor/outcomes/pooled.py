@@ -62,10 +62,12 @@ def look(
     model: Watched,
     index: Catalogue,
     judged: Sequence[tuple[Window, int]],
+    over: int = 0,
 ) -> Pool | None:
     """Judge the pools that are due; of those that fail at their last look the smallest.
 
     `judged` are the labelled windows of the model with their numbers of labelled rows, oldest first.
+    What began to fail before `over` is a trouble that is gone.
     """
     name = f"pools:{endpoint}:{model.version.digest}"
     kept = msgspec.convert(states.get(ws, name) or {}, dict[str, Pool])
@@ -89,7 +91,8 @@ def look(
             verdicts.append(ws, proved.verdicts)
             states.put(ws, name, msgspec.to_builtins(kept))
     failing = [kept[str(size)] for size in SIZES if str(size) in kept]
-    stand = [one for one in failing if one.failed and one.asked == asked]
+    gone = max((one.start for one, _ in judged if one.end <= over), default=-1)
+    stand = [one for one in failing if one.failed and one.asked == asked and one.since > gone]
     return next((one for one in stand if not _is_over(config, one, most, read)), None)
 
 

@@ -41,10 +41,13 @@ SHOWN: Final = ("roc_auc", "accuracy", "f1", "macro_f1", "mae", "rmse", "r2")
 
 
 class Quality(msgspec.Struct, frozen=True, kw_only=True):
-    """Sentences for people and alarms as the fields of `observe.Alarm`."""
+    """Sentences for people, alarms as the fields of `observe.Alarm`, and kinds of
+    what was there and is over, with since when.
+    """
 
     sentences: list[str] = []
     alarms: list[dict[str, Any]] = []
+    over: dict[str, int] = {}
 
 
 def take_labels(ws: Workspace, config: Config) -> list[str]:
@@ -173,8 +176,9 @@ def _look(
         return Quality(
             sentences=[*sentences, f"{endpoint}: no labels have arrived for {version.label}"]
         )
-    said, alarms, failed = _requirements(ws, config, endpoint, model, closed, index)
     state = meaning.detect(config, model, closed, index)
+    over = state.ended[-1].until if state.ended else 0
+    said, alarms, failed = _requirements(ws, config, endpoint, model, closed, index, over)
     for one in meaning.episodes(state, endpoint, version.digest):
         estimates.save_episode(ws, one)
     past = estimates.episodes(ws, endpoint, model=version.digest, kind="concept drift")
@@ -192,7 +196,9 @@ def _look(
                 "detail": {**finding.detail, "loss": [one["detail"] for one in alarms]},
             },
         )
-    return Quality(sentences=sentences, alarms=alarms)
+    gone = finding is None and state.alarm is None and over
+    ended = {"concept drift": over} if gone else {}
+    return Quality(sentences=sentences, alarms=alarms, over=ended)
 
 
 def labelled(
@@ -245,11 +251,12 @@ def _requirements(
     model: Watched,
     closed: list[Window],
     index: Catalogue,
+    over: int,
 ) -> tuple[list[str], list[dict[str, Any]], Window | None]:
     """Every requirement on every complete window once; evidence at levels that allow all looks.
 
     Returns sentences, and the alarm and the window where the newest labelled one fails, or else the
-    last few together.
+    last few together since the last concept drift was `over`.
     """
     digest, least = model.version.digest, config.monitor.min_rows
     last_labelled = joined.last_time(index, digest)
@@ -277,7 +284,7 @@ def _requirements(
     if not judged:
         return [], [], None
     joint = pooled.look(
-        ws, config, endpoint, model, index, [(one, kept["rows"]) for one, kept in judged]
+        ws, config, endpoint, model, index, [(one, kept["rows"]) for one, kept in judged], over
     )
     newest, kept = judged[-1]
     failed = [one for one in kept["verdicts"] if one["status"] == "fail"]

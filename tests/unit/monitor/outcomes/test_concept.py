@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from trimtab.errors import DataError, UsageError
 from trimtab.monitor.budget import Budget, run_length
-from trimtab.monitor.outcomes import concept, meaning, where
+from trimtab.monitor.outcomes import concept, meaning, relief, where
 from trimtab.monitor.outcomes.calibration import constant, fit, fit_residuals
 from trimtab.monitor.outcomes.concept import ConceptState, start, update
 
@@ -215,7 +215,7 @@ def fed(shifts, seed=0):
     state = start(1e5)
     for day, (batch, event) in enumerate(stream(noise, shifts)):
         times = np.full(len(batch), day)
-        state = concept.over(concept.update(state, known, batch, event, times=times))
+        state = relief.over(concept.update(state, known, batch, event, times=times))
     return state
 
 
