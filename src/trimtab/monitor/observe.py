@@ -319,7 +319,7 @@ def _judge(
     past = episodes.known(ws, newest)
     named = episodes.told(
         found.findings, model.reference, windows, counted, alone, config.monitor.min_rows, past,
-        altered.of(windows),
+        altered.of(windows), seasons(model.reference, windows),
     )  # fmt: skip
     findings = [msgspec.to_builtins(one) for one in named]
     moment = ids.now()

@@ -80,6 +80,7 @@ def look(
                 episodes.alone(newest, see(counted[-1:], seasons=keys[number : number + 1])),
                 settings.min_rows,
                 known,
+                seasons=keys[begin : number + 1],
             )
         else:
             found = [_undated(one) for one in found]

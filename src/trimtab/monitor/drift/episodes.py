@@ -62,14 +62,16 @@ def told(
     least_rows: int,
     past: Sequence[Episode] = (),
     altered: Collection[str] = (),
+    seasons: Sequence[int | None] = (),
 ) -> list[Finding]:
     """Findings on windows as people are told of them: with forms, beginnings as moments, and whether
     they are over. `alone` are the kinds that the newest window shows by itself, `past` what ended or is not
-    over yet, `altered` the columns that the log does not hold as they were.
+    over yet, `altered` the columns that the log does not hold as they were, `seasons` the windows' keys.
     """
     plain = stale.renamed(findings, reference, counted, least_rows, altered)
-    named = (settled(one, reference, counted, alone) for one in plain)
-    found = (dated(shaped(one, reference, windows, counted, past), windows) for one in named)
+    named = (settled(one, reference, counted, alone, seasons) for one in plain)
+    shapes = (shaped(one, reference, windows, counted, past, seasons) for one in named)
+    found = (dated(one, windows) for one in shapes)
     return [_lasting_since(one, past) for one in found]
 
 
@@ -81,20 +83,27 @@ def alone(together: Findings, newest: Findings) -> set[str]:
 
 
 def settled(
-    finding: Finding, reference: Reference, counted: Sequence[Profile], alone: Collection[str]
+    finding: Finding,
+    reference: Reference,
+    counted: Sequence[Profile],
+    alone: Collection[str],
+    seasons: Sequence[int | None] = (),
 ) -> Finding:
     """A finding without the features that have it no more. A defect's each have it since their own newest
     spell began; as it was where all are over, and where its tests tell no spell (see `lasting`).
     """
     if finding.kind == "data drift":
-        return _still_moved(finding, reference, counted)
+        return _still_moved(finding, reference, counted, seasons)
     if finding.kind not in EACH_A_CAUSE or finding.form == "stale source":
-        return lasting(finding, alone, reference, counted)
+        return lasting(finding, alone, reference, counted, seasons)
     spans = reference.bins.spans()
-    known = [spells.spell(reference, counted, one, spans[one.feature]) for one in finding.features]
+    known = [
+        spells.spell(reference, counted, one, spans[one.feature], seasons)
+        for one in finding.features
+    ]
     if not any(known):
-        return lasting(finding, alone, reference, counted)
-    rest = lasts(lasting(finding, alone, reference, counted))
+        return lasting(finding, alone, reference, counted, seasons)
+    rest = lasts(lasting(finding, alone, reference, counted, seasons))
     both = list(zip(finding.features, known, strict=True))
     left = [mine.found if mine else one for one, mine in both if (mine.lasts if mine else rest)]
     features = tuple(left or (mine.found if mine else one for one, mine in both))
@@ -102,11 +111,18 @@ def settled(
     return now if left else _over(now)
 
 
-def _still_moved(finding: Finding, reference: Reference, counted: Sequence[Profile]) -> Finding:
+def _still_moved(
+    finding: Finding,
+    reference: Reference,
+    counted: Sequence[Profile],
+    seasons: Sequence[int | None],
+) -> Finding:
     """A drift without the features that are as the reference again; as it was where all are."""
     if len(finding.features) < 2:  # its form tells whether that is over
         return finding
-    left = tuple(one for one in finding.features if over.moved_still(one, reference, counted))
+    left = tuple(
+        one for one in finding.features if over.moved_still(one, reference, counted, seasons)
+    )
     if not left or len(left) == len(finding.features):
         return finding
     return part(finding, left)
@@ -139,14 +155,18 @@ def part(finding: Finding, features: tuple[FeatureFinding, ...]) -> Finding:
 
 
 def lasting(
-    finding: Finding, alone: Collection[str], reference: Reference, counted: Sequence[Profile]
+    finding: Finding,
+    alone: Collection[str],
+    reference: Reference,
+    counted: Sequence[Profile],
+    seasons: Sequence[int | None] = (),
 ) -> Finding:
     """A defect that sums of windows still show is over where the newest one `alone` has no such kind,
     and lies nearer to the reference than to the defect.
     """
     if finding.kind not in DEFECTS or finding.kind in alone:
         return finding
-    return finding if over.still_there(finding, reference, counted) else _over(finding)
+    return finding if over.still_there(finding, reference, counted, seasons) else _over(finding)
 
 
 def _over(finding: Finding) -> Finding:
@@ -201,6 +221,7 @@ def shaped(
     windows: Sequence[Dated],
     counted: Sequence[Profile],
     past: Sequence[Episode] = (),
+    seasons: Sequence[int | None] = (),
 ) -> Finding:
     """The finding with its form, its beginning by the course of its worst feature, and its share.
 
@@ -213,7 +234,9 @@ def shaped(
         return finding
     cut = max(0, min(len(windows) - _LOOKED, finding.since - _BEFORE))
     near = _shifted(finding, -cut)
-    found = _shifted(_shaped(near, reference, windows[cut:], counted[cut:], past), cut)
+    found = _shifted(
+        _shaped(near, reference, windows[cut:], counted[cut:], past, seasons[cut:]), cut
+    )
     worst = msgspec.structs.replace(found.features[0], since=found.since)
     return msgspec.structs.replace(found, features=(worst, *found.features[1:]))
 
@@ -224,9 +247,10 @@ def _shaped(
     windows: Sequence[Dated],
     counted: Sequence[Profile],
     past: Sequence[Episode],
+    seasons: Sequence[int | None],
 ) -> Finding:
     worst = finding.features[0]
-    found = forms.course(reference, counted, worst.feature, finding.since or 0)
+    found = forms.course(reference, counted, worst.feature, finding.since or 0, seasons)
     if found is None:
         return finding
     shape = forms.shape(found)

@@ -59,23 +59,31 @@ class Shape(NamedTuple):
 
 
 def course(
-    reference: Reference, windows: Sequence[Profile], feature: str, since: int
+    reference: Reference,
+    windows: Sequence[Profile],
+    feature: str,
+    since: int,
+    seasons: Sequence[int | None] = (),
 ) -> Course | None:
-    """The course of a feature's distribution; None where windows from `since` on hold no row."""
+    """The course of a feature's distribution; None where windows from `since` on hold no row.
+
+    Each window lies along the change from the reference in its own season, where `seasons` tell it.
+    """
     cells = reference.bins.feature(feature)
     span = reference.bins.spans()[feature]
-    base = reference.profile.counts[span].astype(np.float64)
     counts = np.array([one.counts[span] for one in windows], dtype=np.float64)
-    group = _groups(cells, base)
+    group = _groups(cells, reference.profile.counts[span].astype(np.float64))
     size = int(group.max()) + 1
-    base = np.bincount(group, base, size).astype(np.float64)
     counts = np.array([np.bincount(group, one, size) for one in counts])
+    held = held_against(reference, seasons, len(windows))
+    base = np.array([np.bincount(group, one.counts[span], size) for one in held], dtype=np.float64)
     rows = counts.sum(axis=1)
     late = counts[since:].sum(axis=0)
-    if late.sum() <= 0 or base.sum() <= 0:
+    if late.sum() <= 0 or not base.sum(axis=1).all():
         return None
-    share, after = base / base.sum(), late / late.sum()
-    change, mass = after - share, (after + share) / 2
+    share, after = base / base.sum(axis=1)[:, None], late / late.sum()
+    usual = rows[since:] @ share[since:] / rows[since:].sum()
+    change, mass = after - usual, (after + usual) / 2
     lean = np.divide(change, mass, out=np.zeros(size), where=mass > 0)
     whole = float(lean @ change)
     if whole <= 0:
@@ -87,6 +95,18 @@ def course(
     noise[rows == 0] = np.inf
     floors = float(after @ lean**2 - (after @ lean) ** 2) / np.maximum(rows, 1.0) / whole**2
     return Course(values, noise, _sign(cells, change), float(np.abs(change).sum()) / 2, floors)
+
+
+def held_against(
+    reference: Reference, seasons: Sequence[int | None], windows: int
+) -> list[Profile]:
+    """What each of so many windows is held against: the reference's rows of its season, or all."""
+    parts = reference.seasons
+    if parts is None or not seasons:
+        return [reference.profile] * windows
+    known = {key: one for key, one in zip(parts.keys, parts.profiles, strict=True) if one.rows}
+    return [reference.profile if key is None else known.get(key, reference.profile)
+            for key in seasons]  # fmt: skip
 
 
 def shape(found: Course) -> Shape:

@@ -26,16 +26,28 @@ _CLEAR: Final = 3.0
 """So many standard deviations above the reference, and half of the change, leave no doubt."""
 
 
-def still_there(finding: Finding, reference: Reference, counted: Sequence[Profile]) -> bool:
+def still_there(
+    finding: Finding,
+    reference: Reference,
+    counted: Sequence[Profile],
+    seasons: Sequence[int | None] = (),
+) -> bool:
     """Whether the newest window may show what windows together do: nothing says that it is over."""
     if finding.since is None or not finding.features:
         return False
     cut = max(0, min(len(counted) - _LOOKED, finding.since - 1))
-    found = _course(reference, counted[cut:], finding.features[0], finding.since - cut)
+    found = _course(
+        reference, counted[cut:], finding.features[0], finding.since - cut, seasons[cut:]
+    )
     return found is not None and bool(forms.affected(found)[-1])
 
 
-def moved_still(feature: FeatureFinding, reference: Reference, counted: Sequence[Profile]) -> bool:
+def moved_still(
+    feature: FeatureFinding,
+    reference: Reference,
+    counted: Sequence[Profile],
+    seasons: Sequence[int | None],
+) -> bool:
     """Whether the newest window shows the drift that windows together do: clearly by itself, or as the
     newest stretch of its course.
     """
@@ -43,7 +55,7 @@ def moved_still(feature: FeatureFinding, reference: Reference, counted: Sequence
     if feature.statistic == "correlation" or since >= len(counted) - 1:
         return True
     cut = max(0, min(len(counted) - _LOOKED, since - _BEFORE))
-    found = forms.course(reference, counted[cut:], feature.feature, since - cut)
+    found = forms.course(reference, counted[cut:], feature.feature, since - cut, seasons[cut:])
     if found is None:
         return True
     newest, noise = found.values[-1], float(found.variances[-1]) ** 0.5
@@ -53,10 +65,14 @@ def moved_still(feature: FeatureFinding, reference: Reference, counted: Sequence
 
 
 def _course(
-    reference: Reference, counted: Sequence[Profile], worst: FeatureFinding, since: int
+    reference: Reference,
+    counted: Sequence[Profile],
+    worst: FeatureFinding,
+    since: int,
+    seasons: Sequence[int | None],
 ) -> Course | None:
     if worst.statistic != "correlation":
-        return forms.course(reference, counted, worst.feature, since)
+        return forms.course(reference, counted, worst.feature, since, seasons)
     names = list(reference.bins.names[: reference.bins.paired])
     if worst.partner not in names:
         return None

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab.monitor.drift import forms
 from trimtab.monitor.findings import FeatureFinding
 from trimtab.monitor.statistics import rates
 from trimtab.profile.cells import CategoryCells, Cells, NumberCells
@@ -37,10 +38,15 @@ class Spell(NamedTuple):
 
 
 def spell(
-    reference: Reference, counted: Sequence[Profile], found: FeatureFinding, place: slice
+    reference: Reference,
+    counted: Sequence[Profile],
+    found: FeatureFinding,
+    place: slice,
+    seasons: Sequence[int | None] = (),
 ) -> Spell | None:
     """The newest spell of a feature's defect in windows, oldest first; None where the defect is not
-    one of rows that are counted, or no window shows it. Its counts are at `place`.
+    one of rows that are counted, or no window shows it. Its counts are at `place`, `seasons` are the
+    windows' keys.
     """
     cells = reference.bins.feature(found.feature)
     base = reference.profile.counts[place]
@@ -50,14 +56,19 @@ def spell(
     hits = np.array([one.counts[place][list(codes)].sum() for one in counted], dtype=np.float64)
     # an output counts only in rows that tell it
     rows = np.array([one.counts[place].sum() for one in counted], dtype=np.float64)
-    before, total = _usual(cells, base, codes), reference.profile.rows
+    held = forms.held_against(reference, seasons, len(counted))
+    every = reference.profile.rows
+    before = np.array([_usual(cells, one, place, codes, every) for one in held])
+    total = np.array([one.rows for one in held])
     usual = (before + 0.5) / (total + 1.0)
-    span = _newest(_evidence(hits, rows, usual, min(usual + found.effect / 2, 1 - 1e-9)))
+    broken = np.minimum(usual + found.effect / 2, 1 - 1e-9)
+    span = _newest(_evidence(hits, rows, usual, broken))
     if span is None:
         return None
     since, until = span
     k, n = int(hits[since:until].sum()), int(rows[since:until].sum())
-    effect = rates.difference(k, n, int(before), total)
+    share = float(rows[since:until] @ (before / total)[since:until]) / n
+    effect = rates.difference(k, n, round(share * every), every)
     own = msgspec.structs.replace(
         found,
         since=since,
@@ -77,15 +88,20 @@ def _codes(cells: Cells, base: NDArray[np.int64], test: str) -> tuple[int, ...]:
     return cells.groups().get(test, ())
 
 
-def _usual(cells: Cells, base: NDArray[np.int64], codes: Sequence[int]) -> float:
-    """Rows of the reference with the defect; of levels those that were new to the others (Good 1953)."""
+def _usual(cells: Cells, base: Profile, place: slice, codes: Sequence[int], every: int) -> float:
+    """Rows of the reference with the defect; of levels those that were new to the others (Good 1953),
+    which all of its rows, so `every`, tell.
+    """
     once = cells.once if isinstance(cells, CategoryCells) else 0
     unseen = isinstance(cells, CategoryCells) and tuple(codes) == cells.groups()["unseen"]
-    return float(once if unseen else base[list(codes)].sum())
+    return once * base.rows / every if unseen else float(base.counts[place][list(codes)].sum())
 
 
 def _evidence(
-    hits: NDArray[np.float64], rows: NDArray[np.float64], usual: float, broken: float
+    hits: NDArray[np.float64],
+    rows: NDArray[np.float64],
+    usual: NDArray[np.float64],
+    broken: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Of each window the log likelihood ratio of the usual share to the broken one; -inf where the
     window shows by itself that its share is above the usual one.
