@@ -70,6 +70,26 @@ def test_weekends_are_ordinary_only_where_the_reference_knows_them(site, season,
 
 
 @pytest.mark.slow
+def test_a_drift_that_begins_on_a_weekend_is_told_by_the_seasons_of_its_days(site):
+    """Weekends before it are no earlier episode, and the weekdays after it no end."""
+    here = site("binary")
+    here.version = seasonal_model(here, "auto")
+    begin, first = 20_000, 15  # a Saturday
+    assert [weekend(begin + first + day) for day in (-1, 0, 1, 2)] == [0, 1, 1, 0]
+    for day in range(first + 5):
+        moved = 0.6 if day >= first else 0.0
+        here.live(day, 400, shift=moved + weekend(begin + day))
+        here.look(day + 1)
+    windows = operations.windows(here.ws, endpoint="goods", model=here.version.digest)
+    assert not any(one.findings for one in windows[:first])
+    for window in windows[first:]:
+        (drift,) = [one for one in window.findings if one["kind"] == "data drift"]
+        assert drift["form"] in ("sudden", "gradual")
+        assert drift["since"] == (begin + first) * DAY
+        assert drift["detail"]["lasts"] == 1.0
+
+
+@pytest.mark.slow
 def test_a_window_longer_than_the_seasons_span_has_no_key(site):
     here = site("binary", extra='[monitor]\nwindow = "7d"\n')
     here.version = seasonal_model(here, "week")

@@ -25,6 +25,10 @@ _PAUSED: Final = 6.9
 """The log likelihood ratio at which a pause is sure: a thousand to one."""
 _SHOWN: Final = 10.8
 """The deviance, chi-square with one degree at 0.001, from which a window shows the defect by itself."""
+_ROUNDS: Final = 4
+"""How often a spell is looked for with the effect of the spell itself: the sum of windows that was found
+holds some from before and after it, which make the effect smaller.
+"""
 
 
 class Spell(NamedTuple):
@@ -61,13 +65,20 @@ def spell(
     before = np.array([_usual(cells, one, place, codes, every) for one in held])
     total = np.array([one.rows for one in held])
     usual = (before + 0.5) / (total + 1.0)
-    broken = np.minimum(usual + found.effect / 2, 1 - 1e-9)
-    span = _newest(_evidence(hits, rows, usual, broken))
-    if span is None:
-        return None
+    span, size, mean = (0, len(counted)), found.effect, before / total
+    k, n, share = 0, 1, 0.0
+    for _ in range(_ROUNDS):
+        broken = np.minimum(usual + size / 2, 1 - 1e-9)
+        newest = _newest(_evidence(hits, rows, usual, broken))
+        if newest is None:
+            return None
+        span, part = newest, slice(*newest)
+        k, n = int(hits[part].sum()), int(rows[part].sum())
+        share = float(rows[part] @ mean[part]) / n
+        if k / n - share <= size:
+            break
+        size = k / n - share
     since, until = span
-    k, n = int(hits[since:until].sum()), int(rows[since:until].sum())
-    share = float(rows[since:until] @ (before / total)[since:until]) / n
     effect = rates.difference(k, n, round(share * every), every)
     own = msgspec.structs.replace(
         found,

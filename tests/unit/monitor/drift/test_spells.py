@@ -103,3 +103,13 @@ def test_a_drift_is_as_old_as_its_episode_though_its_windows_are_looked_at_no_mo
     assert "since 1969-12-31T23:59:59.999500Z: a " in found.text
     (found,) = told([moved] * 8, [msgspec.structs.replace(one, features={"b": 1})])
     assert found.since == 0
+
+
+@pytest.mark.parametrize("calm", range(1, 11))
+def test_a_spell_that_is_over_keeps_its_share_and_its_end(calm):
+    """Sums of windows hold the calm ones too, so that their effect is ever smaller."""
+    windows = [window(400, a=share) for share in [0.0] * 10 + [0.12] + [0.0] * calm]
+    (found,) = told(windows)
+    assert not episodes.lasts(found)
+    assert found.since == 100
+    assert "a 12 % missing" in found.text
