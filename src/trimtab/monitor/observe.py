@@ -380,7 +380,7 @@ def _alarm(finding: Finding, window: Window | None, seen: int = 0) -> Alarm:
         since=begun or 0,
         detail={
             "features": [msgspec.to_builtins(one) for one in finding.features],
-            "window": f"{ids.iso(window.start)}/{ids.iso(window.end)}" if window else "",
+            "window": saying.span(window) if window and window.end > (begun or 0) else "",
             "form": finding.form,
             "share": finding.share,
             "lasts": episodes.lasts(finding),

@@ -1,4 +1,4 @@
-"""The sentence that says what an endpoint's newest closed window showed."""
+"""How windows are told: the sentence on an endpoint's newest closed one, and a window's time."""
 
 from __future__ import annotations
 
@@ -30,3 +30,8 @@ def window(endpoint: str, champion: Version, closed: Sequence[Window]) -> str:
         f"{endpoint}: {champion.label} answered {last.rows:,} rows in the window from "
         f"{ids.iso(last.start)}: {what}"
     )
+
+
+def span(one: Window) -> str:
+    """A window's beginning and end."""
+    return f"{ids.iso(one.start)}/{ids.iso(one.end)}"

@@ -64,7 +64,7 @@ def look(
         if not turned or change.ratio > 1:  # what is refused was asked
             found.append(volume.finding("traffic change", change, counts[-1], "", starts))
     elif change is not None and not found and _news(change, starts, counts, span, before):
-        was = change.usual * change.ratio
+        was = round((change.usual + 1) * change.ratio - 1)
         found.append(volume.finding("traffic change", change, was, "", starts))
     found += slowness.look(closed, alpha, span, _cycles(span), before)
     standing = [*_clock(ws, config, endpoint, span), *turned]

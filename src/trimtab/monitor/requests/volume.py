@@ -29,6 +29,9 @@ REMEMBERED: Final = 56
 """Windows that tell the usual level; a change that lasts longer is the usual itself."""
 _CYCLES: Final = 4
 _WEEKDAYS: Final = 7
+_WHOLE: Final = 1_000
+_SELDOM: Final = 0.25
+"""Up to here windows of nothing at a time of the season are no part of what is usual then."""
 _FACTOR: Final = math.log(1.5)
 _SCALES: Final = (1, 2, 3, 4, 6, 8)
 _PART: Final = 0.1
@@ -134,7 +137,9 @@ def silence(
         return None
     first = min(expected)
     known = week if week and begin >= _CYCLES * week else period
-    found = _began(np.log(counts + 1), np.arange(len(counts)), first, alpha, (known, 0), 0.05)
+    found = _began(
+        np.log(counts + 1), np.arange(len(counts)), first, alpha, (known, 0), 0.05, gaps=True
+    )
     if found is None or found.ratio > 1:
         return None
     usual = sum(expected.values()) / len(expected)
@@ -151,7 +156,7 @@ def finding(
     """A change as a finding, `now` is what it came to; its windows begin at the moments `starts`."""
     what = "rows" if kind == "traffic change" else "latency (95 %)"
     feature = VOLUME if kind == "traffic change" else LATENCY
-    said = f"{what} {now:,.4g}{unit} where {found.usual:,.4g}{unit} were usual"
+    said = f"{what} {_said(now)}{unit} where {_said(found.usual)}{unit} were usual"
     if kind == "traffic change":
         grave = found.ratio < _GONE and found.known
     else:
@@ -180,18 +185,29 @@ def finding(
     )
 
 
+def _said(value: float) -> str:
+    return f"{value:,.0f}" if value >= _WHOLE else f"{value:.4g}"
+
+
 def _began(
-    logs: Floats, at: Places, first: int, alpha: float, cycles: tuple[int, int], floor: float
+    logs: Floats,
+    at: Places,
+    first: int,
+    alpha: float,
+    cycles: tuple[int, int],
+    floor: float,
+    *,
+    gaps: bool = False,
 ) -> Change | None:
     """The change that began in one window, by the first of its sums of windows that is sure."""
     period, week = cycles
-    usual = _usual(logs, at, first, period, floor)
-    gaps = usual.gaps
-    sign = math.copysign(1, gaps[0])
+    usual = _usual(logs, at, first, period, floor, gaps=gaps)
+    moved = usual.gaps
+    sign = math.copysign(1, moved[0])
     for k in _SCALES:
-        if k > len(gaps) or (gaps[:k] * sign <= _FACTOR * 0.75).any():
+        if k > len(moved) or (moved[:k] * sign <= _FACTOR * 0.75).any():
             return None
-        gap = float(gaps[:k].mean())
+        gap = float(moved[:k].mean())
         t = gap / (usual.spread * (1 / k + 1 / usual.windows) ** 0.5)
         p = f_sf(t * t, 1, usual.freedom)
         if p <= alpha and abs(gap) > _FACTOR:
@@ -202,18 +218,18 @@ def _began(
     if week and known and not _unlike(logs, at, slice(first, first + k), week, sign):
         return None
     calm = np.flatnonzero(usual.back[::-1] * sign <= _FACTOR * 0.75)
-    if len(gaps) + (int(calm[0]) if calm.size else len(usual.back)) > REMEMBERED:
+    if len(moved) + (int(calm[0]) if calm.size else len(usual.back)) > REMEMBERED:
         return None
-    back = gaps * sign < abs(gap) / 2
+    back = moved * sign < abs(gap) / 2
     over = np.flatnonzero(back[k:-1] & back[k + 1 :])
     until = first + k + int(over[0]) if over.size else None
     if until is None and back[-1]:  # one window may be chance
         return None
-    shown = gaps[: None if until is None else until - first]
+    shown = moved[: None if until is None else until - first]
     ratio = math.exp(float(np.median(shown[-max(_SCALES) :])))
     last = len(shown) - 1
     return Change(
-        ratio, p, first, math.exp(float(logs[first + last] - gaps[last])) - 1, until, known
+        ratio, p, first, math.exp(float(logs[first + last] - moved[last])) - 1, until, known
     )
 
 
@@ -228,22 +244,31 @@ def _unlike(logs: Floats, at: Places, now: slice, week: int, sign: float) -> boo
     return not gaps or sum(gaps) / len(gaps) > _FACTOR
 
 
-def _usual(logs: Floats, at: Places, first: int, period: int, floor: float) -> _Usual:
-    """What the windows from `first` on are held against, by season where enough of them are known."""
-    before, now = logs[:first], logs[first:]
-    if period and at[first] - at[0] >= _CYCLES * period:
-        phase = (at - at[0]) % period
-        counts = np.bincount(phase[:first], minlength=period)
-        mean = float(before.mean())
-        sums = np.bincount(phase[:first], weights=before, minlength=period)
-        levels = np.where(counts > 0, sums / np.maximum(counts, 1), mean)
-        rest = before - levels[phase[:first]]
-        freedom = max(len(before) - int((counts > 0).sum()), 1)
-        spread = float((rest @ rest / freedom) ** 0.5)
-        return _Usual(
-            now - levels[phase[first:]], rest, max(spread, floor),
-            max(len(before) // period, 1), freedom,
-        )  # fmt: skip
-    recent = before[-REMEMBERED:]
-    level, spread = float(recent.mean()), max(float(recent.std(ddof=1)), floor)
-    return _Usual(now - level, before - level, spread, len(recent), len(recent) - 1)
+def _usual(
+    logs: Floats, at: Places, first: int, period: int, floor: float, *, gaps: bool
+) -> _Usual:
+    """What the windows from `first` on are held against, by season where enough of them are known.
+
+    Windows of nothing where that is seldom are left out, unless `gaps`: an outage would hide all that
+    is less than one.
+    """
+    seasonal = bool(period and at[first] - at[0] >= _CYCLES * period)
+    begin = 0 if seasonal else max(0, first - REMEMBERED)
+    size = period if seasonal else 1
+    before, phase = logs[begin:first], (at - at[0]) % size
+    past = phase[begin:first]
+    if not gaps:
+        empty = np.bincount(past, before <= 0, size) / np.maximum(
+            np.bincount(past, minlength=size), 1
+        )
+        keep = (before > 0) | (empty[past] > _SELDOM)
+        before, past = before[keep], past[keep]
+    counts = np.bincount(past, minlength=size)
+    sums = np.bincount(past, weights=before, minlength=size)
+    levels = np.where(counts > 0, sums / np.maximum(counts, 1), before.mean())
+    rest = before - levels[past]
+    freedom = max(len(before) - int((counts > 0).sum()), 1)
+    spread = max(float((rest @ rest / freedom) ** 0.5), floor)
+    windows = max(len(before) // size, 1)
+    back = logs[begin:first] - levels[phase[begin:first]]
+    return _Usual(logs[first:] - levels[phase[first:]], back, spread, windows, freedom)

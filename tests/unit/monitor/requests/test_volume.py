@@ -149,3 +149,21 @@ def test_a_poor_day_after_an_empty_one_is_no_change():
     noise = np.random.default_rng(7)
     counts = noise.poisson(60, 16).astype(float).tolist()
     assert volume.change([*counts, 0.0, 38.0], 2.8e-5, period=7, week=7) is None
+
+
+def test_an_outage_hides_no_fall_of_traffic_after_it():
+    noise = np.random.default_rng(8)
+    counts = noise.poisson(400, 28).astype(float)
+    counts[15:18], counts[25:28] = 0.0, 30.0
+    found = told(counts.tolist(), DAY)
+    assert [found[end].since for end in (26, 27, 28)] == [25] * 3
+    one = volume.finding("traffic change", found[28], counts[-1], "", range(50))
+    assert one.severity == "alarm" and "rows 30 where 39" in one.text
+
+
+def test_an_endpoint_with_an_empty_day_now_and_then_is_named_for_the_first_at_most():
+    for seed in range(6):
+        noise = np.random.default_rng([seed, 9])
+        counts = noise.poisson(60, 60) * (noise.random(60) < 0.9).astype(float)
+        empty = [end for end, one in told(counts.tolist(), DAY).items() if one.ratio == 0]
+        assert len(empty) <= 2, (seed, empty)
