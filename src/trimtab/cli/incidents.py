@@ -103,11 +103,9 @@ def _render_shown(shown: IncidentShown) -> None:
             ],
             right=["attempts"],
         )
-        first = min(one.sent_at or one.next_at for one in shown.alerts)
-        if abs(first - shown.opened_at) > _APART:
-            note(
-                "when: by this machine's clock; all else by the clock that the endpoint's rows go by"
-            )
+    opened = (one.created_at for one in shown.alerts if one.event == "opened")
+    if any(abs(moment - shown.opened_at) > _APART for moment in opened):
+        note("when: by this machine's clock; all else by the clock that the endpoint's rows go by")
 
 
 def _render(one: Incident) -> None:

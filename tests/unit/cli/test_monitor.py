@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from trimtab.server import words
 from trimtab.store import alerts, operations
 from trimtab.store.records import Alert
 
@@ -151,3 +152,18 @@ def test_an_incident_is_taken_in_hand_shown_and_closed(call, loans):
     again = call("incidents", "ack", one.id)
     assert again.code == 5
     assert "resolved already" in again.err
+
+
+@pytest.mark.parametrize("apart", [0, 5 * 86_400_000_000])
+def test_of_an_incident_two_clocks_are_told_apart_and_moments_are_written_as_such(
+    call, loans, apart
+):
+    one = operations.incidents(loans.ws, state="open")[0]
+    gone = one.detail | {"lasts": False, "over_at": one.opened_at + 86_400_000_000}
+    operations.update_incident(loans.ws, msgspec.structs.replace(one, detail=gone))
+    moment = one.opened_at + apart
+    alerts.put(loans.ws, Alert(id="k", incident=one.id, event="opened", channel="log", body={},
+                               state="sent", created_at=moment, sent_at=moment))  # fmt: skip
+    shown = call("incidents", "show", one.id[:16])
+    assert words.moment(gone["over_at"]) in shown.out
+    assert ("by this machine's clock" in shown.out + shown.err) == bool(apart)
