@@ -316,11 +316,9 @@ def _judge(
         "drifted": list(found.drifted),
         "slices": [msgspec.to_builtins(one) for one in found.slices],
     }
-    past = episodes.known(ws, newest)
-    named = episodes.told(
-        found.findings, model.reference, windows, counted, alone, config.monitor.min_rows, past,
-        altered.of(windows), seasons(model.reference, windows),
-    )  # fmt: skip
+    past, keys = episodes.known(ws, newest), episodes.seasons(model.reference, windows)
+    named = episodes.told(found.findings, model.reference, windows, counted, alone,
+                          config.monitor.min_rows, past, altered.of(windows), keys)  # fmt: skip
     findings = [msgspec.to_builtins(one) for one in named]
     moment = ids.now()
     with ws.transaction():

@@ -21,7 +21,7 @@ from trimtab.monitor.budget import per_month
 from trimtab.monitor.files import Spans
 from trimtab.monitor.findings import Finding
 from trimtab.monitor.names import Naming
-from trimtab.monitor.outcomes import concept, meaning, where
+from trimtab.monitor.outcomes import concept, meaning, relief, where
 from trimtab.monitor.outcomes.concept import ConceptState
 from trimtab.monitor.outcomes.meaning import Truths
 from trimtab.monitor.watched import Watched
@@ -58,7 +58,7 @@ def judge(
         part = known.between(first, end)
         low, high = np.searchsorted(known.places, [first, end]).tolist()
         if low < high and (one.start <= due or not spans.span):
-            state = concept.over(
+            state = relief.over(
                 concept.update(
                     state,
                     model.basis.calibration,

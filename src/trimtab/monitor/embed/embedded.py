@@ -225,7 +225,9 @@ class Monitor:
         if not found.findings:
             return found
         kinds = episodes.alone(found, see(counted[-1:], seasons=keys[-1:]))
-        named = episodes.told(found.findings, self._reference, windows, counted, kinds, least)
+        named = episodes.told(
+            found.findings, self._reference, windows, counted, kinds, least, seasons=keys
+        )
         return msgspec.structs.replace(found, findings=tuple(named))
 
     def close(self) -> None:

@@ -12,8 +12,9 @@ from trimtab.monitor.statistics.tails import normal_isf
 def over(state: ConceptState) -> ConceptState:
     """The state with its alarm ended, where the last two batches show that its cause is gone.
 
-    Their excess of outcomes lies, at 99 %, under half of that since the alarm's cause began. The
-    detector then begins afresh, and what comes next is an alarm of its own.
+    Their excess of outcomes lies, at 99 %, under half of that since the alarm's cause began, and is
+    not itself above the margin: the rows that gave an alarm were the worst, so half of what they showed
+    may be all there is. The detector then begins afresh, and what comes next is an alarm of its own.
     """
     alarm, last = state.alarm, state.course[-2:]
     if alarm is None or len(last) < 2:
@@ -25,9 +26,12 @@ def over(state: ConceptState) -> ConceptState:
     rows = sum(one.rows for one in last)
     excess = sum(one.seen[place] - one.expected[place] for one in last) / rows
     spread = sum(one.variance[place] for one in last) ** 0.5 / rows
-    if excess + normal_isf(0.01) * spread >= half:
+    noise = normal_isf(0.01) * spread
+    if excess + noise >= half or excess - noise > state.margin:
         return state
     first = last[0] if _excess(last[0], place) < half else last[1]
+    # what comes next began after these batches, not with the first row there ever was
+    now = None if alarm.at_time is None else last[1].start
     fresh = concept.start(
         state.run_length,
         streams=concept.streams_of(state),
@@ -38,7 +42,9 @@ def over(state: ConceptState) -> ConceptState:
     return msgspec.structs.replace(
         fresh,
         rows=state.rows,
-        tracks=tuple(msgspec.structs.replace(one, row=state.rows) for one in fresh.tracks),
+        tracks=tuple(
+            msgspec.structs.replace(one, row=state.rows, time=now) for one in fresh.tracks
+        ),
         course=state.course,
         ended=(*state.ended, Ended(alarm=alarm, until=first.start))[-concept.REMEMBERED :],
         second=state.second,

@@ -230,6 +230,37 @@ def test_a_concept_that_returns_is_recurring_and_the_first_episode_is_kept():
     assert state.alarm is None and "was over by" in meaning._calm(state).reason
 
 
+@pytest.mark.parametrize(("share", "ended"), [(0.45, 0), (0.31, 1)], ids=["less", "none"])
+def test_what_goes_on_at_less_than_what_gave_the_alarm_is_not_over(share, ended):
+    """The rows at which a detector crosses are the worst of many: 71 % of 38 here, of 31 % expected."""
+    alarm = concept.Alarm(
+        stream="more",
+        at=1_238,
+        since=1_200,
+        at_time=45,
+        since_time=43,
+        rows=38,
+        seen=27.0,
+        expected=12.0,
+    )
+    course = tuple(
+        concept.Stretch(10 * day, 300, (300 * (share if day > 4 else 0.31),), (93.0,), (64.0,))
+        for day in range(7)
+    )
+    fresh = start(1e5, streams=("more",))
+    state = relief.over(msgspec.structs.replace(fresh, rows=2_100, alarm=alarm, course=course))
+    assert len(state.ended) == ended
+    assert (state.alarm is None) == bool(ended)
+
+
+def test_what_returns_at_once_began_after_its_end():
+    for seed in (6, 7, 8):
+        state = fed([0.0] * 4 + [0.8] * 3 + [0.0] * 2 + [0.8] * 2, seed)
+        assert len(state.ended) == 1
+        assert state.alarm is not None
+        assert state.alarm.since_time == 8
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("shifts", "form"),
