@@ -77,7 +77,19 @@ def judge(
             )
         )
     explained = naming is not None and naming.finding is None
-    return done, [naming.reason] if naming is not None and explained else []
+    notes = [naming.reason] if naming is not None and explained else []
+    return [_without_ended(one, state) for one in done], notes
+
+
+def _without_ended(one: Looked, state: ConceptState) -> Looked:
+    """A window without concept drift that, as later windows showed, was over by then."""
+    gone = [ended.until for ended in state.ended if one.end > ended.until]
+    left = [
+        found
+        for found in one.findings
+        if found.kind != "concept drift" or not any((found.since or 0) < each for each in gone)
+    ]
+    return msgspec.structs.replace(one, findings=left)
 
 
 def _truths(model: Watched, labelled: Labelled, spans: Spans) -> Truths:
