@@ -322,9 +322,19 @@ def _follow(track: Track, run: _Run, place: int, end: int) -> Track:
 
 
 def _alarm(state: ConceptState, run: _Run, end: int) -> Alarm:
-    """The crossing at row `end` of a block, told by the track that carries most evidence."""
-    place = int(run.log_m[:, end].argmax())
-    track = _follow(state.tracks[place], run, place, end)
+    """The crossing at row `end` of a block: the stream of the track that carries most evidence, since
+    the lowest point of the one of its tracks whose rows since then are likeliest to have changed.
+
+    The track that crosses has often seen a lucky few: a large tilt dates a change late and too large.
+    """
+    worst = state.tracks[int(run.log_m[:, end].argmax())].stream
+    tracks = [
+        _follow(one, run, place, end)
+        for place, one in enumerate(state.tracks)
+        if one.stream == worst
+    ]
+    now = (run.before + end + 1, run.seen[worst][end], run.expected[worst][end])
+    track = max(tracks, key=lambda one: _deviance(*now, since=one))
     at = run.before + end + 1
     return Alarm(
         stream=track.stream,
@@ -336,6 +346,18 @@ def _alarm(state: ConceptState, run: _Run, end: int) -> Alarm:
         seen=float(run.seen[track.stream][end]) - track.seen,
         expected=float(run.expected[track.stream][end]) - track.expected,
     )
+
+
+def _deviance(at: int, seen: float, expected: float, *, since: Track) -> float:
+    """How much likelier the rows since a track was lowest are at their own share of outcomes than at the
+    expected one (logarithm).
+    """
+    rows, hits, usual = at - since.row, seen - since.seen, expected - since.expected
+    found = 0.0
+    for count, ordinary in ((hits, usual), (rows - hits, rows - usual)):
+        if count > 0 and ordinary > 0:
+            found += count * float(np.log(count / ordinary))
+    return found
 
 
 def _log_ratio(stream: _Outcomes, tilt: float, block: slice) -> Floats:

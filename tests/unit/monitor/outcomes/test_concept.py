@@ -219,6 +219,22 @@ def fed(shifts, seed=0):
     return state
 
 
+def test_a_weak_change_is_dated_by_its_rows_and_not_by_a_lucky_few_of_them():
+    missed = []
+    for seed in range(12):
+        noise = np.random.default_rng([seed, 77])
+        score = noise.random(4_000)
+        known = fit(score, (noise.random(4_000) < score).astype(float))
+        state = start(1e5)
+        for batch, event in stream(noise, [0.0] * 6 + [0.2] * 14, 300):
+            state = concept.update(state, known, batch, event)
+            if state.alarm is not None:
+                break
+        missed.append(abs(state.alarm.since - 1_800))
+    assert np.mean(missed) < 35
+    assert max(missed) < 100
+
+
 def test_a_concept_that_returns_is_recurring_and_the_first_episode_is_kept():
     state = fed([0.0] * 4 + [0.8] * 3 + [0.0] * 5 + [0.8] * 2)
     (first,) = state.ended
