@@ -268,14 +268,30 @@ def _render_seen(found: Monitored) -> None:
 
 def _render_one(found: Monitored) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.monitor.outcomes.quality import SHOWN  # and what is measured, only to show it
     from trimtab.server import words
 
     for one in found.watched:
+        values = [each.features.get("quality", {}).get("values", {}) for each in one.windows]
+        metric = next((name for name in SHOWN if any(name in known for known in values)), "")
+        rows = [
+            (
+                words.moment(each.start),
+                f"{each.rows:,}",
+                _inputs(each) if each.judged_at else "not judged yet",
+                *(
+                    [words.number(known[metric]["value"]) if metric in known else "–"]
+                    if metric
+                    else []
+                ),
+            )
+            for each, known in zip(one.windows, values, strict=True)
+        ]
         paper.say(f"{one.name} against {one.against}")
         paper.table(
-            ["window", "rows", "inputs"],
-            [(words.moment(each.start), f"{each.rows:,}", _inputs(each)) for each in one.windows],
-            right=["rows"],
+            ["window", "rows", "seen", *([metric] if metric else [])],
+            rows,
+            right=["rows", metric] if metric else ["rows"],
         )
         if one.known:
             paper.say(one.known)

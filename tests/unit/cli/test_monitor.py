@@ -119,6 +119,12 @@ def test_a_name_instead_of_a_file_shows_that_one_and_its_windows(call, loans):
     count = len(operations.windows(loans.ws, endpoint="loans"))
     assert len(call("monitor", "loans", "--json").body["watched"][0]["windows"]) == count
     assert len([line for line in ended.out.splitlines() if line[:2] == "20"]) == count
+    newest = max(operations.windows(loans.ws, endpoint="loans"), key=lambda one: one.start)
+    quality = {"values": {"accuracy": {"value": 0.9}, "roc_auc": {"value": 0.8125}}}
+    known = msgspec.structs.replace(newest, features={**newest.features, "quality": quality})
+    operations.save_window(loans.ws, known)
+    out = call("monitor", "loans").out
+    assert "roc_auc" in out and "0.8125" in out and "accuracy" not in out
     ended = call("monitor", "loan")
     assert (ended.code, ended.out) == (4, "")
     assert "no file loan, and nothing that is watched has this name" in ended.err
