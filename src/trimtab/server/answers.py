@@ -360,7 +360,7 @@ class LabelRequestShown(Report, frozen=True, kw_only=True):
     """A request with its rows in the order to label them in.
 
     `target` is the column that a label file calls the truth, `labelled` the predictions among the
-    rows whose label has come.
+    rows whose label has come and can be a truth.
     """
 
     request: LabelRequest

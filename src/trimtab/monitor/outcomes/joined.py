@@ -146,7 +146,7 @@ def last_time(index: Catalogue, model: str) -> int:
 
 
 def marks(index: Catalogue, model: str, since: int) -> dict[int, tuple[int, int]]:
-    """Of each window from `since` on: its last part's number, and at most how many rows it has."""
+    """Of each window from `since` on: its last part's number, and how many labelled rows it has."""
     rows = index.db.execute(
         "SELECT start, MAX(id), SUM(rows) FROM parts "
         "WHERE model = ? AND NOT shadow AND start >= ? GROUP BY start",
@@ -240,23 +240,36 @@ def _keep(
 
 
 def _add(index: Catalogue, key: Key, start: int, part: Part) -> None:
-    """Store a part; older ones that are no larger are merged into it, so that few stay."""
+    """Store a part; older ones that are no larger are merged into it, so that few stay.
+
+    `rows` counts what it adds to the parts before it: a label that is told anew adds no row.
+    """
     older = index.db.execute(
         "SELECT id, total, body FROM parts WHERE model = ? AND shadow = ? AND start = ? "
         "ORDER BY id DESC",
         (*key, start),
     ).fetchall()
+    before: dict[tuple[str, int], bool] = {}
     for number, total, body in older:
-        if total > len(part.ids):
-            break
-        part = _merged(msgspec.msgpack.decode(body, type=Part), part)
-        index.db.execute("DELETE FROM parts WHERE id = ?", (number,))
+        old = msgspec.msgpack.decode(body, type=Part)
+        if not before and total <= len(part.ids):
+            part = _merged(old, part)
+            index.db.execute("DELETE FROM parts WHERE id = ?", (number,))
+        else:
+            before = _good(old) | before
+    mine = _good(part)
+    rows = sum(mine.values()) - sum(before.get(row, False) for row in mine)
     index.db.execute(
         "INSERT INTO parts (model, shadow, start, rows, total, last_time, last_received, body) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (*key, start, sum(part.good), len(part.ids), max(part.times), max(part.received),
+        (*key, start, rows, len(part.ids), max(part.times), max(part.received),
          msgspec.msgpack.encode(part)),
     )  # fmt: skip
+
+
+def _good(part: Part) -> dict[tuple[str, int], bool]:
+    """Of each row of a part, whether its label can be a truth of the model."""
+    return dict(zip(zip(part.ids, part.received, strict=True), part.good, strict=True))
 
 
 def _part(

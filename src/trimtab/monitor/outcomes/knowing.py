@@ -84,7 +84,7 @@ def _know(
     settled = [
         one
         for one in label_requests.find(ws, endpoint=endpoint, state="closed")
-        if one.model == digest and one.until >= newest.end and one.answered
+        if one.model == digest and one.until >= newest.end and "switched" in one.detail
     ]
     if settled:
         return Knowledge(
@@ -213,7 +213,7 @@ def _requests(
         if request.model != model.version.digest:
             wanted.close(ws, request, f"{model.version.label} took over")
             continue
-        request = wanted.progress(ws, request)
+        request = wanted.progress(ws, model, request)
         if request.answered < wanted.ENOUGH * request.wanted:
             newer = [one for one in closed if one.start >= request.until]
             if len(newer) >= _OLD and request.answered < _MOST * request.wanted:

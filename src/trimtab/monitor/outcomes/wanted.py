@@ -205,10 +205,11 @@ def _moved(
     return found
 
 
-def progress(ws: Workspace, request: LabelRequest) -> LabelRequest:
-    """The request with how many of its labels have come, stored where that is new."""
+def progress(ws: Workspace, model: Watched, request: LabelRequest) -> LabelRequest:
+    """The request with how many labels that can be truths have come, stored where that is new."""
     names = [one.prediction for one in label_requests.rows(ws, request.id)]
-    count = len(operations.labels_of(ws, names))
+    came = operations.labels_of(ws, names).values()
+    count = sum(traffic.usable(one.value, model.signature) for one in came)
     if count == request.answered:
         return request
     moved = msgspec.structs.replace(request, answered=count)

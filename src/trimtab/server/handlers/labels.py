@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trimtab.errors import NotFoundError
 from trimtab.loop.project import Project
+from trimtab.model import registry
 from trimtab.server import requests as asked
 from trimtab.server.answers import LabelRequests, LabelRequestShown
 from trimtab.store import label_requests, operations
@@ -23,10 +24,22 @@ def show(project: Project, request: asked.Identified) -> LabelRequestShown:
             f"there is no single label request {request.id!r}", hint="see `trimtab labels ls`"
         )
     rows = label_requests.rows(project.ws, found[0].id)
-    known = operations.labels_of(project.ws, (one.prediction for one in rows))
+    known = _truths(project, found[0].model, [one.prediction for one in rows])
     return LabelRequestShown(
         request=found[0],
         target=next((one.target for one in project.config.data.values() if one.target), ""),
         rows=rows,
         labelled=sorted(known),
     )
+
+
+def _truths(project: Project, model: str, predictions: list[str]) -> list[str]:
+    """Those of the predictions whose label can be a truth of the model; any where it is gone."""
+    from trimtab.monitor.log import traffic  # noqa: PLC0415 (brings numpy)
+
+    labels = operations.labels_of(project.ws, predictions)
+    try:
+        signed = registry.signature_of(project.ws, model)
+    except NotFoundError:
+        return list(labels)
+    return [name for name, one in labels.items() if traffic.usable(one.value, signed)]

@@ -7,7 +7,7 @@ import pytest
 
 from trimtab import ids
 from trimtab.monitor.log import catalogue
-from trimtab.monitor.outcomes import draw, knowing, knowledge
+from trimtab.monitor.outcomes import draw, joined, knowing, knowledge
 from trimtab.monitor.watched import watched
 from trimtab.store import estimates, evidence, label_requests, ledger, operations
 from trimtab.store.records import Label
@@ -216,9 +216,32 @@ def test_labels_for_nobody_and_odd_labels_leave_a_request_open(site):
     (request,) = requests(place, "open")
     assert request.answered == 0
     tell(place, request, truth="maybe")
+    seen = place.look(1)
+    (request,) = requests(place)
+    assert (request.state, request.answered) == ("open", 0)
+    assert knowledge.of(place.ws, "goods").state == "cannot know"
+    assert any("labels cannot be truths" in one for one in seen.sentences)
+    tell(place, request, share=0.95)  # told again, with what can be a truth
     place.look(1)
-    (closed,) = requests(place, "closed")
-    assert closed.resolution == "none of its labels can be a truth of the model"
+    assert requests(place)[0].state == "closed"
+    assert knowledge.of(place.ws, "goods").state == "known"
+
+
+@pytest.mark.slow
+def test_labels_that_are_told_twice_make_no_window_complete(site):
+    """Of 400 rows 250 have labels and 120 of those are told again: that is no 370."""
+    place = site()
+    place.live(0)
+    place.label(0)
+    place.live(1)
+    place.look(2)
+    for name, count in (("first", 250), ("again", 120)):
+        place.label(1, part=slice(0, count), name=name)
+        place.look(2)
+        with catalogue.open_catalogue(place.ws.root / "endpoints" / "goods") as index:
+            marks = joined.marks(index, place.version.digest, 0)
+        assert [rows for _, rows in marks.values()] == [400, 250]
+        assert knowledge.of(place.ws, "goods").state == "awaited"
 
 
 @pytest.mark.slow
