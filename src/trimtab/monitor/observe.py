@@ -99,7 +99,7 @@ def _observe(
     closed = unlabelled.look(ws, config, endpoint, model, closed, index)
     seen = quality.look(ws, config, endpoint, model, closed, index, moment)
     shown = completion.look(ws, config, endpoint, model, closed, index)
-    known = knowing.look(ws, config, endpoint, model, closed, index, moment)
+    known = knowing.look(ws, config, endpoint, model, closed, index, moment, seen)
     before = states.get(ws, _told(endpoint)) or 0
     alarms = [
         _alarm(finding, window)
@@ -126,7 +126,7 @@ def _observe(
         alarms=alarms,
         judged=max((one.judged_at for one in closed), default=0),
         reached=beat.reached,
-        over=seen.over,
+        over=known.over,
     )
 
 

@@ -32,6 +32,8 @@ _LEAST: Final = 30
 _WINDOWS: Final = 32
 _FEW: Final = 4
 _ALPHA: Final = 0.001
+_UNSEEN: Final = 0.05
+"""The share of rows in score cells without a label, above which it is said."""
 METRICS: Final = {
     "binary": ("accuracy", "roc_auc", "average_precision", "f1", "precision", "recall", "brier"),
     "multiclass": ("accuracy", "roc_auc_ovr", "macro_average_precision", "macro_f1",
@@ -149,6 +151,8 @@ def _sentences(
         name = METRICS[model.signature.task][0]
         figure = shown.metrics.get(name)
         text = f", corrected for it {_figure(name, figure)}" if figure else ""
+        if figure and 1 - shown.shown > _UNSEEN:
+            text += f", but {1 - shown.shown:.0%} of the rows have scores that no label is of yet"
         text += f"; {shown.biased}" if shown.biased else ""
         said.append(
             f"{endpoint}: labels of the window from {ids.iso(window.start)} are "

@@ -15,14 +15,16 @@ import numpy as np
 from trimtab import ids
 from trimtab.config import Config, duration
 from trimtab.monitor.log.catalogue import Catalogue
-from trimtab.monitor.outcomes import completion, joined, knowledge, unlabelled, wanted
+from trimtab.monitor.outcomes import completion, joined, knowledge, switch, unlabelled, wanted
 from trimtab.monitor.outcomes.cbpe import Estimate
 from trimtab.monitor.outcomes.knowledge import Knowledge
+from trimtab.monitor.outcomes.quality import Quality
 from trimtab.monitor.watched import Watched
 from trimtab.store import evidence, label_requests
 from trimtab.store.records import Evidence, LabelRequest, Window
 from trimtab.store.workspace import Workspace
 
+_SECOND: Final = 1_000_000
 _USUAL: Final = 0.95
 _OLD: Final = 8
 """Windows after which a request that hardly anybody answered gives way to one on newer rows."""
@@ -35,11 +37,14 @@ Marks = dict[int, tuple[int, int]]
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """Sentences for people and alarms as the fields of `observe.Alarm`."""
+    """Sentences for people, alarms as the fields of `observe.Alarm`, and kinds of what was there, by
+    labels as they come or as they were asked for, and is over, with since when.
+    """
 
     knowledge: Knowledge
     sentences: list[str] = []
     alarms: list[dict[str, Any]] = []
+    over: dict[str, int] = {}
 
 
 def look(
@@ -50,19 +55,26 @@ def look(
     closed: Sequence[Window],
     index: Catalogue,
     moment: int,
+    seen: Quality = Quality(),  # noqa: B008 (frozen)
 ) -> Look:
-    """What is known of an endpoint's quality now; opens and closes label requests."""
+    """What is known of an endpoint's quality now, where its labels showed `seen`; opens and closes
+    label requests.
+    """
     usable = [one for one in closed if one.rows >= config.monitor.min_rows]
-    sentences, alarms = _requests(ws, endpoint, model, usable, index)
+    sentences = _requests(ws, endpoint, model, usable, index)
+    alarms, over = switch.look(ws, endpoint, model, usable, index)
+    there = {one["kind"]: int(one["since"]) for one in (*alarms, *seen.alarms)}
+    over = {kind: at for kind, at in {**over, **seen.over}.items() if kind not in there}
+    drift = there.get("concept drift", 0)
     found = (
-        _know(ws, config, endpoint, model, usable, index, moment)
+        _know(ws, config, endpoint, model, usable, index, moment, drift)
         if usable or not closed
         else _few(config, model, closed, index)
     )
     knowledge.keep(ws, endpoint, found)
     if found.sentence:
         sentences.append(f"{endpoint}: {found.sentence}")
-    return Look(knowledge=found, sentences=sentences, alarms=alarms)
+    return Look(knowledge=found, sentences=sentences, alarms=alarms, over=over)
 
 
 def _know(
@@ -73,7 +85,9 @@ def _know(
     closed: Sequence[Window],
     index: Catalogue,
     moment: int,
+    drift: int,
 ) -> Knowledge:
+    """`drift` is since when labels show concept drift, 0 where they show none."""
     digest = model.version.digest
     if not closed:
         return Knowledge(state="cannot know", model=digest)
@@ -91,17 +105,21 @@ def _know(
             state="known", model=digest, window=newest.start, sentence=settled[0].resolution
         )
     expected = _expected(config, newest)
+    if expected is not None and drift:
+        doubt = f"labels show concept drift since {ids.iso(drift)}"
+        why = f"{doubt}; {expected.untrusted}" if expected.untrusted else doubt
+        expected = msgspec.structs.replace(expected, untrusted=why)
     delay = max(duration(config.monitor.label_delay), _delay(index, model, closed, marks))
     due = [one for one in closed if one.end + delay <= moment]
     came = not due or marks.get(due[-1].start, (0, 0))[1] >= _MOST * due[-1].rows
     if marks and came and newest not in due:
-        until = ids.iso(newest.end + delay)
+        until = ids.iso(-(-(newest.end + delay) // _SECOND) * _SECOND)
         said = f"labels of the window from {ids.iso(newest.start)} are awaited until {until}"
         return Knowledge(
             state="awaited", model=digest, window=newest.start, sentence=said + _until(expected)
         )
     blind = [one for one in closed if marks.get(one.start, (0, 0))[1] == 0]
-    reason = _reason(newest, bool(marks))
+    reason = _reason(newest, bool(marks), marks.get(newest.start, (0, 0))[1])
     request = wanted.ask(ws, config, endpoint, model, blind or closed[-1:], index, expected, reason)
     request = request or _open(ws, endpoint)
     return Knowledge(
@@ -109,7 +127,7 @@ def _know(
         model=digest,
         window=newest.start,
         request=request.id if request else "",
-        sentence=_cannot(config, model, newest, expected, request, reason),
+        sentence=_cannot(config, model, newest, expected, request, reason, drift),
     )
 
 
@@ -130,8 +148,11 @@ def _few(config: Config, model: Watched, closed: Sequence[Window], index: Catalo
     )
 
 
-def _reason(newest: Window, had: bool) -> str:
+def _reason(newest: Window, had: bool, count: int) -> str:
     came = "has labels yet" if not had else "has the labels that were due"
+    who = f"no row since {ids.iso(newest.start)} {came}"
+    if count:
+        who = f"{count:,} of {newest.rows:,} rows since {ids.iso(newest.start)} have labels"
     moved = sorted({one["kind"] for one in newest.findings})
     inputs = f"the inputs show {', '.join(moved)}" if moved else "no move of the inputs was found"
     if newest.features.get("inside"):
@@ -139,7 +160,7 @@ def _reason(newest: Window, had: bool) -> str:
             "no label can be joined to rows that another server keeps (`trimtab monitor FILE --truth` "
             f"measures a file of them) and {inputs}"
         )
-    return f"no row since {ids.iso(newest.start)} {came} and {inputs}"
+    return f"{who} and {inputs}"
 
 
 def _cannot(
@@ -149,8 +170,11 @@ def _cannot(
     expected: Estimate | None,
     request: LabelRequest | None,
     reason: str,
+    drift: int,
 ) -> str:
-    said = f"cannot know whether {model.version.label} is still right: {reason}"
+    what = f"the concept drift of {model.version.label} since {ids.iso(drift)} lasts"
+    what = what if drift else f"{model.version.label} is still right"
+    said = f"cannot know whether {what}: {reason}"
     if not newest.findings:
         said += ", which a changed meaning of the inputs would leave just so"
     said += _until(expected)
@@ -206,7 +230,7 @@ def _open(ws: Workspace, endpoint: str) -> LabelRequest | None:
 
 def _requests(
     ws: Workspace, endpoint: str, model: Watched, closed: Sequence[Window], index: Catalogue
-) -> tuple[list[str], list[dict[str, Any]]]:
+) -> list[str]:
     """Count what came for the open request; close it once that is enough, or its rows are old."""
     said: list[str] = []
     for request in label_requests.find(ws, endpoint=endpoint, state="open"):
@@ -230,29 +254,7 @@ def _requests(
                 wrong_expected=found.expected,
             )  # fmt: skip
         said.append(f"{endpoint}: label request {request.id[:12]} is settled: {found.sentence}")
-    return said, _alarms(ws, endpoint, model)
-
-
-def _alarms(ws: Workspace, endpoint: str, model: Watched) -> list[dict[str, Any]]:
-    """A changed meaning that the last settled request showed, until the model changes."""
-    closed = [
-        one
-        for one in label_requests.find(ws, endpoint=endpoint, state="closed")
-        if one.model == model.version.digest and "switched" in one.detail
-    ]
-    if not closed or not closed[0].detail["switched"]:
-        return []
-    one = closed[0]
-    return [
-        {
-            "kind": "concept drift",
-            "title": f"Concept drift: {one.resolution}, by a fair sample of the rows since "
-            f"{ids.iso(one.since)}.",
-            "severity": "page",
-            "since": one.since,
-            "detail": {"request": one.id, **one.detail},
-        }
-    ]
+    return said
 
 
 def _evidence(endpoint: str, request: LabelRequest, found: wanted.Settled) -> Evidence:

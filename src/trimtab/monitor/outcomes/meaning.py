@@ -177,7 +177,7 @@ def shape(
     late = [one for one in course if one.start >= began] or list(course[-1:])
     rows = sum(one.rows for one in late)
     level = sum(one.seen[place] - one.expected[place] for one in late) / max(rows, 1)
-    if level <= 0 or not course:
+    if level <= 0 or len(course) < 2:  # one window alone tells no form
         return "", ""
     values = [(one.seen[place] - one.expected[place]) / one.rows / level for one in course]
     noise = [max(one.variance[place], 1e-9) / one.rows**2 / level**2 for one in course]

@@ -177,6 +177,9 @@ def _look(
             sentences=[*sentences, f"{endpoint}: no labels have arrived for {version.label}"]
         )
     state = meaning.detect(config, model, closed, index)
+    if not state.rows:
+        none = f"no label of a closed window can be a truth of {version.label} yet"
+        return Quality(sentences=[*sentences, f"{endpoint}: {none}"])
     over = state.ended[-1].until if state.ended else 0
     said, alarms, failed = _requirements(ws, config, endpoint, model, closed, index, over)
     for one in meaning.episodes(state, endpoint, version.digest):

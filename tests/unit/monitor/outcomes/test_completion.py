@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import msgspec
 import numpy as np
 import pytest
@@ -92,6 +94,21 @@ def test_completion_weights_mend_labels_that_come_for_easy_rows_first(site):
     assert abs(shown.value - right.mean()) < 0.03 < right[early].mean() - right.mean()
     assert shown.lo <= right.mean() <= shown.hi
     assert f"{len(early) / 4_000:.0%} complete" in " ".join(seen.sentences)
+    assert "scores that no label is of" not in " ".join(seen.sentences)
+
+
+@pytest.mark.slow
+def test_rows_of_scores_that_no_label_is_of_are_said_beside_the_corrected_figure(site):
+    """Nothing mends what was never labelled: the figure is of the sure half of the rows."""
+    place = site()
+    place.live(0)
+    sure = np.flatnonzero(np.abs(place.days[0].score - 0.5) > 0.25)
+    place.ids[0] = [place.ids[0][i] for i in sure]
+    place.label(0, truth=[place.days[0].truth[i] for i in sure])
+    seen = place.look(1)
+    (said,) = [one for one in seen.sentences if "corrected for it" in one]
+    told = float(re.search(r"but (\d+)% of the rows have scores that no label is of", said)[1])
+    assert abs(told / 100 - (1 - len(sure) / 400)) < 0.1
 
 
 @pytest.mark.slow

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import re
+
 import msgspec
 import numpy as np
 import polars as pl
 import pytest
 
 from trimtab import ids
+from trimtab.loop.project import open_project
 from trimtab.monitor.log import catalogue
 from trimtab.monitor.outcomes import draw, joined, knowing, knowledge
 from trimtab.monitor.watched import watched
+from trimtab.server.handlers import labels
+from trimtab.server.requests import Identified
 from trimtab.store import estimates, evidence, label_requests, ledger, operations
 from trimtab.store.records import Label
 
@@ -80,6 +85,17 @@ def test_a_pure_switch_without_labels_is_found_by_the_labels_asked_for(site):
 
 
 @pytest.mark.slow
+def test_a_window_with_some_labels_is_not_said_to_have_none(site):
+    place = site()
+    for day in range(2):
+        place.live(day)
+        place.label(day, part=slice(0, 40))
+    (said,) = [one for one in place.look(2).sentences if "cannot know" in one]
+    assert f"40 of 400 rows since {ids.iso(BEGIN + DAY)} have labels" in said
+    assert "no row" not in said
+
+
+@pytest.mark.slow
 def test_labels_asked_for_can_also_show_that_all_is_well(site):
     place = site()
     place.live(0, 2_000)
@@ -139,7 +155,8 @@ def test_labels_that_are_due_later_are_awaited(site):
     assert knowledge.of(place.ws, "goods").state == "known"
     seen = place.look(3)
     assert knowledge.of(place.ws, "goods").state == "awaited"
-    assert any("are awaited until" in one for one in seen.sentences)
+    (said,) = [one for one in seen.sentences if "are awaited until" in one]
+    assert re.search(r"awaited until 20[0-9T:-]+Z", said)
     assert requests(place) == []
     place.live(3)
     place.live(4)
@@ -221,6 +238,11 @@ def test_labels_for_nobody_and_odd_labels_leave_a_request_open(site):
     assert (request.state, request.answered) == ("open", 0)
     assert knowledge.of(place.ws, "goods").state == "cannot know"
     assert any("labels cannot be truths" in one for one in seen.sentences)
+    assert not any("errors are as" in one for one in seen.sentences)
+    project = open_project(place.folder)
+    shown = labels.show(project, Identified(id=request.id))
+    project.ws.close()
+    assert shown.labelled == []
     tell(place, request, share=0.95)  # told again, with what can be a truth
     place.look(1)
     assert requests(place)[0].state == "closed"

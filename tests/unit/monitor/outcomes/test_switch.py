@@ -1,0 +1,44 @@
+"""A changed meaning that the labels of a request showed, and what is said of it from then on."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.monitor.conftest import BEGIN, DAY
+
+from trimtab import ids
+from trimtab.store import label_requests
+
+
+def answer(place):
+    """Label the rows of day 0 that are asked for, as soon as the day is over."""
+    (request,) = label_requests.find(place.ws, endpoint="goods", state="open")
+    truth = dict(zip(place.ids[0], place.days[0].truth, strict=True))
+    every, place.ids[0] = (
+        place.ids[0],
+        [one.prediction for one in label_requests.rows(place.ws, request.id)],
+    )
+    place.label(0, truth=[truth[one] for one in place.ids[0]], name="asked")
+    place.ids[0] = every
+
+
+@pytest.mark.slow
+def test_a_switch_that_a_request_showed_is_over_where_later_labels_say_so(site):
+    place = site()
+    place.live(0, 1_000, meaning=-1.0)
+    place.look(1)
+    answer(place)
+    (alarm,) = place.look(1).alarms
+    assert (alarm.kind, "(sudden)" in alarm.title) == ("concept drift", False)
+    place.live(1, meaning=-1.0)
+    (said,) = [one for one in place.look(2).sentences if "cannot know" in one]
+    began = ids.iso(alarm.since)
+    assert f"cannot know whether the concept drift of goods@v1 since {began} lasts" in said
+    assert f"untrusted: labels show concept drift since {began}" in said
+    for day in (2, 3, 4):
+        place.live(day, 1_000)
+        place.label(day)
+        seen = place.look(day + 1)
+        kinds = [one.kind for one in seen.alarms]
+        assert kinds == (["concept drift"] if day == 2 else [])
+    assert seen.over == {"concept drift": BEGIN + 2 * DAY}
+    assert place.look(5).over == seen.over
