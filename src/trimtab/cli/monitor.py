@@ -197,20 +197,22 @@ def _windows(found: Watch) -> None:
     from trimtab.server import words
 
     measured = next((one.quality[0].metric for one in found.windows if one.quality), "")
+    labels = [max((each.n for each in one.quality), default=0) for one in found.windows]
+    part = measured and any(
+        count < one.rows for count, one in zip(labels, found.windows, strict=True)
+    )
     rows = []
-    for one in found.windows:
+    for count, one in zip(labels, found.windows, strict=True):
         seen = ", ".join(
             finding.kind + ("" if finding.detail.get("lasts", 1) else " that is over")
             for finding in one.findings
         )
         quality = next((each.value for each in one.quality if each.metric == measured), None)
         row = (words.moment(one.start), f"{one.rows:,}", seen or one.reason or "ok")
-        rows.append((*row, words.number(quality)) if measured else row)
-    paper.table(
-        ["window", "rows", "seen", *([measured] if measured else [])],
-        rows,
-        right=["rows", measured] if measured else ["rows"],
-    )
+        told = [*([f"{count:,}"] if part else []), *([words.number(quality)] if measured else [])]
+        rows.append((*row, *told))
+    more = [*(["labels"] if part else []), *([measured] if measured else [])]
+    paper.table(["window", "rows", "seen", *more], rows, right=["rows", *more])
 
 
 def _quality(quality: list[Quality]) -> None:

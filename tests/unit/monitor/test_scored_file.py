@@ -7,9 +7,11 @@ import polars as pl
 import pytest
 from tests.unit.monitor.conftest import BEGIN, DAY
 
+from trimtab import ids
+from trimtab.cli.monitor import _render
 from trimtab.loop.files.against import Watching, watch
 from trimtab.monitor.log import traffic
-from trimtab.store import operations
+from trimtab.store import evidence, operations
 
 DAYS = range(14)
 TURNED = 8
@@ -70,3 +72,41 @@ def test_decisions_alone_are_measured_and_tell_no_concept_drift(site):
     assert found.findings == []
     assert found.quality[0].value < 0.75
     assert "concept drift is told by scores and outcomes together (--score)" in found.notes
+
+
+def test_outcomes_that_label_delay_leaves_for_later_are_no_evidence_and_that_is_said(site):
+    made = site(extra='[monitor]\nlabel_delay = "2d"\n')
+    path = scored(made, "early.parquet", turned=False)
+    table = pl.read_parquet(path)
+    late = (pl.col("at").rank("ordinal") > 11 * 400) & (pl.col("good") == "yes")
+    table.with_columns(good=pl.when(late).then(None).otherwise("good")).write_parquet(path)
+    asked = {"against": "goods@v1", "truth": "good", "score": "score"}
+    found = watch(path, Watching(**asked, time="at", record=True), start=made.folder)
+    assert found.findings == []
+    assert next(one.n for one in found.quality if one.metric == "roc_auc") == 11 * 400
+    assert {one.n for one in evidence.find(made.ws) if one.metric == "accuracy"} == {11 * 400}
+    since = ids.iso(BEGIN + 11 * DAY)
+    said = (
+        f'outcomes of 1,200 rows, since {since}, are left for later: [monitor] label_delay = "2d"'
+    )
+    assert said in found.notes
+    untimed = watch(path, Watching(**asked), start=made.folder)
+    assert any("leaves no outcome for later" in one for one in untimed.notes)
+
+
+def test_a_window_of_a_file_says_how_many_outcomes_its_quality_rests_on(site, capsys):
+    made = site()
+    path = scored(made, "part.parquet", turned=False)
+    table = pl.read_parquet(path).with_row_index("row")
+    known = (pl.col("row") < 12 * 400) | (pl.col("row") >= 13 * 400 + 390)
+    table.with_columns(good=pl.when(known).then("good").otherwise(None)).drop("row").write_parquet(
+        path
+    )
+    asked = Watching(against="goods@v1", time="at", truth="good", score="score")
+    _render(watch(path, asked, start=made.folder))
+    lines = capsys.readouterr().out.splitlines()
+    (head,) = [one.split() for one in lines if one.startswith("window ")]
+    assert head == ["window", "rows", "seen", "labels", "roc_auc"]
+    day = {ids.iso(BEGIN + at * DAY)[:10]: at for at in DAYS}
+    shown = {day[one[:10]]: one.split()[-2] for one in lines if one[:10] in day}
+    assert shown == {at: {12: "0", 13: "10"}.get(at, "400") for at in DAYS}

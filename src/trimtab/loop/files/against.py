@@ -58,7 +58,7 @@ class Watching(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Watch(Report, frozen=True, kw_only=True):
-    """What was seen. `findings` holds the newest of each name over all windows.
+    """What was seen. `findings` holds what all windows showed, as `looking.union` joins it.
 
     `status` is "found", "nothing" or "undecided" (too few rows). `absent` are features that the file
     lacks, `ignored` columns that the reference does not know or cannot count.
@@ -324,10 +324,25 @@ def _answers(
         for one in joined.columns(config)
         if one in table
     }
-    quality, proof = answered.measured(base.model, known, config.require, f"file:{name}", groups)
+    ready = meaning.due(spans, config)
+    notes += _later(config, spans, ready)
+    due = known.between(0, ready)
+    quality, proof = answered.measured(base.model, due, config.require, f"file:{name}", groups)
     labelled = meaning.Labelled(known, columns, groups)
     looked, more = meaning.judge(base.model, labelled, spans, looked, config)
     return _Told(looked, quality, proof, [*notes, *more])
+
+
+def _later(config: Config, spans: Spans, ready: int) -> list[str]:
+    """What `[monitor] label_delay` leaves for later, or cannot."""
+    delay, left = config.monitor.label_delay, len(spans.rows) - ready
+    if left:
+        since = ids.iso(int(spans.times[ready]) // spans.span * spans.span)
+        said = f"outcomes of {left:,} rows, since {since}, are left for later"
+        return [f'{said}: [monitor] label_delay = "{delay}"']
+    if duration(delay) and not spans.span:
+        return [f'without --time [monitor] label_delay = "{delay}" leaves no outcome for later']
+    return []
 
 
 def _record(

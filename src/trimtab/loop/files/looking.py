@@ -131,6 +131,10 @@ def _fresh(found: Sequence[Finding], finding: Finding) -> Finding | None:
     same = [one for one in found if one.kind == finding.kind]
     if not same:
         return finding
+    if finding.kind == "concept drift":  # of no feature: another one began at another time
+        began = finding.since or 0
+        told = any(one.since == began or ids.iso(began) in one.text for one in same)
+        return None if told else finding
     known = {each.feature for one in same for each in one.features}
     left = tuple(one for one in finding.features if one.feature not in known)
     if not left or len(left) == len(finding.features):

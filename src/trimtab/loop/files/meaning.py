@@ -49,7 +49,7 @@ def judge(
     if spans.span:
         monthly = len(spans.rows) / len(spans.starts) * per_month(spans.span)
     state = meaning.begin(model, looking.budget(config.monitor, spans), monthly)
-    due = spans.times[-1] - duration(config.monitor.label_delay) if spans.span else 0
+    ready = due(spans, config)
     naming: Naming | None = None
     done: list[Looked] = []
     for one, first, end in zip(
@@ -57,7 +57,7 @@ def judge(
     ):
         part = known.between(first, end)
         low, high = np.searchsorted(known.places, [first, end]).tolist()
-        if low < high and (one.start <= due or not spans.span):
+        if low < high and end <= ready:
             state = relief.over(
                 concept.update(
                     state,
@@ -79,6 +79,18 @@ def judge(
     explained = naming is not None and naming.finding is None
     notes = [naming.reason] if naming is not None and explained else []
     return [_without_ended(one, state) for one in done], notes
+
+
+def due(spans: Spans, config: Config) -> int:
+    """How many rows, from the first on, are of windows that ended `label_delay` before the newest row."""
+    delay = duration(config.monitor.label_delay)
+    if not delay or not spans.span:
+        return len(spans.rows)
+    ends = [*spans.places[1:], len(spans.rows)]
+    newest = int(spans.times[-1])
+    over = [end for start, end in zip(spans.starts, ends, strict=True)
+            if start + spans.span + delay <= newest + 1]  # fmt: skip
+    return over[-1] if over else 0
 
 
 def _without_ended(one: Looked, state: ConceptState) -> Looked:

@@ -47,8 +47,10 @@ def model():
     return Watched(V1, signed, reference, made)
 
 
-def judged(model, wrong, *, timed=True, shift=0.0, count=300, project=None, seed=1):
-    """A day of rows for each entry of `wrong`, the share of town a's truths that are turned there."""
+def judged(model, wrong, *, timed=True, shift=0.0, count=300, project=None, seed=1, forced=None):
+    """A day of rows for each entry of `wrong`, the share of town a's truths that are turned there; on
+    the days of `forced` six in ten rows have its outcome instead.
+    """
     random = np.random.default_rng(seed)
     parts = []
     for day, share in enumerate(wrong):
@@ -57,6 +59,8 @@ def judged(model, wrong, *, timed=True, shift=0.0, count=300, project=None, seed
         score = 1 / (1 + np.exp(-1.5 * x))
         happened = random.random(count) < score
         happened ^= (random.random(count) < share * (shift == 0.0)) & (town == "a")
+        if forced and day in forced:
+            happened = np.where(random.random(count) < 0.6, forced[day] == "yes", happened)
         at = START + day * DAY + np.arange(count) * (DAY // count)
         parts.append(
             pl.DataFrame(
@@ -117,6 +121,17 @@ def test_one_that_ended_is_told_with_its_end(model):
     assert f"; over since {ids.iso(int(told.detail['until']))}." in told.text
 
 
+def test_two_changes_of_unlike_outcomes_are_both_told(model):
+    """First more events than the scores expect, then fewer: neither repeats the other."""
+    wrong = dict.fromkeys((4, 5, 6), "yes") | dict.fromkeys((13, 14, 15), "no")
+    looked, _ = judged(model, [0.0] * 16, forced=wrong)
+    newer, older = looking.union(looked)
+    assert ("without the event" in newer.text, "events rose" in older.text) == (True, True)
+    assert abs(newer.since - (START + 13 * DAY)) < DAY // 4
+    assert abs(older.since - (START + 4 * DAY)) < DAY // 4
+    assert older.detail["until"] == START + 7 * DAY
+
+
 def test_inputs_that_moved_to_harder_ground_are_no_change_of_meaning(model):
     looked, _ = judged(model, [0.0] * 8 + [1.0] * 8, shift=-0.8)
     assert drift(looked) == [None] * 16
@@ -136,3 +151,14 @@ def test_without_times_the_row_is_told(model):
 def test_labels_that_may_be_of_one_outcome_yet_are_left_for_later(model):
     looked, _ = judged(model, [0.0] * 10 + [0.9] * 4, project={"monitor": {"label_delay": "5d"}})
     assert drift(looked) == [None] * 14
+
+
+@pytest.mark.parametrize(("delay", "days"), [("0s", 4), ("1d", 2), ("2d", 1), ("9d", 0)])
+def test_windows_are_due_when_they_ended_so_long_before_the_newest_row(delay, days):
+    """Four days of ten rows each, the newest of them an hour before its window ends."""
+    config = project_file.parse({"project": {"name": "none"}, "monitor": {"label_delay": delay}})
+    times = np.concatenate([START + day * DAY + np.arange(10) for day in range(4)])
+    times[-1] = START + 4 * DAY - DAY // 24
+    starts = [START + day * DAY for day in range(4)]
+    spans = files.Spans(np.arange(40), times, starts, [0, 10, 20, 30], DAY, [])
+    assert meaning.due(spans, config) == 10 * days
