@@ -131,15 +131,18 @@ class Site:
         )
 
     def label(
-        self, day: int, *, part: slice = slice(None), name: str = "", truth: list[Any] | None = None
-    ) -> None:
-        """Deliver outcomes of a day, as one more file."""
+        self, day: int, *, part: slice = slice(None), name: str = "",
+        truth: list[Any] | None = None, at: int | None = None,
+    ) -> None:  # fmt: skip
+        """Deliver outcomes of a day, as one more file; known at its end unless `at` says else."""
         place = self.folder / "labels"
         place.mkdir(exist_ok=True)
         told = self.days[day].truth if truth is None else truth
         frame = pl.DataFrame(
             {"prediction_id": self.ids[day][part], "good": told[part]}, strict=False
-        ).with_columns(labelled_at=pl.lit(ids.to_datetime(BEGIN + (day + 1) * DAY)))
+        ).with_columns(
+            labelled_at=pl.lit(ids.to_datetime(BEGIN + (day + 1) * DAY if at is None else at))
+        )
         frame.write_parquet(place / f"{name or day}.parquet")
 
     def look(self, lived: int, *, acted: bool = True) -> Seen:

@@ -109,7 +109,7 @@ def _know(
         doubt = f"labels show concept drift since {ids.iso(drift)}"
         why = f"{doubt}; {expected.untrusted}" if expected.untrusted else doubt
         expected = msgspec.structs.replace(expected, untrusted=why)
-    delay = max(duration(config.monitor.label_delay), _delay(index, model, closed, marks))
+    delay = max(duration(config.monitor.label_delay), _delay(index, model, closed, marks, moment))
     due = [one for one in closed if one.end + delay <= moment]
     came = not due or marks.get(due[-1].start, (0, 0))[1] >= _MOST * due[-1].rows
     if marks and came and newest not in due:
@@ -208,10 +208,13 @@ def _came(window: Window, marks: Marks) -> float:
     return marks.get(window.start, (0, 0))[1] / window.rows if window.rows else 0.0
 
 
-def _delay(index: Catalogue, model: Watched, closed: Sequence[Window], marks: Marks) -> int:
+def _delay(
+    index: Catalogue, model: Watched, closed: Sequence[Window], marks: Marks, moment: int
+) -> int:
     """How long labels usually take, in microseconds: by 95 % of those of the newest complete window.
 
-    Early labels alone would make all others late, so where no window is complete it is the oldest.
+    Early labels alone would make all others late, so where no window is complete it is the oldest. What
+    is here came by now, whatever a label says of its own time.
     """
     if not marks:
         return 0
@@ -220,7 +223,8 @@ def _delay(index: Catalogue, model: Watched, closed: Sequence[Window], marks: Ma
     found = joined.window(index, model.version.digest, model.signature, start)
     if not found.labels:
         return 0
-    late = np.array([one.labelled_at for one in found.labels]) - found.rows.times
+    known = np.array([min(one.labelled_at, moment) for one in found.labels])
+    late = known - found.rows.times
     return max(0, int(np.quantile(late, _USUAL)))
 
 

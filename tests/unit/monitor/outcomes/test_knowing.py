@@ -166,6 +166,16 @@ def test_labels_that_are_due_later_are_awaited(site):
 
 
 @pytest.mark.slow
+def test_a_label_of_the_future_has_others_awaited_no_longer_than_it_took(site):
+    place = site()
+    for day in range(2):
+        place.live(day)
+    place.label(0, at=BEGIN + 400 * DAY)
+    (said,) = [one for one in place.look(2).sentences if "are awaited until" in one]
+    assert ids.parse_time(said.split("until ")[1].split(";")[0]) <= BEGIN + 4 * DAY
+
+
+@pytest.mark.slow
 def test_early_labels_make_no_others_late(site):
     """Labels take three days; a tenth of the newest rows got theirs within hours."""
     place = site()
