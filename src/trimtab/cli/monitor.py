@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -274,29 +274,29 @@ def _render_one(found: Monitored) -> None:
     from trimtab.server import words
 
     for one in found.watched:
-        values = [each.features.get("quality", {}).get("values", {}) for each in one.windows]
+        values = [_measured(each) for each in one.windows]
         metric = next((name for name in SHOWN if any(name in known for known in values)), "")
-        rows = [
-            (
-                words.moment(each.start),
-                f"{each.rows:,}",
-                _inputs(each) if each.judged_at else "not judged yet",
-                *(
-                    [words.number(known[metric]["value"]) if metric in known else "–"]
-                    if metric
-                    else []
-                ),
-            )
-            for each, known in zip(one.windows, values, strict=True)
-        ]
+        rows = []
+        for each, known in zip(one.windows, values, strict=True):
+            seen = _inputs(each) if each.judged_at else "not judged yet"
+            row = (words.moment(each.start), f"{each.rows:,}", seen)
+            value = known.get(metric, {})
+            told = (words.number(value.get("n")), words.number(value.get("value")))
+            rows.append((*row, *told) if metric else row)
+        more = ["labels", metric] if metric else []
         paper.say(f"{one.name} against {one.against}")
-        paper.table(
-            ["window", "rows", "seen", *([metric] if metric else [])],
-            rows,
-            right=["rows", metric] if metric else ["rows"],
-        )
+        paper.table(["window", "rows", "seen", *more], rows, right=["rows", *more])
         if one.known:
             paper.say(one.known)
+
+
+def _measured(window: Window) -> dict[str, dict[str, Any]]:
+    """The metrics of a window by name, as all its labels show them, or the few that have come, corrected
+    for it; not those few where they are no fair sample.
+    """
+    known = window.features.get("labels", {})
+    few: dict[str, dict[str, Any]] = {} if known.get("biased") else known.get("metrics", {})
+    return {**few, **window.features.get("quality", {}).get("values", {})}
 
 
 def _inputs(window: Window) -> str:

@@ -130,6 +130,24 @@ def test_a_name_instead_of_a_file_shows_that_one_and_its_windows(call, loans):
     assert "no file loan, and nothing that is watched has this name" in ended.err
 
 
+def test_a_window_shows_what_its_labels_do_beside_its_inputs(call, loans):
+    """Inputs as in training and a quarter of the answers right: both stand in the row."""
+    (older,) = operations.windows(loans.ws, endpoint="loans")
+    day = 86_400_000_000
+    features = {"labels": {"metrics": {"accuracy": {"value": 0.2514, "n": 41}}}}
+    newest = msgspec.structs.replace(
+        older, start=older.start + day, end=older.end + day, features=features
+    )
+    operations.save_window(loans.ws, msgspec.structs.replace(older, features={}))
+    operations.save_window(loans.ws, newest)
+    lines = call("monitor", "loans").out.splitlines()
+    (head,) = [one.split() for one in lines if one.startswith("window ")]
+    assert head[-2:] == ["labels", "accuracy"]
+    rows = {one[:10]: one.split()[-2:] for one in lines if one[:2] == "20"}
+    assert rows[words.moment(newest.start)[:10]] == ["41", "0.2514"]
+    assert rows[words.moment(older.start)[:10]] == ["–", "–"]
+
+
 def test_a_window_that_is_not_judged_yet_is_not_called_well(call, loans):
     windows = operations.windows(loans.ws, endpoint="loans")
     newest = max(windows, key=lambda one: one.start)

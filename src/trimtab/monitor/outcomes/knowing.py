@@ -181,7 +181,9 @@ def _cannot(
     if request is None:
         return said
     left = request.wanted - request.answered
-    said += f"; {left:,} labels settle it: `trimtab labels show {request.id[:12]}`"
+    old = request.until < newest.end  # its rows cannot tell of newer ones
+    what = f"tell of the rows until {ids.iso(request.until)}" if old else "settle it"
+    said += f"; {left:,} labels {what}: `trimtab labels show {request.id[:12]}`"
     return said if config.serve.labels else f"{said}; [serve] labels says where to put them"
 
 

@@ -42,3 +42,13 @@ def test_a_switch_that_a_request_showed_is_over_where_later_labels_say_so(site):
         assert kinds == (["concept drift"] if day == 2 else [])
     assert seen.over == {"concept drift": BEGIN + 2 * DAY}
     assert place.look(5).over == seen.over
+
+
+@pytest.mark.slow
+def test_an_open_request_on_older_rows_is_not_said_to_settle_newer_ones(site):
+    place = site()
+    for day, told in ((0, "labels settle it"), (1, "labels tell of the rows until")):
+        place.live(day)
+        (said,) = [one for one in place.look(day + 1).sentences if "cannot know" in one]
+        assert told in said
+    assert f"until {ids.iso(BEGIN + DAY)}: `trimtab labels show" in said
