@@ -98,7 +98,7 @@ def _observe(
     beat = pulse.look(ws, config, endpoint, closed, moment, budget(config), champion.label)
     closed = unlabelled.look(ws, config, endpoint, model, closed, index)
     seen = quality.look(ws, config, endpoint, model, closed, index, moment)
-    shown = completion.look(ws, config, endpoint, model, closed, index)
+    shown = completion.look(ws, config, endpoint, model, closed, index, moment)
     known = knowing.look(ws, config, endpoint, model, closed, index, moment, seen)
     before = states.get(ws, _told(endpoint)) or 0
     alarms = [

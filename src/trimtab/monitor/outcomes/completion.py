@@ -61,6 +61,7 @@ def look(
     model: Watched,
     closed: Sequence[Window],
     index: Catalogue,
+    moment: int,
 ) -> list[str]:
     """Measure windows whose labels are new, compare estimates with them; sentences on both."""
     digest = model.version.digest
@@ -71,9 +72,11 @@ def look(
         if rows < _LEAST:
             continue
         kept = window.features.get(KEPT, {})
-        if (kept.get("part"), kept.get("rows")) != (mark, window.rows):
+        why = biased.why(config) or biased.early(config, window.end, moment)
+        known = (kept.get("part"), kept.get("rows"), kept.get("biased", ""))
+        if known != (mark, window.rows, why):
             found = joined.window(index, digest, model.signature, window.start)
-            shown = measure(config, model, window, found)
+            shown = measure(config, model, window, found, why)
             body = {"part": mark, **msgspec.to_builtins(shown)}
             with ws.transaction():
                 unlabelled.keep(ws, window, KEPT, body)
@@ -85,8 +88,10 @@ def look(
     return _sentences(ws, endpoint, model, newest)
 
 
-def measure(config: Config, model: Watched, window: Window, found: Joined) -> Realised:
-    """What the labels of a window show of all its rows, and of its slices."""
+def measure(
+    config: Config, model: Watched, window: Window, found: Joined, why: str = ""
+) -> Realised:
+    """What the labels of a window show of all its rows, and of its slices; `why` they are biased."""
     task, rows = model.signature.task, found.rows
     cells = window.features.get(unlabelled.KEPT, {}).get("cells", {})
     place = asked.score_cells(model, rows.score)
@@ -98,7 +103,7 @@ def measure(config: Config, model: Watched, window: Window, found: Joined) -> Re
         labels=rows.rows,
         rows=window.rows,
         shown=shown,
-        biased=biased.why(config),
+        biased=why,
         metrics=realised.measure(task, rows.score, decided, truth, weight, names),
         slices=realised.by_slice(
             task, rows.score, decided, truth, place,
@@ -149,7 +154,7 @@ def _sentences(
     if newest is not None and newest[1].share < COMPLETE:
         window, shown = newest
         name = METRICS[model.signature.task][0]
-        figure = shown.metrics.get(name)
+        figure = None if _early(shown) else shown.metrics.get(name)
         text = f", corrected for it {_figure(name, figure)}" if figure else ""
         if figure and 1 - shown.shown > _UNSEEN:
             text += f", but {1 - shown.shown:.0%} of the rows have scores that no label is of yet"
@@ -166,6 +171,11 @@ def _sentences(
             f"{back.held} of the last {back.windows} labelled windows"
         )
     return said
+
+
+def _early(shown: Realised) -> bool:
+    """Whether labels are biased by the time at which they came, so that nothing is told of the rest."""
+    return shown.biased not in ("", biased.SELECTED)
 
 
 def _figure(name: str, one: Any) -> str:

@@ -182,3 +182,23 @@ def test_weights_of_no_labels_and_of_cells_without_any():
     assert shown == pytest.approx(11 / 41)
     # more labels than answers were counted: none counts for less than itself
     assert realised.weights(np.array([0, 0, 0]), [2])[0].tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.slow
+def test_labels_that_come_for_one_outcome_first_tell_nothing_of_the_rest(site):
+    """A "no" is known at once, a "yes" two days later: no weight by score mends that."""
+    place = site(extra='[monitor]\nlabel_delay = "2d"\n')
+    place.live(0)
+    every, truth = place.ids[0], place.days[0].truth
+    early = [i for i in range(400) if truth[i] == "no"]
+    place.ids[0] = [every[i] for i in early]
+    place.label(0, truth=["no"] * len(early))
+    said = " ".join(place.look(1).sentences)
+    assert f"{len(early) / 400:.0%} complete; no fair sample before the window's end is 2d" in said
+    assert "corrected for it" not in said
+    assert "label_delay" in kept(place)["labels"]["biased"]
+    assert all(one.realised is None for one in estimates.find(place.ws, "goods"))
+    place.look(3)
+    assert kept(place)["labels"]["biased"] == ""
+    (checked,) = estimates.find(place.ws, "goods", metric="accuracy")
+    assert checked.realised is not None
