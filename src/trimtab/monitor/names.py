@@ -32,6 +32,8 @@ class Naming(NamedTuple):
     reason: str
 
 
+CALM: Final = "where labels have come, errors are as the model's own probabilities expect them"
+
 Onset = dict[tuple[str, str], int]
 
 _ORDER: Final[tuple[Kind, ...]] = (*DEFECTS, "data drift")
@@ -91,9 +93,7 @@ def name_errors(
     came, `said` more on that, `slices` where it shows.
     """
     if alarm is None:
-        return Naming(
-            None, "where labels have come, errors are as the model's own probabilities expect them"
-        )
+        return Naming(None, CALM)
     found = {finding.kind: finding for finding in inputs}
     rate = (alarm.seen - alarm.expected) / max(alarm.rows, 1)
     drift = found.get("data drift")

@@ -119,7 +119,7 @@ def _observe(
     alarms += [Alarm(**one, seen=last) for one in known.alarms if one["kind"] not in named]
     first = saying.window(endpoint, champion, closed)
     sentences = [*refused, first, *(f"{endpoint}: {one.text}" for one in beat.findings)]
-    sentences += [*beat.sentences, *shown, *known.sentences, *seen.sentences]
+    sentences += [*beat.sentences, *shown, *known.sentences]
     return Seen(
         now=moment,
         sentences=sentences,

@@ -14,6 +14,7 @@ import numpy as np
 
 from trimtab import ids
 from trimtab.config import Config, duration
+from trimtab.monitor import names
 from trimtab.monitor.log.catalogue import Catalogue
 from trimtab.monitor.outcomes import completion, joined, knowledge, switch, unlabelled, wanted
 from trimtab.monitor.outcomes.cbpe import Estimate
@@ -37,8 +38,10 @@ Marks = dict[int, tuple[int, int]]
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """Sentences for people, alarms as the fields of `observe.Alarm`, and kinds of what was there, by
-    labels as they come or as they were asked for, and is over, with since when.
+    """Sentences for people, those on labels too, and alarms as the fields of `observe.Alarm`.
+
+    `over` are kinds of what was there, by labels as they come or as they were asked for, and is gone,
+    with since when.
     """
 
     knowledge: Knowledge
@@ -57,8 +60,8 @@ def look(
     moment: int,
     seen: Quality = Quality(),  # noqa: B008 (frozen)
 ) -> Look:
-    """What is known of an endpoint's quality now, where its labels showed `seen`; opens and closes
-    label requests.
+    """What is known of an endpoint's quality now, beside what its labels showed (`seen`); opens and
+    closes label requests.
     """
     usable = [one for one in closed if one.rows >= config.monitor.min_rows]
     sentences = _requests(ws, endpoint, model, usable, index)
@@ -74,6 +77,8 @@ def look(
     knowledge.keep(ws, endpoint, found)
     if found.sentence:
         sentences.append(f"{endpoint}: {found.sentence}")
+    # the detector of errors may not see yet what a request's few labels showed
+    sentences += [one for one in seen.sentences if not (alarms and names.CALM in one)]
     return Look(knowledge=found, sentences=sentences, alarms=alarms, over=over)
 
 

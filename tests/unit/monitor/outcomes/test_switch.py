@@ -52,3 +52,15 @@ def test_an_open_request_on_older_rows_is_not_said_to_settle_newer_ones(site):
         (said,) = [one for one in place.look(day + 1).sentences if "cannot know" in one]
         assert told in said
     assert f"until {ids.iso(BEGIN + DAY)}: `trimtab labels show" in said
+
+
+@pytest.mark.slow
+def test_what_a_request_showed_is_not_contradicted_where_the_detector_sees_too_few_labels(site):
+    place = site(seed=3)
+    place.live(0, 1_000, meaning=-0.2)
+    place.look(1)
+    answer(place)
+    seen = place.look(1)
+    assert [one.kind for one in seen.alarms] == ["concept drift"]
+    assert "by a fair sample" in seen.alarms[0].title
+    assert not any("errors are as" in one for one in seen.sentences)
