@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from trimtab.errors import NotFoundError
 from trimtab.loop.project import Project
-from trimtab.model import registry
 from trimtab.server import requests as asked
 from trimtab.server.answers import LabelRequests, LabelRequestShown
 from trimtab.store import label_requests, operations
@@ -35,7 +34,8 @@ def show(project: Project, request: asked.Identified) -> LabelRequestShown:
 
 def _truths(project: Project, model: str, predictions: list[str]) -> list[str]:
     """Those of the predictions whose label can be a truth of the model; any where it is gone."""
-    from trimtab.monitor.log import traffic  # noqa: PLC0415 (brings numpy)
+    from trimtab.model import registry  # noqa: PLC0415 (both bring numpy)
+    from trimtab.monitor.log import traffic  # noqa: PLC0415
 
     labels = operations.labels_of(project.ws, predictions)
     try:
