@@ -70,14 +70,15 @@ def draw(
 ) -> Heat:
     """The map of a watched thing's windows, oldest left: outputs first, then what moved most."""
     measures = [_measures(one) for one in windows]
-    alarms = [_named(one) for one in windows]
+    alarms, over = ([_named(one, lasts=lasts) for one in windows] for lasts in (True, False))
     names = dict.fromkeys([one for column in measures for one in column])
-    names |= dict.fromkeys([one for column in alarms for one in column])
+    names |= dict.fromkeys([one for column in (*alarms, *over) for one in column])
     order = sorted(names, key=lambda one: (one not in OUTPUTS, *_rank(one, measures, alarms), one))
     rows = []
     for at, one in enumerate(order[:MOST_FEATURES]):
         cells = [
             _cell(name, place, windows[place], one, measures[place].get(one), alarms[place].get(one),
+                  over=over[place].get(one),
                   chosen=windows[place].start == window and one == feature)
             for place in range(len(windows))
         ]  # fmt: skip
@@ -119,6 +120,7 @@ def _cell(
     measure: Mapping[str, Any] | None,
     finding: str | None,
     *,
+    over: str | None,
     chosen: bool,
 ) -> Cell:
     said = f"{called(feature)}, {words.moment(window.start)}"
@@ -134,6 +136,8 @@ def _cell(
         )
     if finding:
         said += f"; {finding}"
+    elif over:
+        said += f"; {over} that is over"
     chosen_by = {"name": name, "model": short(window.model), "window": window.start}
     asked = urlencode({**chosen_by, "feature": feature})
     return Cell(
@@ -150,10 +154,14 @@ def _measures(window: Window) -> dict[str, Mapping[str, Any]]:
     return {str(one["feature"]): one for one in window.features.get("measures", [])}
 
 
-def _named(window: Window) -> dict[str, str]:
-    """The features of a window's findings with the name of what was found."""
+def _named(window: Window, *, lasts: bool) -> dict[str, str]:
+    """The features of a window's findings that it shows still, or that are over there, with the name of
+    what was found.
+    """
     found: dict[str, str] = {}
     for finding in window.findings:
+        if (finding.get("detail", {}).get("lasts", 1.0) > 0) is not lasts:
+            continue
         for one in finding.get("features", []):
             found.setdefault(str(one["feature"]), str(finding["kind"]))
     return found

@@ -111,6 +111,20 @@ class TestHeat:
     def test_nothing_at_all_is_drawn_as_nothing(self):
         assert heat.draw("x", []).rows == []
 
+    def test_what_is_over_is_said_and_not_marked(self):
+        gone = finding("skew", "a") | {"detail": {"lasts": 0.0}}
+        drawn = heat.draw(
+            "x",
+            [
+                window(at, [measure("a", 0.0)], [one])
+                for at, one in ((1, finding("skew", "a")), (2, gone))
+            ],
+        )
+        first, second = drawn.rows[0].cells
+        assert (first.alarm, second.alarm) == (True, False)
+        assert first.label.endswith("; skew")
+        assert second.label.endswith("; skew that is over")
+
 
 class TestCourse:
     def test_a_gap_breaks_the_line(self):
