@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -160,8 +161,7 @@ def _measures(measures: list[Measure], findings: list[Finding], drifted: list[st
     for finding in findings:
         for feature in finding.features:
             for name in feature.feature.split(" and "):
-                over = "" if finding.detail.get("lasts", 1) else ", over"
-                named.setdefault(name, f"{finding.kind}{over}")
+                named.setdefault(name, _kind(finding.kind, finding.detail))
     further = words.MEASURES.items()
     more = {name: label for name, label in further if any(getattr(m, name, 0.0) for m in measures)}
     order = sorted(measures, key=lambda one: (one.feature not in named, one.p, -one.effect))
@@ -203,10 +203,7 @@ def _windows(found: Watch) -> None:
     )
     rows = []
     for count, one in zip(labels, found.windows, strict=True):
-        seen = ", ".join(
-            finding.kind + ("" if finding.detail.get("lasts", 1) else " that is over")
-            for finding in one.findings
-        )
+        seen = ", ".join(_kind(finding.kind, finding.detail) for finding in one.findings)
         quality = next((each.value for each in one.quality if each.metric == measured), None)
         row = (words.moment(one.start), f"{one.rows:,}", seen or one.reason or "ok")
         told = [*([f"{count:,}"] if part else []), *([words.number(quality)] if measured else [])]
@@ -271,10 +268,10 @@ def _render_seen(found: Monitored) -> None:
 def _render_one(found: Monitored) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
     from trimtab.monitor.outcomes.quality import SHOWN  # and what is measured, only to show it
-    from trimtab.server import words
+    from trimtab.server import course, words
 
     for one in found.watched:
-        values = [_measured(each) for each in one.windows]
+        values = [few | whole for few, whole in map(course.metrics, one.windows)]
         metric = next((name for name in SHOWN if any(name in known for known in values)), "")
         rows = []
         for each, known in zip(one.windows, values, strict=True):
@@ -290,21 +287,13 @@ def _render_one(found: Monitored) -> None:
             paper.say(one.known)
 
 
-def _measured(window: Window) -> dict[str, dict[str, Any]]:
-    """The metrics of a window by name, as all its labels show them, or the few that have come, corrected
-    for it; not those few where they are no fair sample.
-    """
-    known = window.features.get("labels", {})
-    few: dict[str, dict[str, Any]] = {} if known.get("biased") else known.get("metrics", {})
-    return {**few, **window.features.get("quality", {}).get("values", {})}
+def _kind(kind: str, detail: Mapping[str, Any]) -> str:
+    return kind + ("" if detail.get("lasts", 1) else " that is over")
 
 
 def _inputs(window: Window) -> str:
     """What a window's judgement said of its inputs; nothing of the model's quality follows."""
     if not window.judged_at:
         return "no window has closed yet"
-    seen = ", ".join(
-        str(one["kind"]) + ("" if one.get("detail", {}).get("lasts", 1) else " that is over")
-        for one in window.findings
-    )
+    seen = ", ".join(_kind(str(one["kind"]), one.get("detail", {})) for one in window.findings)
     return seen or str(window.features.get("reason") or "as in training")

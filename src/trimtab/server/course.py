@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -65,15 +65,20 @@ def draw(windows: Sequence[Window], estimates: Sequence[WindowEstimate]) -> list
     return [_course(name, realised.get(name, []), guessed.get(name, []), windows) for name in names]
 
 
-def _measured(window: Window) -> dict[str, tuple[dict[str, float], str]]:
-    """What a window's labels showed: all that came, else the few that have come, corrected for it.
+def metrics(window: Window) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A window's metrics by name, by the few labels that have come, corrected for it, and by all.
 
-    Labels that are a selection on purpose show nothing of the other rows.
+    Labels that are a selection on purpose, or of one outcome yet, show nothing of the other rows.
     """
     known = window.features.get("labels", {})
     few = {} if known.get("biased") else known.get("metrics", {})
-    part = f" on {known['labels']:,} of {window.rows:,} rows" if few else ""
-    whole = window.features.get("quality", {}).get("values", {})
+    return few, window.features.get("quality", {}).get("values", {})
+
+
+def _measured(window: Window) -> dict[str, tuple[dict[str, float], str]]:
+    """What a window's labels showed: all that came, else the few that have come, and how many."""
+    few, whole = metrics(window)
+    part = f" on {window.features['labels']['labels']:,} of {window.rows:,} rows" if few else ""
     found = {metric: (one, part) for metric, one in few.items()}
     found |= {metric: (one, "") for metric, one in whole.items()}
     return {

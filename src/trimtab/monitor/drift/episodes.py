@@ -23,9 +23,6 @@ from trimtab.store.records import Episode, Window
 if TYPE_CHECKING:  # a monitor of a table alone has no database
     from trimtab.store.workspace import Workspace
 
-_LOOKED: Final = 64
-"""Windows that a form is told by; what ended before them is remembered as an episode."""
-_BEFORE: Final = 8
 AGAIN: Final = "; the newest window is as the reference again"
 
 
@@ -232,7 +229,7 @@ def shaped(
         return finding
     if finding.features[0].statistic == "correlation":
         return finding
-    cut = max(0, min(len(windows) - _LOOKED, finding.since - _BEFORE))
+    cut = max(0, min(len(windows) - over.LOOKED, finding.since - over.BEFORE))
     near = _shifted(finding, -cut)
     found = _shifted(
         _shaped(near, reference, windows[cut:], counted[cut:], past, seasons[cut:]), cut

@@ -76,7 +76,9 @@ def course(
     size = int(group.max()) + 1
     counts = np.array([np.bincount(group, one, size) for one in counts])
     held = held_against(reference, seasons, len(windows))
-    base = np.array([np.bincount(group, one.counts[span], size) for one in held], dtype=np.float64)
+    each = {id(one): one.counts[span] for one in held}
+    grouped = {key: np.bincount(group, one, size) for key, one in each.items()}
+    base = np.array([grouped[id(one)] for one in held], dtype=np.float64)
     rows = counts.sum(axis=1)
     late = counts[since:].sum(axis=0)
     if late.sum() <= 0 or not base.sum(axis=1).all():

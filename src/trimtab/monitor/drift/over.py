@@ -19,8 +19,9 @@ from trimtab.profile.pairs import correlation
 from trimtab.profile.profile import Profile
 from trimtab.profile.reference import Reference
 
-_LOOKED: Final = 64
-_BEFORE: Final = 8
+LOOKED: Final = 64
+"""Windows that a form is told by; what ended before them is remembered as an episode."""
+BEFORE: Final = 8
 _HALF: Final = 0.5
 _CLEAR: Final = 3.0
 """So many standard deviations above the reference, and half of the change, leave no doubt."""
@@ -35,7 +36,7 @@ def still_there(
     """Whether the newest window may show what windows together do: nothing says that it is over."""
     if finding.since is None or not finding.features:
         return False
-    cut = max(0, min(len(counted) - _LOOKED, finding.since - 1))
+    cut = max(0, min(len(counted) - LOOKED, finding.since - 1))
     found = _course(
         reference, counted[cut:], finding.features[0], finding.since - cut, seasons[cut:]
     )
@@ -54,7 +55,7 @@ def moved_still(
     since = feature.since or 0
     if feature.statistic == "correlation" or since >= len(counted) - 1:
         return True
-    cut = max(0, min(len(counted) - _LOOKED, since - _BEFORE))
+    cut = max(0, min(len(counted) - LOOKED, since - BEFORE))
     found = forms.course(reference, counted[cut:], feature.feature, since - cut, seasons[cut:])
     if found is None:
         return True

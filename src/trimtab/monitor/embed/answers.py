@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.monitor.embed.rows import DECISION, SCORE, Layout, floats, objects
+from trimtab.monitor.log.traffic import text
 from trimtab.profile.columns import Column
 
 _PAIR: Final = 2
@@ -65,7 +66,7 @@ def _pair(layout: Layout, one: Any) -> tuple[Any, Any]:
             raise ValueError(f"an answer of {len(one)} parts is no pair (score, decision)")
         score, decision = one
         found, told = (None, None) if score is None else _scored(layout, _alone(score))
-        return found, told if decision is None else _text(_alone(decision))
+        return found, told if decision is None else _text(decision)
     one = _alone(one)
     if one is None:
         return None, None
@@ -115,8 +116,5 @@ def _shown(one: Any) -> str:
 
 
 def _text(one: Any) -> str | None:
-    if one is None:
-        return None
-    if isinstance(one, float | np.floating) and float(one).is_integer():
-        return str(int(one))
-    return str(one)
+    held = _alone(one)
+    return None if held is None else text(held)

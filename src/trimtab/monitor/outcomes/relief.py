@@ -12,9 +12,7 @@ from trimtab.monitor.statistics.tails import normal_isf
 def over(state: ConceptState) -> ConceptState:
     """The state with its alarm ended, where the last two batches show that its cause is gone.
 
-    Their excess of outcomes lies, at 99 %, under half of that since the alarm's cause began, and is
-    not itself above the margin: the rows that gave an alarm were the worst, so half of what they showed
-    may be all there is. The detector then begins afresh, and what comes next is an alarm of its own.
+    The detector then begins afresh, and what comes next is an alarm of its own.
     """
     alarm, last = state.alarm, state.course[-2:]
     if alarm is None or len(last) < 2:
@@ -22,14 +20,13 @@ def over(state: ConceptState) -> ConceptState:
     if last[0].start <= (alarm.at if alarm.at_time is None else alarm.at_time):
         return state
     place = concept.streams_of(state).index(alarm.stream)
-    half = _excess_since(state, alarm, place) / 2
+    had = _excess_since(state, alarm, place)
     rows = sum(one.rows for one in last)
     excess = sum(one.seen[place] - one.expected[place] for one in last) / rows
     spread = sum(one.variance[place] for one in last) ** 0.5 / rows
-    noise = normal_isf(0.01) * spread
-    if excess + noise >= half or excess - noise > state.margin:
+    if not is_gone(excess, spread, had, state.margin):
         return state
-    first = last[0] if _excess(last[0], place) < half else last[1]
+    first = last[0] if _excess(last[0], place) < had / 2 else last[1]
     # what comes next began after these batches, not with the first row there ever was
     now = None if alarm.at_time is None else last[1].start
     fresh = concept.start(
@@ -49,6 +46,16 @@ def over(state: ConceptState) -> ConceptState:
         ended=(*state.ended, Ended(alarm=alarm, until=first.start))[-concept.REMEMBERED :],
         second=state.second,
     )
+
+
+def is_gone(excess: float, spread: float, had: float, margin: float) -> bool:
+    """Whether an `excess` of outcomes a row, with its standard error, lies at 99 % under half of what it
+    `had` been, and is not itself above the margin.
+
+    The rows that gave an alarm were the worst, so half of what they showed may be all there is.
+    """
+    noise = normal_isf(0.01) * spread
+    return excess + noise < had / 2 and excess - noise <= margin
 
 
 def _excess_since(state: ConceptState, alarm: Alarm, place: int) -> float:

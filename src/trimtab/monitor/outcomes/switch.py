@@ -14,15 +14,13 @@ import numpy as np
 from trimtab import ids
 from trimtab.monitor import basis as bases
 from trimtab.monitor.log.catalogue import Catalogue
-from trimtab.monitor.outcomes import completion, joined, meaning
-from trimtab.monitor.statistics.tails import normal_isf
+from trimtab.monitor.outcomes import completion, joined, meaning, relief
 from trimtab.monitor.watched import Watched
 from trimtab.store import label_requests, states
 from trimtab.store.records import LabelRequest, Window
 from trimtab.store.workspace import Workspace
 
 _KIND: Final = "concept drift"
-_SURE: Final = 0.01
 _LAST: Final = 2
 
 
@@ -57,8 +55,8 @@ def look(
 
 
 def _over(model: Watched, request: LabelRequest, closed: Sequence[Window], index: Catalogue) -> int:
-    """The beginning of the two newest windows with their labels, where errors in them lie at 99 % under
-    half of the request's excess and are not themselves above the margin; 0 where they do not.
+    """The beginning of the two newest windows with their labels, where the request's excess of errors is
+    gone in them; 0 where it is not.
     """
     digest = model.version.digest
     marks = joined.marks(index, digest, request.until)
@@ -78,7 +76,6 @@ def _over(model: Watched, request: LabelRequest, closed: Sequence[Window], index
         excess += seen - expected
         variance += float(np.sum(chance * (1 - chance)))
         rows += len(part.times)
-    noise = normal_isf(_SURE) * variance**0.5 / rows
-    half = (request.detail["wrong"] - request.detail["wrong_expected"]) / 2
-    gone = excess / rows + noise < half and excess / rows - noise <= meaning.MARGIN
+    had = request.detail["wrong"] - request.detail["wrong_expected"]
+    gone = relief.is_gone(excess / rows, variance**0.5 / rows, had, meaning.MARGIN)
     return last[0].start if gone else 0
