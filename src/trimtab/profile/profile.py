@@ -6,10 +6,10 @@ care how rows were split. A profile holds no rows and no judgement.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -24,8 +24,12 @@ from trimtab.profile.coder import coding
 from trimtab.profile.columns import Column, Columns, numbers, row_count, take, wanted
 from trimtab.profile.derived import expand
 
+_T = TypeVar("_T")
+
 _MAGIC: Final = b"trimtabP"
 _BLOCK: Final = sums.BLOCK
+_PRODUCTS: Final = 1 << 23
+"""So many are made between two pauses: some milliseconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +90,16 @@ def empty(bins: Bins) -> Profile:
     )
 
 
+def finish(steps: Generator[None, None, _T]) -> _T:
+    """What work that pauses returns, done without a pause."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            returned: _T = end.value
+            return returned
+
+
 def count(bins: Bins, columns: Columns) -> Profile:
     """The profile of a table that has at least the columns that `bins` need.
 
@@ -115,13 +129,17 @@ class Counter:
 
     def count(self, columns: Columns) -> Profile:
         """The profile of a table. Raises DataError."""
+        return finish(self.steps(columns))
+
+    def steps(self, columns: Columns) -> Generator[None, None, Profile]:
+        """`count` with a pause after every column; it returns the profile. Raises DataError."""
         wanted(columns, self.bins.needed)
         table = {name: columns[name] for name in self.bins.sources if name in columns}
         rows = row_count(table, wide=[one.column for one in self.bins.derived])
         tally = _Tally(self)
         for first in range(0, rows, _BLOCK):
             block = slice(first, min(first + _BLOCK, rows))
-            tally.add(take(table, table, block), block.stop - first)
+            yield from tally.add(take(table, table, block), block.stop - first)
         return tally.profile(rows)
 
     def level_marks(self, place: int, codes: NDArray[np.intp]) -> cardinality.Marks:
@@ -160,8 +178,8 @@ class _Tally:
         self.confidence = np.zeros_like(counter.blank.confidence)
         self.scores = np.empty((bins.paired, 0))
 
-    def add(self, columns: Columns, rows: int) -> None:
-        """Count some rows."""
+    def add(self, columns: Columns, rows: int) -> Generator[None, None, None]:
+        """Count some rows, with a pause after every column."""
         values = expand(self.bins.derived, columns)
         if self.scores.shape[1] != rows:
             self.scores = np.empty((self.bins.paired, rows))
@@ -176,8 +194,13 @@ class _Tally:
                 self._measure(place, cells, column, own)
             if cells.name in self.kept:
                 self.kept[cells.name] = codes
-        # integer scores below 2**9.2 keep every partial sum under 2**53, so BLAS adds exactly
-        self.moments += self.scores @ self.scores.T
+            yield
+        at_once = _PRODUCTS // max(self.moments.size, 1) + 1
+        for first in range(0, rows, at_once):
+            part = self.scores[:, first : first + at_once]
+            # integer scores below 2**9.2 keep every partial sum under 2**53, so BLAS adds exactly
+            self.moments += part @ part.T
+            yield
         self._join(columns, rows)
         if scales.LATENCY in columns:
             self.latency += scales.latency(np.asarray(columns[scales.LATENCY]))

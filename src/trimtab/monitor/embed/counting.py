@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -27,8 +27,6 @@ KEPT: Final = 64
 """Windows that stay in memory."""
 _FEW: Final = 256
 """Where rows are no burst so many are turned at a time: a request waits for about 0.3 ms of it."""
-_FEWEST: Final = 16
-"""A count of a sixteenth of enough rows, or of fewer, tells what one of enough takes at most."""
 
 
 class Batch(NamedTuple):
@@ -67,7 +65,7 @@ def batch_of(layout: Layout, rows: Any, predictions: Any, time: int) -> Batch:
     def read_answers(part: slice) -> None:
         read.append((part, telling.answers(layout, given[part])))
 
-    lost = _without_bad(count, read_answers)
+    lost = profiles.finish(_without_bad(count, read_answers))
     if lost:
         places = np.concatenate([np.arange(count)[part] for part, _ in read] or [np.arange(0)])
         columns = {name: values[places] for name, values in columns.items()}
@@ -75,13 +73,18 @@ def batch_of(layout: Layout, rows: Any, predictions: Any, time: int) -> Batch:
     return Batch(columns | told, count - lost, time, lost)
 
 
-def _without_bad(rows: int, do: Callable[[slice], None]) -> int:
-    """Do something with all rows, in halves of halves where one raises; returns how many did."""
+def _without_bad(
+    rows: int, do: Callable[[slice], Iterable[None] | None]
+) -> Generator[None, None, int]:
+    """Do something with all rows, in halves of halves where one raises; returns how many did.
+
+    Where that pauses, this does.
+    """
     parts, bad, why = [slice(0, rows)], 0, ""
     while parts:
         part = parts.pop()
         try:
-            do(part)
+            yield from do(part) or ()
         except Exception as error:  # what a caller's values do when they are read
             middle = (part.start + part.stop) // 2
             if middle > part.start:
@@ -96,8 +99,10 @@ def _without_bad(rows: int, do: Callable[[slice], None]) -> int:
 class Counting:
     """The windows of one monitor. Its caller lets one thread in at a time.
 
+    A count that was begun in pieces is finished by whoever counts next, so all see whole counts only.
     `lost` rows could not be read or did not fit, `queued` wait in batches; `windows` and `unsent` are
-    profiles by the start of their windows (microseconds), `newest` the time of their last row.
+    profiles by the start of their windows (microseconds), `newest` the time of their last row,
+    `at` the time of the last piece (of `time.monotonic`).
     """
 
     def __init__(self, subject: Subject, span: int, enough: int, ring: Ring) -> None:
@@ -114,8 +119,12 @@ class Counting:
         self.unsent: dict[int, Profile] = {}
         self.newest: dict[int, int] = {}
         self.at = time.monotonic()
-        self.seconds = math.inf
-        """What a count of enough rows takes of the processor, at most and at best."""
+        self._begun: Generator[None, None, None] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether a count waits for its next piece."""
+        return self._begun is not None
 
     def turn(self) -> None:
         """Make columns of the rows that could not be packed, and count those that are enough."""
@@ -132,84 +141,109 @@ class Counting:
                     self.queued -= batch.rows
                     self.store(batch)
             if sum(len(one.times) for one in self.turned) >= self._enough:
-                self._tally()
+                self._end()
+                profiles.finish(self._tally())
             if few:
                 time.sleep(0)  # a request that waits for the interpreter has it first
 
-    def count(self) -> None:
-        """Count the packed rows that wait, and those that are columns already."""
-        begun, left = time.thread_time(), len(self._ring)  # those that come meanwhile have time
-        done = 0
+    def count(self, seconds: float = math.inf) -> None:
+        """Count the packed rows that wait, and those that are columns already.
+
+        Not all at once but for about `seconds` where they are given: `begun` says whether to call again.
+        """
+        if seconds == math.inf:
+            self._end()
+        self._piece(seconds)
+
+    def _piece(self, seconds: float) -> None:
+        self.at = time.monotonic()
+        end = time.perf_counter() + seconds
+        work, self._begun = self._begun or self._steps(), None  # what raises is not begun again
+        for _ in work:
+            if time.perf_counter() >= end:
+                self._begun = work
+                return
+
+    def _end(self) -> None:
+        if self.begun:
+            self._piece(math.inf)
+
+    def _steps(self) -> Generator[None, None, None]:
+        left = len(self._ring)  # those that come meanwhile have time
         while self.turned or left > 0:
             packed = self._ring.take(ENOUGH)
             count = len(packed.times)
             left -= count or left
-            done += count
             if count:
-                self._keep_packed(packed)
-            self._tally()
-        if done:
-            # of few rows most is what a count costs without any: no less than so many are spoken of
-            told = self._enough / max(done, self._enough / _FEWEST)
-            self.seconds = min(self.seconds, (time.thread_time() - begun) * told)
+                yield from self._keep_packed(packed)
+            yield from self._tally()
 
     def store(self, batch: Batch) -> None:
         """Count rows that were logged together."""
-        self._add(batch.columns, np.full(batch.rows, batch.time))
+        self._end()
+        profiles.finish(self._add(batch.columns, np.full(batch.rows, batch.time)))
 
-    def _keep_packed(self, packed: Packed) -> None:
+    def _keep_packed(self, packed: Packed) -> Generator[None, None, None]:
         def turn(part: slice) -> dict[str, Column]:
             words = [one[part] for one in packed.words]
             return turning.from_packed(self._layout, packed.numbers[part], words)
 
-        self._keep(packed.answers, packed.times, turn)
+        return self._keep(packed.answers, packed.times, turn)
 
     def _keep_odd(
         self, waiting: Waiting, turn: Callable[[Layout, list[Any]], dict[str, Column]]
     ) -> None:
-        self._keep(
+        read = self._keep(
             waiting.answers, waiting.times, lambda part: turn(self._layout, waiting.rows[part])
         )
+        profiles.finish(read)
 
     def _keep(
         self, answers: list[Any], times: list[int], turn: Callable[[slice], dict[str, Column]]
-    ) -> None:
+    ) -> Generator[None, None, None]:
         stamps = np.fromiter(times, np.int64, len(times)) // 1000
 
-        def keep(part: slice) -> None:
-            columns = turn(part) | telling.answers(self._layout, answers[part])
+        def keep(part: slice) -> Generator[None, None, None]:
+            columns = turn(part)
+            yield
+            columns |= telling.answers(self._layout, answers[part])
             self.turned.append(_Turned(columns, stamps[part]))
+            yield
 
-        self.lost += _without_bad(len(times), keep)
+        self.lost += yield from _without_bad(len(times), keep)
 
-    def _tally(self) -> None:
+    def _tally(self) -> Generator[None, None, None]:
         pieces, self.turned = self.turned, []
-        self.at = time.monotonic()
         if pieces:
             columns = turning.joined([one.columns for one in pieces])
-            self._add(columns, np.concatenate([one.times for one in pieces]))
+            yield from self._add(columns, np.concatenate([one.times for one in pieces]))
 
-    def _add(self, columns: dict[str, Column], times: NDArray[np.int64]) -> None:
+    def _add(
+        self, columns: dict[str, Column], times: NDArray[np.int64]
+    ) -> Generator[None, None, None]:
         if not len(times):
             return
         for name in self._layout.outputs:
             columns.setdefault(name, turning.nothing(self._subject.reference, name, len(times)))
         slots = times // self._span * self._span
         if slots.min() == slots.max():
-            self._add_to(int(slots[0]), columns, times)
+            yield from self._add_to(int(slots[0]), columns, times)
             return
         for slot in np.unique(slots).tolist():
             mine = slots == slot
             part = {name: values[mine] for name, values in columns.items()}
-            self._add_to(slot, part, times[mine])
+            yield from self._add_to(slot, part, times[mine])
 
-    def _add_to(self, start: int, columns: dict[str, Column], times: NDArray[np.int64]) -> None:
-        def add(part: slice) -> None:
-            counted = self._counter.count({name: one[part] for name, one in columns.items()})
+    def _add_to(
+        self, start: int, columns: dict[str, Column], times: NDArray[np.int64]
+    ) -> Generator[None, None, None]:
+        def add(part: slice) -> Generator[None, None, None]:
+            some = {name: one[part] for name, one in columns.items()}
+            counted = yield from self._counter.steps(some)
             for known in (self.windows, self.unsent):
                 known[start] = profiles.merge(known[start], counted) if start in known else counted
             self.newest[start] = max(int(times[part].max()), self.newest.get(start, 0))
 
-        self.lost += _without_bad(len(times), add)
+        self.lost += yield from _without_bad(len(times), add)
         while len(self.windows) > KEPT:
             del self.windows[min(self.windows)]

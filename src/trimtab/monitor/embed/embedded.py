@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import math
 import os
 import sys
 import threading
@@ -21,7 +22,7 @@ from functools import partial
 from multiprocessing import util as processes
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 import numpy as np
@@ -42,11 +43,14 @@ from trimtab.monitor.findings import Findings
 from trimtab.profile import profile as profiles
 from trimtab.profile import reference as references
 
+if TYPE_CHECKING:
+    import asyncio
+
 _said = logging.getLogger("trimtab.monitor")
 _LOOK_SECONDS: Final = 1.0
 """Each look takes the interpreter away from the server's own work for a moment."""
-_SHORT_SECONDS: Final = 0.01
-"""An event loop counts itself what takes no longer: one request of thousands waits for it."""
+_PIECE_SECONDS: Final = 0.001
+"""So long at a time an event loop counts, and goes on with its requests for four times as long."""
 
 _every: weakref.WeakSet[Monitor] = weakref.WeakSet()
 
@@ -261,35 +265,39 @@ class Monitor:
         return dict(rows) if isinstance(rows, Mapping) and not turning.is_table(rows) else None
 
     def _wake(self) -> None:
-        """Have the rows counted: by the caller's event loop between its requests, where that is short.
+        """Have the rows counted: by the caller's event loop, in pieces between its requests.
 
         A thread beside the loop takes the interpreter from many requests, at every step of numpy.
         A caller that logs on and on without letting its loop go on counts them itself: what it logs
         next would find no room.
         """
         asyncio = sys.modules.get("asyncio")  # who has not imported it runs no loop
-        if asyncio is not None and self._counted.seconds <= _SHORT_SECONDS and not self._counting:
+        if asyncio is not None and not self._counting:
             # no loop runs here, or another thread is importing it just now
             with contextlib.suppress(RuntimeError, AttributeError):
                 loop = asyncio.get_running_loop()
-                if len(self._ring) < self._late:
-                    loop.call_soon(self._between)
-                else:
-                    self._between()
+                if len(self._ring) >= self._late:
+                    self._between(None)
+                elif not self._counted.begun:
+                    loop.call_soon(self._between, loop)
                 return
         self._alarm.set()
 
-    def _between(self) -> None:
+    def _between(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Count for a turn of the loop and have it go on later, or without a loop count all."""
         if self._lock.acquire(blocking=False):
             try:
-                # more than that would hold up the loop's requests too long: it is the thread's
-                if self._hurried or self._enough <= len(self._ring) <= 2 * self._enough:
+                if loop is None:
                     self._count()
+                elif self._counted.begun or self._hurried or len(self._ring) >= self._enough:
+                    self._count(_PIECE_SECONDS)
             except Exception:
                 _said.exception("logged rows could not be counted")
             finally:
                 self._lock.release()
-        if len(self._ring) >= self._enough:  # what could not be packed, or the thread was at work
+        if loop is not None and self._counted.begun:
+            loop.call_later(4 * _PIECE_SECONDS, self._between, loop)
+        elif len(self._ring) >= self._enough:  # what could not be packed, or the thread was at work
             self._alarm.set()
 
     def _work(self) -> None:
@@ -297,7 +305,8 @@ class Monitor:
         now = time.monotonic()
         with self._lock:
             self._counted.turn()
-            if self._hurried or len(self._ring) >= self._enough:
+            left = self._counted.begun and now - self._counted.at >= _LOOK_SECONDS
+            if left or self._hurried or len(self._ring) >= self._enough:
                 self._count()
             elif self._subject.place is not None and (self._counted.turned or self._ring):
                 # no sooner: counting 50 costs as much as counting 500, and none is left before
@@ -307,10 +316,10 @@ class Monitor:
             if now - self._sent_at >= self._every and not self._hurried:
                 self._send()
 
-    def _count(self) -> None:
+    def _count(self, seconds: float = math.inf) -> None:
         self._hurried, self._counting = False, True
         try:
-            self._counted.count()
+            self._counted.count(seconds)
         finally:
             self._counting = False
 

@@ -485,48 +485,127 @@ def asked(monitor, rows):
     asyncio.run(serve())
 
 
+def who_counts(monitor, monkeypatch):
+    """The names of the threads that count, one for each time."""
+    names = []
+
+    def count(seconds=math.inf, count=monitor._counted.count):
+        names.append(threading.current_thread().name)
+        count(seconds)
+
+    monkeypatch.setattr(monitor._counted, "count", count)
+    return names
+
+
 def test_an_event_loop_counts_what_it_logs_between_its_requests(monkeypatch):
     monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
-    monkeypatch.setattr(embedded, "_SHORT_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_PIECE_SECONDS", 1e6)
     with watcher(limit=100) as monitor:
-        monitor._counted.seconds = 0.0
-        names = []
-        monkeypatch.setattr(
-            monitor._counted, "count",
-            lambda count=monitor._counted.count: (
-                names.append(threading.current_thread().name), count()
-            ),
-        )  # fmt: skip
+        names = who_counts(monitor, monkeypatch)
         asked(monitor, plain(ordinary(120)))
         assert names == ["MainThread"] * 2
         assert len(monitor._ring) < 50
         assert (monitor.rows, monitor.dropped) == (120, 0)
 
 
-def test_an_event_loop_leaves_to_the_thread_what_takes_long_or_cannot_be_packed(monkeypatch):
+def in_pieces(monitor, rows, until):
+    """An event loop that logs rows and goes on with something else until that is true."""
+
+    async def serve():
+        for row in rows:
+            monitor.log(row, 0.5)
+        turns, end = 0, time.monotonic() + 20
+        while not until() and time.monotonic() < end:
+            turns += 1
+            await asyncio.sleep(0)
+        return turns
+
+    return asyncio.run(serve())
+
+
+def test_an_event_loop_goes_on_with_its_requests_between_two_pieces_of_a_count(monkeypatch):
     monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
-    for seconds, more in ((math.inf, {}), (0.0, {"income": None})):
-        with watcher(limit=100) as monitor:
-            monitor._counted.seconds = seconds
-            asked(monitor, [row | more for row in plain(ordinary(50))])
-            end = time.monotonic() + 20
-            while monitor._ring and time.monotonic() < end:
-                time.sleep(0.01)
-            assert not monitor._ring
-            assert (monitor.rows, monitor.dropped) == (50, 0)
+    monkeypatch.setattr(embedded, "_PIECE_SECONDS", 0.0)
+    with watcher(limit=100) as monitor:
+        names = who_counts(monitor, monkeypatch)
+        turns = in_pieces(monitor, plain(ordinary(50)), lambda: monitor._counted.windows)
+        assert set(names) == {"MainThread"}
+        assert turns >= len(names) - 1 >= 4, "a pause after each of three columns at least"
+        assert not monitor._counted.begun
+        assert (monitor.rows, monitor.dropped) == (50, 0)
+
+
+def test_who_asks_in_the_middle_of_a_count_has_all_of_it(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_PIECE_SECONDS", 0.0)
+    with watcher(limit=100) as monitor:
+        rows = plain(ordinary(60))
+        in_pieces(monitor, rows[:50], lambda: monitor._counted.begun)
+        assert (monitor._counted.windows, len(monitor._ring)) == ({}, 0)
+        for row in rows[50:]:
+            monitor.log(row | {"income": None}, 0.5)
+        monitor.log(rows[:5], [0.5] * 5)
+        table = {name: np.array([row[name] for row in rows], dtype=object) for name in rows[0]}
+        table["income"] = np.append(table["income"][:50], [None] * 10)
+        table = {name: np.append(one, one[:5]) for name, one in table.items()}
+        expected = profiles.count(references.fit_reference(ordinary()).bins, table)
+        assert monitor.rows == 65
+        (counted,) = monitor._counted.windows.values()
+        assert np.array_equal(counted.counts, expected.counts)
+        assert (counted.totals, monitor.dropped) == (expected.totals, 0)
+
+
+def test_a_count_that_an_event_loop_left_is_finished_by_the_thread(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(embedded, "_PIECE_SECONDS", 0.0)
+    with watcher(limit=100) as monitor:
+        in_pieces(monitor, plain(ordinary(50)), lambda: monitor._counted.begun)
+        end = time.monotonic() + 20
+        while not monitor._counted.windows and time.monotonic() < end:
+            time.sleep(0.01)
+        assert sum(one.rows for one in monitor._counted.windows.values()) == 50
+
+
+def test_a_count_in_pieces_that_raises_loses_its_own_rows_alone(monkeypatch, caplog):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_PIECE_SECONDS", 0.0)
+    with watcher(limit=100) as monitor:
+        steps = monitor._counted._counter.steps
+
+        def failing(columns):
+            yield
+            if "gone" in columns["town"]:
+                raise ValueError("no such town")
+            return (yield from steps(columns))
+
+        monkeypatch.setattr(monitor._counted._counter, "steps", failing)
+        rows = plain(ordinary(50))
+        rows[7]["town"] = "gone"
+        in_pieces(monitor, rows, lambda: monitor._counted.windows)
+        assert (monitor.rows, monitor.dropped) == (49, 1)
+        assert "no such town" in caplog.text
+
+
+def test_an_event_loop_leaves_to_the_thread_what_cannot_be_packed(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    with watcher(limit=100) as monitor:
+        asked(monitor, [row | {"income": None} for row in plain(ordinary(50))])
+        end = time.monotonic() + 20
+        while monitor._ring and time.monotonic() < end:
+            time.sleep(0.01)
+        assert not monitor._ring
+        assert (monitor.rows, monitor.dropped) == (50, 0)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 100])
 def test_who_logs_without_letting_its_event_loop_go_on_loses_nothing(limit, monkeypatch):
     monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
-    monkeypatch.setattr(embedded, "_SHORT_SECONDS", 1e6)
 
     async def cell():
         for row in plain(ordinary(300)):
             monitor.log(row, 0.5)
 
     with watcher(limit=limit) as monitor:
-        monitor._counted.seconds = 0.0
         asyncio.run(cell())
         assert (monitor.rows, monitor.dropped) == (300, 0)
 
@@ -534,7 +613,6 @@ def test_who_logs_without_letting_its_event_loop_go_on_loses_nothing(limit, monk
 def test_an_event_loop_that_ends_first_leaves_its_rows_to_the_thread(monkeypatch):
     monkeypatch.setattr(embedded, "_LOOK_SECONDS", 0.01)
     with watcher(limit=100) as monitor:
-        monitor._counted.seconds = 0.0
         loop = asyncio.new_event_loop()
         loop.call_soon(lambda: [monitor.log(row, 0.5) for row in plain(ordinary(50))])
         loop.call_soon(loop.stop)
@@ -550,7 +628,6 @@ def test_an_event_loop_that_ends_first_leaves_its_rows_to_the_thread(monkeypatch
 def test_a_thread_that_imports_asyncio_just_now_disturbs_no_row(monkeypatch):
     monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
     with watcher(limit=100) as monitor:
-        monitor._counted.seconds = 0.0
         monkeypatch.setitem(sys.modules, "asyncio", ModuleType("asyncio"))
         for row in plain(ordinary(50)):
             monitor.log(row, 0.5)
@@ -572,8 +649,8 @@ def test_few_rows_are_counted_by_the_next_request_or_without_one_by_the_thread(
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_PIECE_SECONDS", 1e6)
     with watcher_of_a_model(tmp_path, every=0.0) as monitor:
-        monitor._counted.seconds = 0.0
         rows = plain(ordinary(9))
         asked(monitor, rows[:3])
         monitor._work()
@@ -867,19 +944,3 @@ def test_findings_say_how_a_change_came_over_the_windows_in_memory(
     if form == "recurring":
         spell = (ids.iso(starts[3]), ids.iso(starts[5]))
         assert "as from {} to {}".format(*spell) in found.text
-
-
-@pytest.mark.parametrize(("rows", "bound"), [(9, 0.016), (256, 0.016), (512, 0.008), (4096, 0.001)])
-def test_a_count_of_few_rows_bounds_what_a_count_of_enough_takes(monkeypatch, rows, bound):
-    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
-    with watcher() as monitor:
-        assert monitor._counted.seconds == float("inf")
-        monkeypatch.setattr("trimtab.monitor.embed.counting.ENOUGH", 10_000)
-        clock = iter([1.0, 1.001])
-        monkeypatch.setattr("time.thread_time", lambda: next(clock))
-        monitor._enough = 10_000  # nothing is counted on the way
-        for row in plain(ordinary(rows)):
-            monitor._ring.log(row, 0.5)
-        monitor._counted.count()
-        assert monitor._counted.seconds == pytest.approx(bound)
-        monkeypatch.undo()
