@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from trimtab import ids
@@ -12,6 +14,9 @@ from trimtab.loop.retiring.ending import Erasure, Plan, Retirement
 from trimtab.server import endings
 from trimtab.server.requests import Ending, Named
 
+_WATCHED: Final = "embedded"
+"""The target of a monitor inside another server; who asks needs no numerical library to know it."""
+
 
 @verb(
     "retire",
@@ -19,6 +24,7 @@ from trimtab.server.requests import Ending, Named
     "trimtab retire loans --successor loans-eu --in 2w --reason merged --yes",
     "trimtab retire loans --now --force --yes",
     "trimtab retire loans --cancel",
+    "trimtab retire shop --reason moved --yes        # a monitor inside another server",
 )
 @click.argument("name", default="", metavar="[ENDPOINT]")
 @click.option("--successor", metavar="NAME|URL", default="", help="Who answers instead.")
@@ -49,6 +55,9 @@ def retire(
     With --in callers are told in every answer until then; without, it is refused where somebody
     called within `[retire] quiet`. Then every request gets 410 and the successor's address for
     `[retire] grace`, and the port is freed. `trimtab tick` carries it on.
+
+    The name of a monitor inside another server ends its watching, at once: what was seen stays, its
+    incidents are resolved, and the next row that it logs has it watched again.
     """
     if at_once and within:
         raise UsageError("--now and --in are two answers to one question", hint="say one of them")
@@ -83,6 +92,9 @@ def render(plan: Plan) -> None:
     from trimtab.cli import consumers, paper  # rich is loaded only to print
     from trimtab.server import words
 
+    if plan.endpoint.target == _WATCHED:
+        _render_watch(plan)
+        return
     paper.facts(
         {
             "endpoint": f"{plan.endpoint.name} {plan.url}".strip(),
@@ -106,14 +118,41 @@ def render(plan: Plan) -> None:
             ],
             right=["files", "rows", "size"],
         )
+    _kept(plan)
+
+
+def _render_watch(plan: Plan) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+    from trimtab.server import words
+
+    known = plan.retirement
+    paper.facts(
+        {
+            "monitor": f"{plan.endpoint.name}, inside another server",
+            "watches": ", ".join(plan.models) or "none",
+            "state": f"watched no more since {words.moment(known.gone_at)}, {_said(known)}"
+            if known
+            else "watched",
+            "newest row": words.moment(plan.newest_row) if plan.newest_row else "none yet",
+            "comes back": "with the next row that it logs",
+        }
+    )
+    _kept(plan)
+
+
+def _kept(plan: Plan) -> None:
+    from trimtab.cli import paper  # rich is loaded only to print
+
     paper.table(["kept", "because"], [(one.what, one.why) for one in plan.keeps])
 
 
 def _state(plan: Plan) -> str:
     known = plan.retirement
-    return (
-        f"{known.phase} by {known.by}: {known.reason or 'no reason given'}" if known else "answers"
-    )
+    return f"{known.phase} {_said(known)}" if known else "answers"
+
+
+def _said(known: Retirement) -> str:
+    return f"by {known.by}: {known.reason or 'no reason given'}"
 
 
 def _frees(plan: Plan) -> str:

@@ -179,7 +179,8 @@ def check_ours(ws: Workspace, name: str) -> None:
     if any(one.name == name and one.target != TARGET for one in operations.endpoints(ws)):
         raise UsageError(
             f"{name!r} answers inside another server: it is watched here, and neither run nor steered",
-            hint="do it in that server; `trimtab deploy MODEL@vN --name NAME` serves the model here too",
+            hint="do it in that server; `trimtab deploy MODEL@vN --name NAME` serves the model here too, "
+            f"`trimtab retire {name}` ends the watching",
         )
 
 

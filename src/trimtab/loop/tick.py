@@ -24,7 +24,7 @@ from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
 from trimtab.loop.releases import drill, experiment, heard, release, restarts, rollout, steering
 from trimtab.loop.reports import Pass
-from trimtab.loop.retiring import retire, retirement
+from trimtab.loop.retiring import retire, retirement, watch
 from trimtab.monitor import observe
 from trimtab.monitor.embed import spool
 from trimtab.monitor.outcomes import knowledge
@@ -100,6 +100,9 @@ def _pass(project: Project, now: int | None) -> Pass:
     endings = {one.endpoint: one for one in retirement.every(project.ws)}
     for endpoint in local.every(project.ws):
         ending = endings.get(endpoint.name)
+        if ending is not None and watch.is_one(endpoint):
+            notes.observed += watch.again(project, ending, notes)
+            ending = retirement.in_force(project.ws, endpoint.name)
         if ending is None or ending.phase == "announced":
             # What is to go gets no other model.
             idle = bool(rests) or ending is not None
@@ -110,7 +113,11 @@ def _pass(project: Project, now: int | None) -> Pass:
         acted=notes.acted,
         waiting=notes.waiting,
         settled=not notes.acted and not jobs,
-        blind=any(knowledge.blind(project.ws, one.name) for one in local.every(project.ws)),
+        blind=any(
+            knowledge.blind(project.ws, one.name)
+            for one in local.every(project.ws)
+            if not retirement.is_over(project.ws, one.name)
+        ),
     )
 
 

@@ -79,6 +79,31 @@ def test_what_makes_no_sense_is_said(call, called, arguments, code):
         assert ended.err.startswith("error: ")
 
 
+def test_a_monitor_inside_another_server_is_watched_no_more(call, loans):
+    row = operations.endpoint(loans.ws, "loans")
+    shop = msgspec.structs.replace(
+        row, name="shop", target="embedded", state="embedded", pid=0, port=0
+    )
+    operations.save_endpoint(loans.ws, shop)
+    ended = call("retire", "shop")
+    assert "shop, inside another server" in ended.out
+    assert "with the next row that it logs" in ended.out
+    assert "410" not in ended.out
+    assert ended.err.strip() == "nothing was changed: --yes does it"
+    refused = call("retire", "shop", "--in", "2w", "--json")
+    assert (refused.code, "watching ends at once" in refused.body["error"]["hint"]) == (2, True)
+    assert "`trimtab retire shop` ends the watching" in call("down", "shop").err.replace("\n", " ")
+    assert call("endpoints", "consumers", "shop").code == 2
+    done = call("retire", "shop", "--reason", "moved", "--by", "maria", "--yes", "--json").body
+    assert (done["done"], done["retirement"]["phase"], done["newest_row"]) == (True, "retired", 0)
+    assert "by maria: moved" in call("retire", "shop").out
+    again = call("retire", "shop", "--yes")
+    assert (again.code, "--cancel" in again.err) == (5, True)
+    assert "shop was retired on" in call("status").out.replace("\n", " ")
+    assert "its end was taken back" in call("retire", "shop", "--cancel").out
+    assert call("retire", "shop", "--cancel").code == 5
+
+
 @pytest.fixture
 def server(loans):
     """What answers at the endpoint's address: it keeps the headers that it was sent."""

@@ -14,7 +14,7 @@ import msgspec
 from trimtab import ids
 from trimtab.config import duration
 from trimtab.errors import ConflictError, NotFoundError
-from trimtab.loop.alerts import lasting, notify, sameness, severity
+from trimtab.loop.alerts import lasting, notify, outlived, sameness, severity
 from trimtab.loop.alerts.runbooks import RUNBOOK
 from trimtab.loop.project import Project
 from trimtab.monitor import observe
@@ -154,6 +154,16 @@ def _moment(project: Project, incident: Incident) -> int:
     seen = "model" in incident.detail
     now = observe.present(project.ws, project.config, incident.endpoint) if seen else ids.now()
     return max(now, incident.opened_at, int(incident.detail.get("reopened_at", 0)))
+
+
+def ended_with(project: Project, endpoint: str, why: str) -> None:
+    """Close what is open at an endpoint that ends: its cause is handled by nobody, so it is back where
+    the endpoint is and shows it again.
+    """
+    for one in operations.incidents(project.ws, state="open", endpoint=endpoint):
+        with project.ws.transaction():
+            outlived.mark(project.ws, one)
+            resolve(project, one.id, why)
 
 
 def resolve_by(

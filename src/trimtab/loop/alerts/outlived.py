@@ -19,10 +19,11 @@ from trimtab.model.signature import Signature
 from trimtab.monitor.requests import refusals
 from trimtab.store import operations
 from trimtab.store.records import Incident, Version
+from trimtab.store.workspace import Workspace
 
 ERRORS: Final = "errors"
 MARK: Final = "outlived_by"
-"""Where an incident's detail names the version that answered when it ended so."""
+"""Where an incident's detail names the version that answered when it ended so, "" where none did."""
 
 
 def look(project: Project, endpoint: str, champion: Version, now: int) -> list[Incident]:
@@ -38,8 +39,16 @@ def look(project: Project, endpoint: str, champion: Version, now: int) -> list[I
     return closed
 
 
+def mark(ws: Workspace, incident: Incident) -> None:
+    """Have an incident that is about to be closed end with its endpoint."""
+    detail = {**incident.detail, MARK: ""}
+    operations.update_incident(ws, msgspec.structs.replace(incident, detail=detail))
+
+
 def returned(incident: Incident) -> bool:
-    """Whether it ended only because its version answered no longer: seen again, it is back."""
+    """Whether it ended only because its version, or its endpoint, answered no longer: seen again, it
+    is back.
+    """
     return MARK in incident.detail
 
 

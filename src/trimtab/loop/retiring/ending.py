@@ -77,7 +77,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that retiring means; `refusal` says why it would not be done now.
 
     `consumers` called in the last 30 days, `recent` of them within `[retire] quiet`. `memory` and
-    `disk` are bytes that it frees, `price_per_month` is its share of the machine's price.
+    `disk` are bytes that it frees, `price_per_month` is its share of the machine's price. `newest_row`
+    is when a monitor inside another server logged last.
     """
 
     endpoint: Endpoint
@@ -97,4 +98,5 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     memory: int
     disk: int
     price_per_month: float
+    newest_row: int = 0
     done: bool = False

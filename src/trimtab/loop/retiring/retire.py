@@ -21,7 +21,7 @@ from trimtab.loop.alerts import incidents
 from trimtab.loop.gate import CHAMPION
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import Project
-from trimtab.loop.retiring import erase, retire_plan, retirement, shelf
+from trimtab.loop.retiring import erase, retire_plan, retirement, shelf, watch
 from trimtab.loop.retiring.ending import Phase, Plan, Retirement, Wish
 from trimtab.loop.retiring.retirement import KIND
 from trimtab.loop.turn import turn
@@ -47,6 +47,9 @@ def begin(project: Project, wish: Wish) -> Plan:
     with turn(ws, f"retire:{name}"):
         plan = retire_plan.plan(project, wish, now)
         retire_plan.check(plan)
+        if watch.is_one(plan.endpoint):
+            watch.end(project, wish, plan, now)
+            return _done_plan(project, name)
         grace = duration(project.config.retire.grace)
         wanted = Retirement(
             id=ids.new_id(),
@@ -66,8 +69,7 @@ def begin(project: Project, wish: Wish) -> Plan:
         )
         retirement.put(ws, wanted)
     advance(project, wanted.endpoint, Notes(), ids.now())
-    found = retire_plan.plan(project, Wish(endpoint=name), ids.now())
-    return msgspec.structs.replace(found, refusal="", done=True)
+    return _done_plan(project, name)
 
 
 def advance(project: Project, name: str, notes: Notes, now: int) -> None:
@@ -93,6 +95,8 @@ def cancel(project: Project, name: str) -> Retirement:
         one = retirement.in_force(ws, name)
         if one is None:
             raise ConflictError(f"{name!r} is not to retire: there is nothing to take back")
+        if watch.is_one(operations.endpoint(ws, name)):
+            return watch.resume(project, one, "cancelled")
         if one.phase != "announced":
             raise ConflictError(
                 f"{retirement.sentence(one)}: too late to take back",
@@ -128,6 +132,11 @@ def refuse(project: Project, name: str) -> None:
     raise ConflictError(retirement.sentence(one), hint="`--revive` brings the endpoint back")
 
 
+def _done_plan(project: Project, name: str) -> Plan:
+    found = retire_plan.plan(project, Wish(endpoint=name), ids.now())
+    return msgspec.structs.replace(found, refusal="", done=True)
+
+
 def _end(project: Project, one: Retirement, notes: Notes, now: int) -> Retirement:
     """From the last answer on: what the store knows of it changes in one transaction."""
     ws = project.ws
@@ -144,8 +153,7 @@ def _end(project: Project, one: Retirement, notes: Notes, now: int) -> Retiremen
         _settle_jobs(project, one)
         gone = msgspec.structs.replace(gone, aliases=_take_aliases(project, one))
         retirement.put(ws, gone)
-        for incident in operations.incidents(ws, state="open", endpoint=one.endpoint):
-            incidents.resolve(project, incident.id, "the endpoint was retired")
+        incidents.ended_with(project, one.endpoint, "the endpoint was retired")
 
     said = f"{one.endpoint} answers nobody any more"
     _step(project, one, "end", notes, lambda: {"said": said, "still_called_by": still}, change)

@@ -16,7 +16,7 @@ from trimtab.config import duration
 from trimtab.deploy import local, tomb
 from trimtab.errors import ConfigError, ConflictError, NotFoundError, RefusedError, UsageError
 from trimtab.loop.project import Project
-from trimtab.loop.retiring import erase, retirement, shelf
+from trimtab.loop.retiring import erase, retirement, shelf, watch
 from trimtab.loop.retiring.ending import Erasure, Kept, Plan, Retirement, Wish
 from trimtab.serve.access import consumers
 from trimtab.serve.access.consumers import Consumer
@@ -33,6 +33,8 @@ def plan(project: Project, wish: Wish, now: int) -> Plan:
     """What would be done; raises NotFoundError, UsageError for what makes no sense as it is written."""
     ws, name = project.ws, wish.endpoint or project.config.model_name
     row = endpoint_of(project, name)
+    if watch.is_one(row):
+        return watch.plan(project, wish, row, models_of(row), now)
     known = retirement.in_force(ws, name)
     sunset = known.sunset_at if known else sunset_of(wish, now)
     link = known.link if known else link_of(project, name, wish.successor)
@@ -71,17 +73,12 @@ def plan(project: Project, wish: Wish, now: int) -> Plan:
 
 
 def endpoint_of(project: Project, name: str) -> Endpoint:
-    """The endpoint's row; raises NotFoundError, UsageError where another server answers for it."""
+    """The endpoint's row, or that of a monitor inside another server; raises NotFoundError."""
     row = local.find(project.ws, name)
     if row is None:
         names = ", ".join(one.name for one in operations.endpoints(project.ws))
         raise NotFoundError(
             f"there is no endpoint {name!r}", hint=f"there is: {names or 'none yet'}"
-        )
-    if row.target != local.TARGET:
-        raise UsageError(
-            f"{name!r} answers inside another server, which alone can end it",
-            hint="take the monitor out of that server; nothing here answers or restarts",
         )
     return row
 
@@ -177,6 +174,8 @@ def price(project: Project, name: str) -> float:
 
 def check(found: Plan) -> None:
     """Raises RefusedError or ConflictError where the plan would not be carried out."""
+    if watch.is_one(found.endpoint):
+        watch.check(found)
     if not found.refusal:
         return
     if found.retirement is not None:

@@ -19,6 +19,7 @@ from trimtab.loop.candidate import retrain
 from trimtab.loop.project import Project
 from trimtab.loop.releases import heard, rollout, steering
 from trimtab.loop.reports import Outlook
+from trimtab.loop.retiring import retirement
 from trimtab.monitor.log import catalogue, progress
 from trimtab.store import operations, states, versions
 from trimtab.store.records import Action, Incident, Rollout, Verdict
@@ -73,6 +74,8 @@ def _lines(project: Project, now: int) -> Iterator[Line]:
 def _seen(project: Project) -> Iterator[Line]:
     ws = project.ws
     for endpoint in operations.endpoints(ws):
+        if retirement.is_over(ws, endpoint.name):
+            continue
         windows = operations.windows(ws, endpoint=endpoint.name)
         judged = [one for one in windows if one.judged_at]
         if judged:

@@ -175,14 +175,17 @@ def _monitor(project: Project, endpoints: Sequence[Endpoint], is_open: Sequence[
         paged = any(one.severity == "page" for one in is_open)
         return Node(name="monitor", state="bad" if paged else "unknown", title=kinds,
                     detail=f"{len(is_open)} open", link="/monitor")  # fmt: skip
-    windows = [one for e in endpoints for one in operations.windows(project.ws, endpoint=e.name)]
+    live = [one for one in endpoints if not retirement.is_over(project.ws, one.name)]
+    if endpoints and not live:
+        return Node(name="monitor", state="idle", title="nothing is watched any more")
+    windows = [one for e in live for one in operations.windows(project.ws, endpoint=e.name)]
     if not windows:
         return Node(name="monitor", state="idle", title="no traffic yet")
     judged = [one for one in windows if one.judged_at]
     if not judged:
         return Node(name="monitor", state="idle", title="no window has closed yet")
     detail = f"{len(judged)} windows judged"
-    if any(knowledge.blind(project.ws, one.name) for one in endpoints):
+    if any(knowledge.blind(project.ws, one.name) for one in live):
         return Node(
             name="monitor", state="unknown", title="cannot know", detail=detail, link="/monitor"
         )

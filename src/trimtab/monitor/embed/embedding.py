@@ -25,7 +25,6 @@ from trimtab.store import operations, versions
 from trimtab.store.records import Endpoint, Version
 from trimtab.store.workspace import Workspace, open_workspace
 
-STATE: Final = "embedded"
 _LONGEST_NAME: Final = 100
 
 
@@ -88,7 +87,7 @@ def _enter(ws: Workspace, name: str, version: Version) -> None:
             Endpoint(
                 name=name,
                 target=spool.TARGET,
-                state=STATE,
+                state=known.state if known else spool.STATE,
                 host="",
                 routes=routes,
                 created_at=known.created_at if known else now,

@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # whoever writes a spool needs no database
 
 FOLDER: Final = "monitors"
 TARGET: Final = "embedded"
+STATE: Final = "embedded"
+"""Of a monitor that is watched; one whose watch was ended is "retired"."""
 _SUFFIX: Final = ".window"
 _MAGIC: Final = b"trimtabS"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trimtab import ids
+from trimtab.deploy import local
 from trimtab.loop.project import Project, apply
 from trimtab.loop.retiring import retire as acts
 from trimtab.loop.retiring import retire_plan
@@ -12,9 +13,10 @@ from trimtab.server.answers import Consumers
 
 
 def consumers(project: Project, request: asked.Named) -> Consumers:
-    """Who called in the last 30 days; raises NotFoundError."""
+    """Who called in the last 30 days; raises NotFoundError, UsageError."""
     now = ids.now()
     retire_plan.endpoint_of(project, request.name)
+    local.check_ours(project.ws, request.name)
     return Consumers(
         endpoint=request.name,
         since=now - retire_plan.DAYS * 86_400_000_000,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trimtab.loop.project import Project
+from trimtab.loop.retiring import retirement
 from trimtab.monitor.outcomes import knowledge
 from trimtab.server import requests as asked
 from trimtab.server.answers import Monitored, WatchedThing
@@ -52,7 +53,10 @@ def _newest(by_name: dict[tuple[str, str], list[Window]]) -> list[tuple[str, str
 
 
 def _known(project: Project, name: str) -> str:
-    """What is known of an endpoint's quality, in a sentence."""
+    """What is known of an endpoint's quality, in a sentence; of one that has ended, that it has."""
+    ended = retirement.in_force(project.ws, name)
+    if ended is not None and ended.phase in retirement.ENDED:
+        return retirement.sentence(ended)
     found = knowledge.of(project.ws, name)
     return found.sentence if found else ""
 

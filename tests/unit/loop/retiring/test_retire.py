@@ -11,6 +11,7 @@ from trimtab import ids
 from trimtab.deploy import local, tomb
 from trimtab.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from trimtab.loop import doctor, pause, tick
+from trimtab.loop.alerts import outlived
 from trimtab.loop.notes import Notes
 from trimtab.loop.project import apply, open_project
 from trimtab.loop.releases import release, rollout
@@ -243,6 +244,8 @@ def test_a_retired_endpoint_may_be_revived(project):
     champion = versions.get(ws, "model", "loans@champion").digest
     retire.begin(project, Wish(force=True))
     assert retire.revive(project, "loans").phase == "revived"
+    (ended,) = operations.incidents(ws)
+    assert (ended.state, outlived.returned(ended)) == ("resolved", True)
     assert versions.aliases(ws, "model", "loans") == {"champion": champion}
     assert not notice.is_gone(local.folder(ws, "loans"))
     assert retire.revive(project, "loans") is None
@@ -389,13 +392,6 @@ def test_states_of_before_are_read(project):
     states.put(project.ws, "retire:loans", {"id": "x", "endpoint": "loans", "phase": "gone"})
     assert retirement.is_over(project.ws, "loans")
     assert msgspec.to_builtins(retirement.of(project.ws, "loans"))["erase"] == {}
-
-
-def test_what_answers_inside_another_server_is_ended_there(project):
-    row = operations.endpoint(project.ws, "loans")
-    operations.save_endpoint(project.ws, msgspec.structs.replace(row, target="embedded"))
-    with pytest.raises(UsageError, match="inside another server"):
-        retire.begin(project, Wish(force=True))
 
 
 def test_a_damaged_package_keeps_nobody_from_leaving(project):
