@@ -209,11 +209,17 @@ def save_window(ws: Workspace, window: Window) -> None:
 
 
 def windows(
-    ws: Workspace, *, endpoint: str | None = None, model: str | None = None, role: str | None = None
+    ws: Workspace,
+    *,
+    endpoint: str | None = None,
+    model: str | None = None,
+    role: str | None = None,
+    since: int | None = None,
 ) -> list[Window]:
-    """Windows in order of time."""
+    """Windows in order of time, those that begin at `since` or later."""
     table = tables.windows
-    return _find(ws, Window, table, order=table.c.start, endpoint=endpoint, model=model, role=role)
+    wanted = {"endpoint": endpoint, "model": model, "role": role}
+    return _find(ws, Window, table, order=table.c.start, since=since, **wanted)
 
 
 def window(ws: Workspace, like: Window) -> Window | None:
@@ -331,9 +337,17 @@ def labels_of(ws: Workspace, predictions: Iterable[str]) -> dict[str, Label]:
 
 
 def _find(
-    ws: Workspace, record: type[R], table: sa.Table, *, order: Any, **wanted: str | None
+    ws: Workspace,
+    record: type[R],
+    table: sa.Table,
+    *,
+    order: Any,
+    since: int | None = None,
+    **wanted: str | None,
 ) -> list[R]:
     query = sa.select(table).where(table.c.project == ws.project)
+    if since is not None:
+        query = query.where(table.c.start >= since)
     for column, value in wanted.items():
         if value is not None:
             query = query.where(table.c[column] == value)

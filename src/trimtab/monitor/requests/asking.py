@@ -22,6 +22,8 @@ from trimtab.serve.logged.frame import Frame
 
 LATENCY: Final = "latency"
 UNSEEN: Final = "unseen"
+FIRST: Final = "first"
+"""Where a window holds the moment of its first row."""
 _STEPS: Final = 8
 """Latency buckets per doubling."""
 _EXAMPLES: Final = 5
@@ -48,6 +50,7 @@ def counted(
     return {
         UNSEEN: _unseen(model, rows, profile, names, request),
         LATENCY: _latency(latency_us[mine]),
+        FIRST: {"at": int(rows.times.min())},
     }
 
 
@@ -74,7 +77,7 @@ def sentence(body: Mapping[str, Any]) -> str:
     )
 
 
-def quantile(latency: Mapping[str, Any], share: float) -> float:
+def quantile(latency: Mapping[str, Any] | Mapping[int, int], share: float) -> float:
     """A quantile of latency in milliseconds, to a twelfth of its size; NaN where nothing was asked."""
     pairs = sorted((int(bucket), int(count)) for bucket, count in latency.items())
     total = sum(count for _, count in pairs)

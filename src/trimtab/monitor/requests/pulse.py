@@ -6,6 +6,7 @@ Traffic is of the endpoint, whichever models share it; latency of the champion a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -66,7 +67,10 @@ def look(
     elif change is not None and not found and _news(change, starts, counts, span, before):
         was = round((change.usual + 1) * change.ratio - 1)
         found.append(volume.finding("traffic change", change, was, "", starts))
-    found += slowness.look(closed, alpha, span, _cycles(span), before)
+    found += slowness.look(
+        closed, alpha, span, _cycles(span), before,
+        others=_others(ws, endpoint, closed, span), label=partial(_label, ws),
+    )  # fmt: skip
     standing = [*_clock(ws, config, endpoint, span), *turned]
     unseen = asking.sentence(closed[-1].features.get(asking.UNSEEN, {})) if closed else ""
     said = [one for one in (unseen, _ahead(ws, endpoint)) if one]
@@ -230,6 +234,20 @@ def _begun(known: Sequence[int], end: int, span: int) -> int:
         if gap > max(last + span - first, end - following):
             first = following
     return first
+
+
+def _others(ws: Workspace, endpoint: str, closed: Sequence[Window], span: int) -> list[Window]:
+    """Windows of not long ago in which another version was the champion."""
+    if not closed or not closed[-1].features.get(asking.LATENCY):
+        return []
+    since = closed[-1].start - 2 * volume.REMEMBERED * span
+    found = operations.windows(ws, endpoint=endpoint, role="champion", since=since)
+    return [one for one in found if one.model != closed[-1].model]
+
+
+def _label(ws: Workspace, model: str) -> str:
+    known = versions.find(ws, "model")
+    return next((one.label for one in known if one.digest == model), "another version")
 
 
 def _candidates(ws: Workspace, endpoint: str) -> list[str]:

@@ -20,6 +20,7 @@ ALPHA = {HOUR: 1.2e-6, DAY: 2.8e-5}
 class Day(NamedTuple):
     start: int
     features: dict[str, dict[str, int]]
+    model: str = "m"
 
 
 def asked(days, *, night, weekend=1.0, seed=0):
@@ -44,7 +45,7 @@ def told(counts, span):
 
 
 def served(count, slow=range(0), *, per=60, tail=0.0, span=DAY, seed=0):
-    """Windows of so many requests of 40 ms or so, three times as slow in some windows, and of which a
+    """Windows of so many requests of 40 ms or so, four times as slow in some windows, and of which a
     share hangs in all.
     """
     noise = np.random.default_rng([seed, 4])
