@@ -32,6 +32,10 @@ _WEEKDAYS: Final = 7
 _WHOLE: Final = 1_000
 _SELDOM: Final = 0.25
 """Up to here windows of nothing at a time of the season are no part of what is usual then."""
+_NEWS: Final = (1 / 60, 1 / 200)
+"""An empty window is news where it is rarer than this: the first one ever, which is after 29 that had
+rows, and any later one.
+"""
 _FACTOR: Final = math.log(1.5)
 _SCALES: Final = (1, 2, 3, 4, 6, 8)
 _PART: Final = 0.1
@@ -46,8 +50,8 @@ less is a notice: named, and no incident.
 
 class Change(NamedTuple):
     """`ratio` of the newest windows to what was usual, its p, the window it began in, what was usual
-    at the newest one's time, the first of the windows that are as usual again, and whether a whole
-    week was known before.
+    at the newest one's time, the first of the windows that are as usual again, and whether enough was
+    known before: a whole week, and of a silence how often there was one.
     """
 
     ratio: float
@@ -121,7 +125,9 @@ def silence(
 
     `week` is how many windows make one (0: none): a whole one has to be known, and what was empty in
     most of the last four weeks too is no news. Even the most regular of rare events leave out a
-    window now and then: nothing must be rarer than `alpha` where they come at random (Poisson).
+    window now and then: nothing must be rarer than `alpha` where they come at random (Poisson), and
+    than `_NEWS` by how often windows were empty before, however many rows the others had. Where none
+    was and too few are known to tell, the change is none that is `known`.
     """
     counts = np.asarray(values, dtype=np.float64)
     full = np.flatnonzero(counts)
@@ -135,6 +141,11 @@ def silence(
             expected[place] = float(past.mean())
     if math.exp(-sum(expected.values())) > alpha:
         return None
+    empty = _where_usual(counts[:begin] == 0, week)
+    ever = bool(empty.any())
+    sure = _chance(empty, week, len(expected)) <= _NEWS[ever]
+    if not sure and ever:
+        return None
     first = min(expected)
     known = week if week and begin >= _CYCLES * week else period
     found = _began(
@@ -143,7 +154,25 @@ def silence(
     if found is None or found.ratio > 1:
         return None
     usual = sum(expected.values()) / len(expected)
-    return Change(ratio=0.0, p=found.p, since=first, usual=usual)
+    return Change(ratio=0.0, p=found.p, since=first, usual=usual, known=sure)
+
+
+def _where_usual(empty: NDArray[np.bool_], week: int) -> NDArray[np.bool_]:
+    """Which windows were empty, of those in parts of the week where that is not the rule."""
+    if not week:
+        return empty
+    place = np.arange(len(empty)) % week
+    share = np.bincount(place, empty, week) / np.maximum(np.bincount(place, minlength=week), 1)
+    return empty[share[place] <= 0.5]
+
+
+def _chance(empty: NDArray[np.bool_], week: int, run: int) -> float:
+    """How likely `run` more windows in a row are empty, by how often earlier ones were (beta-binomial,
+    Jeffreys' prior). Windows of more than a day count as its days.
+    """
+    days = max(_WEEKDAYS // week, 1) if week else 1
+    known, none = len(empty) * days, int(empty.sum()) * days
+    return math.prod((none + 0.5 + i) / (known + 1 + i) for i in range(run * days))
 
 
 def finding(

@@ -231,13 +231,29 @@ def test_an_endpoint_that_falls_silent_is_an_alarm(site):
 @pytest.mark.slow
 def test_a_day_without_a_row_is_named_once_clients_times_have_passed_it(site):
     place = site()
-    for day in (*range(12), 13):
+    for day in (*range(30), 31):
         place.live(day, 60)
     seen = observe.observe(place.ws, place.config, "goods", place.version)
     (alarm,) = [one for one in seen.alarms if one.kind == "traffic change"]
-    assert alarm.since == BEGIN + 12 * DAY
+    assert alarm.since == BEGIN + 30 * DAY
     assert "rows 0 where 60 were usual" in alarm.title
-    assert seen.now < BEGIN + 14 * DAY, "the day that followed is not over"
+    assert seen.now < BEGIN + 32 * DAY, "the day that followed is not over"
+
+
+@pytest.mark.slow
+def test_the_first_empty_day_of_a_young_endpoint_is_a_notice_and_its_second_an_alarm(site):
+    """Twelve full days do not tell whether every tenth day is empty."""
+    place = site()
+    for day in range(12):
+        place.live(day, 60)
+    place.look(12)
+    for now, calls in ((13, 0), (14, 1)):
+        seen = observe.observe(
+            place.ws, quiet(place), "goods", place.version, now=BEGIN + now * DAY
+        )
+        assert len([one for one in seen.alarms if one.kind == "traffic change"]) == calls
+        (said,) = [one for one in seen.sentences if "Traffic change" in one]
+        assert f"since {ids.iso(BEGIN + 12 * DAY)}: rows 0 where 60 were usual" in said
 
 
 @pytest.mark.slow
@@ -245,20 +261,20 @@ def test_a_day_without_a_row_is_named_once_clients_times_have_passed_it(site):
 def test_a_silence_that_passes_did_not_look_at_is_named_once_and_with_its_end(site, days):
     """All rows of the days after came before the next pass, and twice as many as usual."""
     place = site()
-    for day in range(12):
+    for day in range(30):
         place.live(day, 60)
-    place.look(12)
-    for day in (12 + days, 13 + days):
+    place.look(30)
+    for day in (30 + days, 31 + days):
         place.live(day, 130)
     for acted in (False, True):
-        seen = place.look(14 + days, acted=acted)
+        seen = place.look(32 + days, acted=acted)
         (alarm,) = [one for one in seen.alarms if one.kind == "traffic change"]
-        assert alarm.since == BEGIN + 12 * DAY
+        assert alarm.since == BEGIN + 30 * DAY
         assert alarm.title.endswith(
-            f"rows 0 where 60 were usual; rows came again from {ids.iso(BEGIN + (12 + days) * DAY)} on."
+            f"rows 0 where 60 were usual; rows came again from {ids.iso(BEGIN + (30 + days) * DAY)} on."
         )
-    place.live(14 + days, 60)
-    again = place.look(15 + days)
+    place.live(32 + days, 60)
+    again = place.look(33 + days)
     assert "traffic change" not in [one.kind for one in again.alarms]
 
 

@@ -143,7 +143,7 @@ def test_an_empty_day_after_a_poor_one_is_gone_since_it_is_empty():
     noise = np.random.default_rng(6)
     counts = noise.poisson(60, 16).astype(float).tolist()
     found = volume.silence([*counts, 25.0, 0.0], 2.8e-5, period=7, week=7)
-    assert (found.ratio, found.since) == (0.0, 17)
+    assert (found.ratio, found.since, found.known) == (0.0, 17, False)
 
 
 def test_a_poor_day_after_an_empty_one_is_no_change():
@@ -162,9 +162,43 @@ def test_an_outage_hides_no_fall_of_traffic_after_it():
     assert one.severity == "alarm" and "rows 30 where 39" in one.text
 
 
-def test_an_endpoint_with_an_empty_day_now_and_then_is_named_for_the_first_at_most():
+def silent(counts):
+    """The looks at an empty newest window that named a silence, and whether that is an alarm."""
+    counts = [float(one) for one in counts]
+    found = {}
+    for end in range(1, len(counts) + 1):
+        one = pulse._traffic(counts[:end], ALPHA[DAY], DAY) if not counts[end - 1] else None
+        if one is not None and one.ratio == 0:
+            named = volume.finding("traffic change", one, 0, "", range(500))
+            found[end] = named.severity
+    return found
+
+
+@pytest.mark.parametrize("usual", [15, 60, 600])
+def test_of_an_endpoint_that_is_used_nine_of_ten_days_an_empty_one_is_no_news(usual):
+    """Of 24 of them over 60 days; every one that was full for its first ten was alarmed for before."""
+    named = []
+    for seed in range(24):
+        noise = np.random.default_rng([seed, usual, 9])
+        named.append(silent(noise.poisson(usual, 60) * (noise.random(60) < 0.9)))
+    alarms = [end for one in named for end, severity in one.items() if severity == "alarm"]
+    assert len(alarms) <= 4, named
+    assert all(list(one.values()).count("notice") <= 1 for one in named), named
+
+
+@pytest.mark.parametrize("share", [1.0, 0.97])
+def test_an_outage_of_what_was_used_every_day_for_a_month_is_an_alarm_on_its_first_day(share):
     for seed in range(6):
-        noise = np.random.default_rng([seed, 9])
-        counts = noise.poisson(60, 60) * (noise.random(60) < 0.9).astype(float)
-        empty = [end for end, one in told(counts.tolist(), DAY).items() if one.ratio == 0]
-        assert len(empty) <= 2, (seed, empty)
+        noise = np.random.default_rng([seed, 11])
+        counts = noise.poisson(60 * np.exp(noise.normal(0, 0.1, 31))).astype(float)
+        if share < 1:
+            counts[4] = 0.0
+        looks = silent([*counts, 0.0, 0.0])
+        first, second = (32 in looks), looks.get(33) == "alarm"
+        assert (first, second) == (share == 1.0, True), (seed, looks)
+
+
+def test_an_empty_week_is_seven_empty_days():
+    """Twelve weeks of an endpoint that was asked in each say more than twelve days."""
+    found = volume.silence([*[420.0] * 12, 0.0], 2e-4, period=1, week=1)
+    assert found is not None and found.known
