@@ -56,7 +56,7 @@ def _known(project: Project, name: str) -> str:
     """What is known of an endpoint's quality, in a sentence; of one that has ended, that it has."""
     ended = retirement.in_force(project.ws, name)
     if ended is not None and ended.phase in retirement.ENDED:
-        return retirement.sentence(ended)
+        return retirement.sentence(ended).removeprefix(f"{name} ")
     found = knowledge.of(project.ws, name)
     return found.sentence if found else ""
 

@@ -100,7 +100,7 @@ def test_what_ended_for_good_is_spoken_of_no_more_and_stays_readable(project, lo
     assert (closed.id, closed.resolution) == (drift.id, "watching ended: moved")
     seen = tick(project)
     assert (seen.blind, seen.observed, seen.acted) == (False, [], [])
-    assert known(project).startswith("shop was retired on ")
+    assert known(project).startswith("was retired on ")
     assert known(project).endswith(" (moved)")
     assert operations.windows(project.ws, endpoint="shop") == before
     shown = overview(project)
