@@ -65,6 +65,22 @@ def draw(windows: Sequence[Window], estimates: Sequence[WindowEstimate]) -> list
     return [_course(name, realised.get(name, []), guessed.get(name, []), windows) for name in names]
 
 
+def doubt(windows: Sequence[Window], estimates: Sequence[WindowEstimate]) -> str:
+    """Of how many windows the estimates are not drawn because they are untrusted, and why those of the
+    newest are; "" where there are none.
+    """
+    shown = {one.start for one in windows}
+    doubted = {one.start: one for one in estimates if one.untrusted and one.start in shown}
+    if not doubted:
+        return ""
+    newest, count = doubted[max(doubted)], len(doubted)
+    of = "1 window" if count == 1 else f"{count} windows"
+    said = (
+        f"What is expected of {of} is untrusted and not drawn; newest {words.moment(newest.start)}"
+    )
+    return f"{said}: {newest.untrusted}."
+
+
 def metrics(window: Window) -> tuple[dict[str, Any], dict[str, Any]]:
     """A window's metrics by name, by the few labels that have come, corrected for it, and by all.
 

@@ -26,6 +26,7 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
     watched: WatchedThing
     heat: Heat
     courses: list[Course]
+    doubt: str
 
 
 class Detail(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +66,7 @@ def page(
                 feature,
             ),
             courses=course.draw(one.windows, one.estimates),
+            doubt=course.doubt(one.windows, one.estimates),
         )
         for one in found
     ]

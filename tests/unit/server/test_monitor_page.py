@@ -158,6 +158,35 @@ def test_labels_of_a_part_are_drawn_and_said_and_a_selection_is_not():
     assert course.draw(selected, []) == []
 
 
+def guess(at, untrusted=""):
+    return WindowEstimate(
+        endpoint="loans", model="m", metric="roc_auc", start=at * DAY, end=(at + 1) * DAY,
+        value=0.8, lo=0.7, hi=0.9, level=0.95, n=600, method="cbpe", note="blind",
+        untrusted=untrusted,
+    )  # fmt: skip
+
+
+def test_estimates_that_are_not_to_be_relied_on_are_not_drawn_and_that_is_said():
+    windows = [window(at, []) for at in (1, 2, 3)]
+    why = "labels show concept drift since 1970-01-03T00:00:00Z"
+    found = [guess(1), guess(2, why), guess(3, why), guess(9, "of no window that is shown")]
+    (drawn,) = course.draw(windows, found)
+    assert len(drawn.estimated.dots) == 1
+    said = course.doubt(windows, found)
+    assert said.startswith("What is expected of 2 windows is untrusted and not drawn; newest 1970")
+    assert said.endswith(f": {why}.")
+    assert course.doubt(windows, [guess(1)]) == ""
+
+
+def test_the_page_says_what_is_not_drawn(client, watched):
+    model = versions.find(watched.ws, "model")[0].digest
+    one = msgspec.structs.replace(guess(20_003, "x < y"), model=model)
+    assert "untrusted" not in client.get("/monitor").text
+    estimates.save(watched.ws, [one])
+    assert "What is expected of 1 window is untrusted and not drawn" in client.get("/monitor").text
+    assert "x &lt; y" in client.get("/monitor").text
+
+
 def test_the_page_shows_maps_quality_details_and_incidents(client, watched):
     text = client.get("/monitor").text
     assert text.count('class="cell s') > 30

@@ -16,7 +16,15 @@ from trimtab import ids
 from trimtab.config import Config, duration
 from trimtab.monitor import names
 from trimtab.monitor.log.catalogue import Catalogue
-from trimtab.monitor.outcomes import completion, joined, knowledge, switch, unlabelled, wanted
+from trimtab.monitor.outcomes import (
+    completion,
+    distrust,
+    joined,
+    knowledge,
+    switch,
+    unlabelled,
+    wanted,
+)
 from trimtab.monitor.outcomes.cbpe import Estimate
 from trimtab.monitor.outcomes.knowledge import Knowledge
 from trimtab.monitor.outcomes.quality import Quality
@@ -67,8 +75,11 @@ def look(
     sentences = _requests(ws, endpoint, model, usable, index)
     alarms, over = switch.look(ws, endpoint, model, usable, index)
     there = {one["kind"]: int(one["since"]) for one in (*alarms, *seen.alarms)}
+    drift = there.get(distrust.KIND, 0)
+    gone = max(one.get(distrust.KIND, 0) for one in (over, seen.over))
     over = {kind: at for kind, at in {**over, **seen.over}.items() if kind not in there}
-    drift = there.get("concept drift", 0)
+    spans = distrust.note(ws, endpoint, model.version.digest, drift, gone)
+    usable = unlabelled.mark(ws, config, endpoint, model, usable, spans)
     found = (
         _know(ws, config, endpoint, model, usable, index, moment, drift)
         if usable or not closed
@@ -110,10 +121,6 @@ def _know(
             state="known", model=digest, window=newest.start, sentence=settled[0].resolution
         )
     expected = _expected(config, newest)
-    if expected is not None and drift:
-        doubt = f"labels show concept drift since {ids.iso(drift)}"
-        why = f"{doubt}; {expected.untrusted}" if expected.untrusted else doubt
-        expected = msgspec.structs.replace(expected, untrusted=why)
     delay = max(duration(config.monitor.label_delay), _delay(index, model, closed, marks, moment))
     due = [one for one in closed if one.end + delay <= moment]
     came = not due or marks.get(due[-1].start, (0, 0))[1] >= _MOST * due[-1].rows

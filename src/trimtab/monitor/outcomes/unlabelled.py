@@ -1,11 +1,13 @@
 """An estimate for every closed window and metric, kept before its labels come.
 
 A window is estimated once for the rows and findings that it has. Where a requirement names the
-metric the estimate is evidence too, as statistic "expected", valid for a single look.
+metric the estimate is evidence too, as statistic "expected", valid for a single look. Where labels
+show concept drift later, the estimates of its windows are marked, and so is new evidence of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +17,9 @@ from trimtab.config import Config
 from trimtab.monitor.findings import Finding
 from trimtab.monitor.log import asked
 from trimtab.monitor.log.catalogue import Catalogue
-from trimtab.monitor.outcomes import estimate
+from trimtab.monitor.outcomes import distrust, estimate
+from trimtab.monitor.outcomes.cbpe import Estimate
+from trimtab.monitor.outcomes.distrust import Span
 from trimtab.monitor.outcomes.estimate import Estimated
 from trimtab.monitor.watched import Watched
 from trimtab.store import estimates, evidence, operations
@@ -35,12 +39,33 @@ def look(
     index: Catalogue,
 ) -> list[Window]:
     """Estimate what was not estimated yet; returns the windows with what was found."""
-    found = []
+    found, known = [], distrust.spans(ws, endpoint, model.version.digest)
     for window in closed:
         key = {"rows": window.rows, "findings": sorted(one["kind"] for one in window.findings)}
         kept = window.features.get(KEPT, {})
         if window.rows >= config.monitor.min_rows and any(kept.get(k) != key[k] for k in key):
+            key["drift"] = distrust.why(known, window)
             window = _estimate(ws, config, endpoint, model, window, index, key)
+        found.append(window)
+    return found
+
+
+def mark(
+    ws: Workspace,
+    config: Config,
+    endpoint: str,
+    model: Watched,
+    closed: Sequence[Window],
+    known: Sequence[Span],
+) -> list[Window]:
+    """The windows, the estimates of those in a `known` concept drift marked as untrusted; those of
+    windows that are in none any more are as they were.
+    """
+    found = []
+    for window in closed:
+        kept, why = window.features.get(KEPT, {}), distrust.why(known, window)
+        if kept and kept.get("drift", "") != why:
+            window = _mark(ws, config, endpoint, model, window, why)
         found.append(window)
     return found
 
@@ -73,23 +98,73 @@ def _estimate(
     body = {
         **key,
         "cells": rows.cells,
-        "values": {one.metric: msgspec.to_builtins(one) for one in found.estimates},
         "effective": found.effective,
         "reason": found.reason,
-        "untrusted": found.untrusted,
+        "inputs": found.untrusted,
     }
+    found = _doubted(found, distrust.both((key["drift"], found.untrusted)))
     with ws.transaction():
-        estimates.save(ws, _rows(endpoint, model, window, found))
         evidence.append(ws, _evidence(endpoint, model, window, found, required))
-        return keep(ws, window, KEPT, body)
+        return _keep(ws, endpoint, model, window, found, body)
 
 
-def _rows(endpoint: str, model: Watched, window: Window, found: Estimated) -> list[WindowEstimate]:
-    now = ids.now()
+def _mark(
+    ws: Workspace, config: Config, endpoint: str, model: Watched, window: Window, why: str
+) -> Window:
+    kept = window.features[KEPT]
+    inputs, known = kept.get("inputs", kept["untrusted"]), list(kept["values"].values())
+    found = Estimated(
+        estimates=tuple(msgspec.convert(known, list[Estimate])),
+        effective=kept["effective"],
+        reason=kept["reason"],
+    )
+    found = _doubted(found, distrust.both((why, inputs)))
+    body = {**kept, "inputs": inputs, "drift": why}
+    with ws.transaction():
+        if bool(kept.get("drift")) != bool(why):  # another date of the same drift is no news
+            required = {one.metric for one in config.require}
+            evidence.append(ws, _evidence(endpoint, model, window, found, required))
+        return _keep(ws, endpoint, model, window, found, body)
+
+
+def _doubted(found: Estimated, why: str) -> Estimated:
+    marked = tuple(msgspec.structs.replace(one, untrusted=why) for one in found.estimates)
+    return msgspec.structs.replace(found, estimates=marked, untrusted=why)
+
+
+def _keep(
+    ws: Workspace,
+    endpoint: str,
+    model: Watched,
+    window: Window,
+    found: Estimated,
+    body: dict[str, Any],
+) -> Window:
+    values = {one.metric: msgspec.to_builtins(one) for one in found.estimates}
+    estimates.save(ws, _rows(ws, endpoint, model, window, found))
+    return keep(ws, window, KEPT, {**body, "values": values, "untrusted": found.untrusted})
+
+
+def _rows(
+    ws: Workspace, endpoint: str, model: Watched, window: Window, found: Estimated
+) -> list[WindowEstimate]:
+    """Estimates as rows of the store; what labels showed of them before stays with them."""
+    now, digest = ids.now(), model.version.digest
+    shown: dict[str, dict[str, Any]] = {
+        one.metric: {
+            "realised": one.realised,
+            "realised_lo": one.realised_lo,
+            "realised_hi": one.realised_hi,
+            "labels": one.labels,
+            "checked_at": one.checked_at,
+        }
+        for one in estimates.find(ws, endpoint, model=digest, since=window.start)
+        if one.start == window.start
+    }
     return [
         WindowEstimate(
             endpoint=endpoint,
-            model=model.version.digest,
+            model=digest,
             metric=one.metric,
             start=window.start,
             end=window.end,
@@ -103,6 +178,7 @@ def _rows(endpoint: str, model: Watched, window: Window, found: Estimated) -> li
             untrusted=one.untrusted,
             effective=found.effective,
             measured_at=now,
+            **shown.get(one.metric, {}),
         )
         for one in found.estimates
     ]
