@@ -39,6 +39,7 @@ _ABSURD: Final = 1_000.0
 _LARGEST: Final = 1e70
 _SAMPLE_CELLS: Final = 1 << 20
 _SAMPLE_ROWS: Final = 65_536
+_TAUGHT_ROWS: Final = 20_000
 
 Teach = Callable[[Groups, NDArray[np.float64]], Trees]
 """Fits trees that predict a loss from groups; whoever trains the model brings it."""
@@ -48,7 +49,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """Withheld rows without their values: group numbers, scores and the class that was true.
 
     `groups` (rows, features, uint8), `scores` (rows, width, float32) and `truth` (rows, uint8: the
-    class's place, 1 for a binary model's positive) are zlib-compressed, little-endian, row by row.
+    class's place, 1 for a binary model's positive) are zlib-compressed, little-endian, row by row; of
+    a regression there are `groups` alone.
     """
 
     rows: int
@@ -58,7 +60,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     truth: bytes
 
     def open(self) -> tuple[Groups, NDArray[np.float64], NDArray[np.uint8]]:
-        """Groups (n, features), scores (n,) or (n, width), truth (n,)."""
+        """Groups (n, features), scores (n,) or (n, width), truth (n,): none of a regression."""
         groups = np.frombuffer(zlib.decompress(self.groups), dtype=np.uint8)
         scores = np.frombuffer(zlib.decompress(self.scores), dtype="<f4").astype(np.float64)
         return (
@@ -119,13 +121,15 @@ def fit(
     coded = coarsely.fit(reference.bins, columns, {*private, traffic.DECISION})
     groups = coarsely.table(coded, reference.bins, columns)
     losses = {}
+    classes = _classes(signature, score, truth)
+    drawn = _drawn(signature, groups, score, classes)
     if signature.task == "regression" and teach is not None:
-        errors = _errors(score, truth)
+        errors = _errors(score, truth)[drawn]
         # one absurd truth must not be all that the trees see; its square must stay a number
         usual = max(float(np.quantile(errors, 0.99)), float(errors.mean() > 0) * 1e-12)
         errors = np.minimum(errors, min(_ABSURD * usual, _LARGEST))
-        losses = {"absolute": teach(groups, errors), "squared": teach(groups, errors**2)}
-    classes = _classes(signature, score, truth)
+        taught = groups[drawn]
+        losses = {"absolute": teach(taught, errors), "squared": teach(taught, errors**2)}
     return Basis(
         calibration=known,
         strata=strata.fit_strata(reference.bins, known, columns, flat, happened),
@@ -135,7 +139,7 @@ def fit(
         format=FORMAT,
         known=_known(score, classes),
         coarse=coded,
-        sample=_sample(groups, score, classes),
+        sample=_sample(signature, groups, score, classes, drawn),
         losses=losses,
         slices=slices,
     )
@@ -181,24 +185,41 @@ def _known(score: NDArray[Any], classes: NDArray[np.int64] | None) -> tuple[Know
     )
 
 
-def _sample(
-    groups: Groups, score: NDArray[Any], classes: NDArray[np.int64] | None
-) -> Sample | None:
-    """Withheld rows coded, at most as many as make a megabyte; None where they would teach little."""
-    if classes is None or not groups.shape[1]:
-        return None
-    flat = np.asarray(score, dtype="<f4")
+def _drawn(
+    signature: Signature,
+    groups: Groups,
+    score: NDArray[Any],
+    classes: NDArray[np.int64] | None,
+) -> NDArray[np.int64]:
+    """The places of the withheld rows that are kept coded: at most as many as make a megabyte."""
+    flat = np.asarray(score)
     width = flat.shape[1] if flat.ndim == 2 else 1
     most = min(_SAMPLE_ROWS, _SAMPLE_CELLS // (groups.shape[1] + 4 * width))
-    pick = np.flatnonzero(classes >= 0)
+    if signature.task == "regression":
+        most = min(_TAUGHT_ROWS, most)
+    pick = np.arange(len(groups)) if classes is None else np.flatnonzero(classes >= 0)
     if len(pick) > most:
         pick = np.sort(np.random.default_rng(0).permutation(pick)[:most])
+    return pick
+
+
+def _sample(
+    signature: Signature,
+    groups: Groups,
+    score: NDArray[Any],
+    classes: NDArray[np.int64] | None,
+    drawn: NDArray[np.int64],
+) -> Sample | None:
+    """Withheld rows coded; None where they would teach little."""
+    if not groups.shape[1] or (classes is None and signature.task != "regression"):
+        return None
+    flat = np.asarray(score, dtype="<f4")
     return Sample(
-        rows=len(pick),
-        width=width,
-        groups=zlib.compress(groups[pick].tobytes()),
-        scores=zlib.compress(flat[pick].tobytes()),
-        truth=zlib.compress(classes[pick].astype(np.uint8).tobytes()),
+        rows=len(drawn),
+        width=flat.shape[1] if flat.ndim == 2 else 1,
+        groups=zlib.compress(groups[drawn].tobytes()),
+        scores=zlib.compress(b"" if classes is None else flat[drawn].tobytes()),
+        truth=zlib.compress(b"" if classes is None else classes[drawn].astype(np.uint8).tobytes()),
     )
 
 

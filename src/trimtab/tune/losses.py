@@ -24,7 +24,8 @@ _MOST_ROWS: Final = 20_000
 class Fitted(NamedTuple):
     """Trees end to end: node arrays, the node at which each begins, and the prediction they add to.
 
-    `noise` is the variance of the loss about cross-validated predictions over their mean square.
+    `noise` is the variance of the loss about cross-validated predictions over their mean square;
+    `rest` is what these predictions left of each row's loss, NaN where a row did not teach.
     """
 
     start: float
@@ -37,6 +38,7 @@ class Fitted(NamedTuple):
     value: NDArray[np.float32]
     noise: float
     rows: int
+    rest: NDArray[np.float32]
 
 
 def fit(groups: Groups, loss: Floats, *, seed: int = 0) -> Fitted:
@@ -47,14 +49,22 @@ def fit(groups: Groups, loss: Floats, *, seed: int = 0) -> Fitted:
     pick = np.random.default_rng(seed).permutation(len(loss))[:_MOST_ROWS]
     x, y = groups[pick], np.asarray(loss, dtype=np.float64)[pick]
     if len(y) < 3 * _LEAF or x.shape[1] == 0:
-        return _constant(y, groups.shape[1])
+        mean = float(y.mean()) if len(y) else 0.0
+        return _constant(y, _back(y - mean, pick, len(loss)))
     fold = np.arange(len(y)) % _FOLDS
     known = np.empty(len(y))
     for k in range(_FOLDS):
         known[fold == k] = _boosted(x[fold != k], y[fold != k], seed).predict(x[fold == k])
     known = np.maximum(known, 0.0)
     noise = float(((y - known) ** 2).mean() / max(float((known**2).mean()), 1e-300))
-    return _flat(_boosted(x, y, seed), y, noise)
+    return _flat(_boosted(x, y, seed), y, noise, _back(y - known, pick, len(loss)))
+
+
+def _back(rest: Floats, pick: NDArray[np.int64], rows: int) -> NDArray[np.float32]:
+    """What is known of the rows `pick`, in the order of all `rows`."""
+    found = np.full(rows, np.nan)
+    found[pick] = rest
+    return found.astype("<f4")
 
 
 def _boosted(x: Groups, y: Floats, seed: int) -> Any:
@@ -67,7 +77,7 @@ def _boosted(x: Groups, y: Floats, seed: int) -> Any:
     return made.fit(x.astype(np.float32), y)
 
 
-def _flat(made: Any, y: Floats, noise: float) -> Fitted:
+def _flat(made: Any, y: Floats, noise: float, rest: NDArray[np.float32]) -> Fitted:
     roots, parts, size = [], [], 0
     for (tree,) in made.estimators_.tolist():
         nodes = tree.tree_
@@ -96,14 +106,15 @@ def _flat(made: Any, y: Floats, noise: float) -> Fitted:
         value=value.astype("<f4"),
         noise=noise,
         rows=len(y),
+        rest=rest,
     )
 
 
-def _constant(y: Floats, features: int) -> Fitted:
+def _constant(y: Floats, rest: NDArray[np.float32]) -> Fitted:
     mean = float(y.mean()) if len(y) else 0.0
     noise = float(y.var() / mean**2) if mean > 0 else 0.0
     none = np.empty(0)
     return Fitted(
         mean, [], 0, none.astype("<i2"), none.astype(np.uint8), none.astype("<i4"),
-        none.astype("<i4"), none.astype("<f4"), noise, len(y),
+        none.astype("<i4"), none.astype("<f4"), noise, len(y), rest,
     )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,4 +25,5 @@ def trees(groups: NDArray[np.uint8], loss: NDArray[np.float64]) -> Trees:
         value=made.value.tobytes(),
         noise=made.noise,
         rows=made.rows,
+        rest=zlib.compress(made.rest.tobytes()),
     )

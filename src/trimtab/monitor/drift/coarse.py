@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.profile.bins import Bins
-from trimtab.profile.cells import Cells
+from trimtab.profile.cells import Cells, NumberCells
 from trimtab.profile.coder import coder
 from trimtab.profile.columns import Columns, wanted
 
@@ -22,6 +22,8 @@ Groups = NDArray[np.uint8]
 
 _RUNS: Final = 24
 _LEVELS: Final = 24
+_ENDS: Final = NumberCells.FIRST
+"""So many codes lie below the reference's minimum, and as many above its maximum."""
 
 
 class Coarse(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +62,8 @@ def table(coarse: Sequence[Coarse], bins: Bins, columns: Columns) -> Groups:
 
 
 def _groups(cells: Cells, mass: NDArray[np.float64]) -> Groups:
-    """Runs of about equal mass on a number line, the most frequent levels of a category one by one;
-    and one group for each code beyond.
+    """Runs of about equal mass on a number line, a group for each way to lie outside of it, the most
+    frequent levels of a category one by one; and one group for each code beyond.
     """
     end = cells.ordered.stop
     ordered: NDArray[Any] = mass[:end]
@@ -70,6 +72,8 @@ def _groups(cells: Cells, mass: NDArray[np.float64]) -> Groups:
     else:
         middle = (np.cumsum(ordered) - ordered / 2) / max(float(ordered.sum()), 1.0)
         runs = np.minimum((middle * _RUNS).astype(np.int64), _RUNS - 1)
+        runs[:_ENDS] = np.arange(-_ENDS, 0)
+        runs[end - _ENDS :] = _RUNS + np.arange(_ENDS)
         runs = np.unique(runs, return_inverse=True)[1]
     last = int(runs.max()) + 1 if end else 0
     return np.concatenate([runs, last + np.arange(cells.size - end)]).astype(np.uint8)

@@ -81,7 +81,7 @@ def estimate(
     if not len(rows.score):
         return Estimated(reason="no row was answered")
     names = [*_ALWAYS[task], *(one for one in metrics if one not in _ALWAYS[task])]
-    found = _regression(basis, rows, names) if task == "regression" else (
+    found = _regression(basis, rows, names, bool(findings)) if task == "regression" else (
         _classes(basis, task, rows, names, bool(findings))
     )  # fmt: skip
     why = _untrusted(basis, rows, findings)
@@ -91,19 +91,45 @@ def estimate(
     return msgspec.structs.replace(found, estimates=marked, untrusted=why)
 
 
-def _regression(basis: Basis, rows: Asked, names: Sequence[str]) -> Estimated:
+def _regression(basis: Basis, rows: Asked, names: Sequence[str], moved: bool) -> Estimated:
     if not basis.losses:
         return Estimated(reason="the model's package has no trees that estimate errors")
     if rows.groups is None or not len(rows.groups):
         return Estimated(reason="the log does not hold the inputs as they were")
     trees = {"mae": "absolute", "mse": "squared", "rmse": "squared"}
+    weight, effective, reason = None, 1.0, ""
+    if moved and all(one.rest for one in basis.losses.values()):
+        weight, effective, reason = _weights(basis, rows.groups)
     return Estimated(
         estimates=tuple(
-            loss.estimate(name, basis.losses[trees[name]], rows.groups, rows=len(rows.score))
+            loss.estimate(
+                name, basis.losses[trees[name]], rows.groups, rows=len(rows.score),
+                weight=weight, effective=effective,
+            )
             for name in names
             if name in trees
-        )
-    )
+        ),
+        effective=effective,
+        reason=reason,
+    )  # fmt: skip
+
+
+def _weights(basis: Basis, groups: Groups | None) -> tuple[Floats | None, float, str]:
+    """A weight for each withheld row of the sample that makes them stand for rows of these groups, or
+    None; the effective sample as a share; the reason why there is none.
+
+    The gates: Kish's effective sample, and that the weighted rows are really distributed like these.
+    """
+    if basis.sample is None or groups is None or len(groups) < _LEAST_NEW:
+        return None, 1.0, "too few rows with inputs to weight withheld rows by"
+    old = basis.sample.open()[0]
+    weight = weighing.weights(old, groups)
+    effective = weighing.effective(weight)
+    if effective * len(old) < min(weighing.LEAST_EFFECTIVE * len(old), weighing.ENOUGH_ROWS):
+        return None, effective, f"weights would rest on {effective:.0%} of the withheld rows"
+    if weighing.imbalance(old, groups, weight) > _BALANCE:
+        return None, effective, "no weights make withheld rows look like these"
+    return weight, effective, ""
 
 
 def _classes(basis: Basis, task: str, rows: Asked, names: Sequence[str], moved: bool) -> Estimated:
@@ -128,17 +154,11 @@ def weighted(basis: Basis, rows: Asked) -> tuple[tuple[Known, ...], float, str]:
     """What scores mean to rows like these: knowledge refitted on withheld rows weighted alike.
 
     Returns nothing where weights cannot carry it, the effective sample as a share, and the reason.
-    The gates: Kish's effective sample, and that the weighted rows are really distributed like these.
     """
-    if basis.sample is None or rows.groups is None or len(rows.groups) < _LEAST_NEW:
-        return (), 1.0, "too few rows with inputs to weight withheld rows by"
-    old, score, truth = basis.sample.open()
-    weight = weighing.weights(old, rows.groups)
-    effective = weighing.effective(weight)
-    if effective * len(old) < min(weighing.LEAST_EFFECTIVE * len(old), weighing.ENOUGH_ROWS):
-        return (), effective, f"weights would rest on {effective:.0%} of the withheld rows"
-    if weighing.imbalance(old, rows.groups, weight) > _BALANCE:
-        return (), effective, "no weights make withheld rows look like these"
+    weight, effective, reason = _weights(basis, rows.groups)
+    if weight is None or basis.sample is None:
+        return (), effective, reason
+    _, score, truth = basis.sample.open()
     parts = [(score, truth == 1)] if score.ndim == 1 else [
         (score[:, c], truth == c) for c in range(score.shape[1])
     ]  # fmt: skip
@@ -178,8 +198,9 @@ def _refitted(known: Known, score: Floats, event: Floats, weight: Floats) -> Kno
 def _untrusted(basis: Basis, rows: Asked, findings: Sequence[Finding]) -> str:
     said = []
     if basis.sample is not None and rows.groups is not None and len(rows.groups):
-        strange = weighing.unsupported(basis.sample.open()[0], rows.groups)
-        if strange > _STRANGE:
+        old = basis.sample.open()[0]
+        strange = weighing.unsupported(old, rows.groups)
+        if strange > _STRANGE + weighing.by_chance(old, rows.groups):
             said.append(f"{strange:.0%} of rows lie where no withheld row was")
     return doubt(findings, said)
 

@@ -70,6 +70,14 @@ def unsupported(old: Groups, new: Groups) -> float:
     return float(strange.mean())
 
 
+def by_chance(old: Groups, new: Groups) -> float:
+    """The share of new rows, at most in a thousand windows but a few, that lie beyond what old rows show
+    although nothing moved: of each feature 2 / (n + 1) lie outside of the range of n rows.
+    """
+    each = 2 * old.shape[1] / (len(old) + 1)
+    return float(each + 3 * (each / (len(old) + 1) + each / max(len(new), 1)) ** 0.5)
+
+
 def imbalance(old: Groups, new: Groups, weight: Floats) -> float:
     """The largest distance (total variation) that is left between a feature's weighted old groups
     and its new ones.

@@ -204,6 +204,77 @@ def test_the_error_of_a_regression_follows_the_inputs():
     assert min(hits.values()) >= 6, hits
 
 
+def uneven(noise, rows, far=0.0, wide=1.0):
+    """Errors grow with x; `far` and `wide` move x."""
+    x = noise.normal(size=rows) * wide + far
+    return {"x": x, "z": noise.normal(size=rows)}, x, x + noise.normal(size=rows) * np.exp(0.6 * x)
+
+
+@pytest.fixture(scope="module")
+def taught():
+    """Models of rows whose errors grow with x, each from withheld rows of its own."""
+    found = []
+    for seed in range(5):
+        columns, score, truth = uneven(np.random.default_rng([seed, 23]), 3_000)
+        found.append(
+            fitted(VALUE, columns, score, score.tolist(), truth.tolist(), teach=teaching.trees)
+        )
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("far", "method", "least"),
+    [(0.0, "dle", 0.78), (-0.8, "dle-weighted", 0.9), (1.5, "dle", 0.75)],
+)
+def test_intervals_of_a_regressions_error_cover_what_labels_show(taught, far, method, least):
+    """Inside of the withheld rows' range; at 1.5 weights cannot carry it, so intervals widen."""
+    held = {"mae": [], "rmse": []}
+    for seed in range(50):
+        noise = np.random.default_rng([seed, 24])
+        known, found = taught[seed % len(taught)]
+        columns, score, truth = uneven(noise, 2_000, far, 0.6 if far else 1.0)
+        rows = asked(known, found, columns, score, VALUE, score.tolist())
+        moved = [MOVED] if far else []
+        errors = np.abs(truth - score)
+        realised = {"mae": errors.mean(), "rmse": (errors**2).mean() ** 0.5}
+        result = estimate.estimate(found, "regression", rows, moved)
+        for one in result.estimates:
+            held[one.metric].append(one.lo <= realised[one.metric] <= one.hi)
+            assert one.method == method
+            assert bool(one.untrusted) == bool(far)
+        assert bool(result.reason) == (far == 1.5)
+    assert min(np.mean(one) for one in held.values()) >= least, held
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("far", [5.0, -6.0, 40.0])
+def test_outside_of_what_withheld_rows_showed_an_error_is_not_trusted(taught, far):
+    """Nothing was found yet, as in a window too small to tell: the estimate alone must say it."""
+    known, found = taught[0]
+    columns, score, _ = uneven(np.random.default_rng(1), 300)
+    calm = asked(known, found, columns, score, VALUE, score.tolist())
+    assert estimate.estimate(found, "regression", calm).untrusted == ""
+    columns["x"][:60] += far
+    columns["x"][60:] = columns["x"][60:].clip(-1, 1)
+    rows = asked(known, found, columns, columns["x"], VALUE, score.tolist())
+    result = estimate.estimate(found, "regression", rows)
+    assert "of rows lie where no withheld row was" in result.untrusted
+    assert all(one.untrusted == result.untrusted for one in result.estimates)
+
+
+@pytest.mark.slow
+def test_an_older_package_of_a_regression_is_estimated_without_weights(taught):
+    known, found = taught[0]
+    losses = {k: msgspec.structs.replace(one, rest=b"") for k, one in found.losses.items()}
+    older = msgspec.structs.replace(found, sample=None, losses=losses)
+    columns, score, _ = uneven(np.random.default_rng(2), 1_000, -0.8, 0.6)
+    rows = asked(known, found, columns, score, VALUE, score.tolist())
+    for one in estimate.estimate(older, "regression", rows, [MOVED]).estimates:
+        assert one.method == "dle"
+        assert one.lo < one.value < one.hi
+
+
 @pytest.mark.slow
 def test_trees_walk_as_scikit_learns_do():
     noise = np.random.default_rng(0)
@@ -212,7 +283,7 @@ def test_trees_walk_as_scikit_learns_do():
     made = losses._boosted(groups, size, 0)
     walked = loss.predict(teaching.trees(groups, size), groups)
     # `fit` shuffles rows before it fits, so only the trees of the same rows are the same
-    flat = losses._flat(made, size, 0.1)
+    flat = losses._flat(made, size, 0.1, size)
     trees = msgspec.structs.replace(
         teaching.trees(groups, size), start=flat.start, roots=tuple(flat.roots),
         feature=flat.feature.tobytes(), cut=flat.cut.tobytes(), left=flat.left.tobytes(),
