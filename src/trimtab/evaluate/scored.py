@@ -36,7 +36,9 @@ class Scored:
     Labels written as text are turned into bools or codes by `classes`. `truth` is None where no
     labels are known, `score` is None for a model that only decides (regression takes its decision).
     `slices` are columns (n,) to group by. `baseline` and `champion` are the same rows as judged by
-    another model. `biased` says why the truth is no fair sample ("" where it is). Raises DataError.
+    another model. `biased` says why the truth is no fair sample ("" where it is). `weight` is how many
+    rows each stands for where the truth of others is not known yet; metrics here do not read it, who
+    gives it corrects by it. Raises DataError.
     """
 
     task: Task
@@ -48,6 +50,7 @@ class Scored:
     baseline: Scored | None = None
     champion: Scored | None = None
     biased: str = ""
+    weight: Floats | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -90,6 +93,7 @@ class Scored:
             slices={name: values[index] for name, values in self.slices.items()},
             baseline=None if self.baseline is None else self.baseline.take(index),
             champion=None if self.champion is None else self.champion.take(index),
+            weight=None if self.weight is None else self.weight[index],
         )
 
     def _labels(self, values: NDArray[Any], name: str) -> NDArray[Any]:
@@ -147,6 +151,7 @@ class Scored:
         columns: dict[str, Sequence[Any] | NDArray[Any] | None] = {
             "truth": self.truth,
             "score": self.score,
+            "weight": self.weight,
             **self.slices,
         }
         for name, values in columns.items():

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from trimtab import ids
 from trimtab.config import Config
@@ -25,6 +27,8 @@ from trimtab.monitor.watched import Watched
 from trimtab.store import estimates
 from trimtab.store.records import Window, WindowEstimate
 from trimtab.store.workspace import Workspace
+
+Floats = NDArray[np.float64]
 
 KEPT: Final = "labels"
 COMPLETE: Final = 0.9
@@ -110,6 +114,17 @@ def measure(
             traffic.slices(rows, found.labels, joined.columns(config)), cells, names,
         ),
     )  # fmt: skip
+
+
+def standing(model: Watched, window: Window, score: NDArray[Any]) -> Floats:
+    """How many of a window's rows each labelled one stands for, by the score cell that it is in.
+
+    Together they are all rows that were answered, also those of cells that no label is of.
+    """
+    cells = window.features.get(unlabelled.KEPT, {}).get("cells", {})
+    weight, shown = realised.weights(asked.score_cells(model, score), cells.get(""))
+    found: Floats = weight / max(shown, 1e-12)
+    return found
 
 
 def _check(ws: Workspace, endpoint: str, model: str, window: Window, shown: Realised) -> None:

@@ -24,7 +24,7 @@ from trimtab.monitor.drift import episodes
 from trimtab.monitor.findings import DEFECTS, Finding
 from trimtab.monitor.log import traffic
 from trimtab.monitor.log.catalogue import Catalogue
-from trimtab.monitor.outcomes import joined, proof
+from trimtab.monitor.outcomes import completion, joined, proof
 from trimtab.monitor.outcomes.joined import Joined
 from trimtab.monitor.outcomes.proof import Look, Proof
 from trimtab.monitor.watched import Watched
@@ -136,7 +136,13 @@ def _read(
     rows = traffic.together([one.rows for one in parts])
     labels = list(chain.from_iterable(one.labels for one in parts))
     starts = [0, *accumulate(one.rows.rows for one in parts)][:-1]
-    return _Rows(windows, proof.table(config, model.signature, rows, labels), starts)
+    weight = np.concatenate(
+        [
+            completion.standing(model, window, one.rows.score)
+            for window, one in zip(windows, parts, strict=True)
+        ]
+    )
+    return _Rows(windows, proof.table(config, model.signature, rows, labels, weight), starts)
 
 
 def _prove(config: Config, endpoint: str, model: Watched, rows: _Rows, number: int) -> Proof:

@@ -19,7 +19,7 @@ from trimtab.model.signature import Signature
 from trimtab.monitor.log import catalogue, history, traffic
 from trimtab.monitor.log.catalogue import Catalogue
 from trimtab.monitor.log.traffic import Answers
-from trimtab.monitor.outcomes import joined, meaning, pooled, proof
+from trimtab.monitor.outcomes import completion, joined, meaning, pooled, proof
 from trimtab.monitor.outcomes.joined import Joined
 from trimtab.monitor.outcomes.proof import Look
 from trimtab.monitor.watched import Watched
@@ -339,7 +339,8 @@ def _judge_window(
 ) -> dict[str, Any]:
     """Measure and judge one window; labels that come later make another look at a level of its own."""
     version = model.version
-    part = proof.table(config, model.signature, found.rows, found.labels)
+    weight = completion.standing(model, window, found.rows.score)
+    part = proof.table(config, model.signature, found.rows, found.labels, weight)
     looks = f"looks:{endpoint}:{version.digest}"
     number = int(states.get(ws, looks) or 0) + 1
     proved = proof.prove(
