@@ -15,6 +15,8 @@ from trimtab.store.records import Window
 from trimtab.store.workspace import Workspace
 
 KIND: Final = "concept drift"
+_PART: Final = 0.1
+"""The share of a window that a drift must have, because its beginning is known by a few rows."""
 
 
 class Span(NamedTuple):
@@ -47,10 +49,11 @@ def note(ws: Workspace, endpoint: str, model: str, drift: int, over: int) -> lis
 
 def why(known: Iterable[Span], window: Window) -> str:
     """Why an estimate of a window is untrusted, by what labels have shown; "" where they have not."""
+    least = (window.end - window.start) * _PART
     touched = [
         one
         for one in known
-        if one.since < window.end and (not one.until or window.start < one.until)
+        if min(one.until or window.end, window.end) - max(one.since, window.start) > least
     ]
     return _said(touched[-1]) if touched else ""
 

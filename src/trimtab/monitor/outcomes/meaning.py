@@ -91,7 +91,7 @@ def judge(
         model,
         state,
         alarm,
-        inputs_during([(one.end, findings_of(one)) for one in closed], began),
+        inputs_during(_before(closed, joined.last_time(index, model.version.digest)), began),
         lambda: _known(model, index, began, closed[-1].end),
         began=began,
         private=config.serve.pii,
@@ -338,6 +338,19 @@ def _known(model: Watched, index: Catalogue, since: int, until: int) -> Truths:
 def findings_of(window: Window) -> list[Finding]:
     """What was found on a window's inputs."""
     return msgspec.convert(window.findings, list[Finding])
+
+
+def _before(closed: Sequence[Window], last: int) -> list[tuple[int, list[Finding]]]:
+    """The ends of windows with the findings that may explain errors up to the `last` labelled row: what
+    began after it explains none of them.
+    """
+    return [
+        (
+            one.end,
+            [part for part in findings_of(one) if one.start <= last or (part.since or 0) <= last],
+        )
+        for one in closed
+    ]
 
 
 def inputs_during(windows: Iterable[tuple[int, Sequence[Finding]]], since: int) -> list[Finding]:

@@ -7,6 +7,7 @@ import pytest
 from trimtab.monitor.outcomes import distrust
 from trimtab.monitor.outcomes.distrust import Span
 from trimtab.store import estimates, evidence, operations
+from trimtab.store.records import Window
 
 DAY = 86_400_000_000
 BEGIN = 20_000 * DAY
@@ -74,6 +75,30 @@ def test_another_date_of_the_same_drift_is_no_new_evidence(site):
     place.look(6)
     place.look(6)
     assert len(evidence.find(place.ws)) == before
+
+
+@pytest.mark.slow
+def test_an_input_that_breaks_after_the_last_label_explains_no_error_before(site):
+    place = site()
+    live(place, range(4))
+    live(place, range(4, 7), meaning=-1.0)
+    place.live(7, 400, shift=9.0)  # no label of it has come
+    seen = place.look(8)
+    assert {"broken input", "concept drift"} <= {one.kind for one in seen.alarms}
+    assert "explains it" not in " ".join(seen.sentences)
+    found = doubts(place)
+    assert all("labels show concept drift" in found[day] for day in (4, 5, 6))
+    assert "broken input" not in found[6]
+
+
+def test_a_window_of_which_a_drift_has_a_few_minutes_is_not_in_it():
+    of = Window(endpoint="a", model="m", role="champion", start=DAY, end=2 * DAY, rows=9,
+                profile="")  # fmt: skip
+    late, early = Span(2 * DAY - DAY // 20, 0), Span(0, DAY + DAY // 20)
+    assert distrust.why([late], of) == distrust.why([early], of) == ""
+    assert "since 1970-01-02T12" in distrust.why([Span(DAY + DAY // 2, 0)], of)
+    assert "to 1970-01-02T12" in distrust.why([Span(0, DAY + DAY // 2)], of)
+    assert distrust.why([Span(0, DAY), Span(2 * DAY, 0)], of) == ""
 
 
 def test_a_drift_is_remembered_with_its_end_and_one_that_never_was_is_not(place):
