@@ -146,7 +146,12 @@ def _named(
         state,
         alarm,
         meaning.inputs_during(
-            [(one.end if timed else began + 1, _inputs(one)) for one in looked], began
+            [
+                (one.start if timed else began, one.end if timed else began + 1, _inputs(one))
+                for one in looked
+            ],
+            began,
+            int(truths.times[max(seen - 1, 0)]),
         ),
         lambda: late,
         began=began,

@@ -91,7 +91,11 @@ def judge(
         model,
         state,
         alarm,
-        inputs_during(_before(closed, joined.last_time(index, model.version.digest)), began),
+        inputs_during(
+            [(one.start, one.end, findings_of(one)) for one in closed],
+            began,
+            joined.last_time(index, model.version.digest),
+        ),
         lambda: _known(model, index, began, closed[-1].end),
         began=began,
         private=config.serve.pii,
@@ -340,31 +344,23 @@ def findings_of(window: Window) -> list[Finding]:
     return msgspec.convert(window.findings, list[Finding])
 
 
-def _before(closed: Sequence[Window], last: int) -> list[tuple[int, list[Finding]]]:
-    """The ends of windows with the findings that may explain errors up to the `last` labelled row: what
-    began after it explains none of them.
-    """
-    return [
-        (
-            one.end,
-            [part for part in findings_of(one) if one.start <= last or (part.since or 0) <= last],
-        )
-        for one in closed
-    ]
-
-
-def inputs_during(windows: Iterable[tuple[int, Sequence[Finding]]], since: int) -> list[Finding]:
-    """The findings on the inputs of all windows (their ends with them) that end after a moment, one for
+def inputs_during(
+    windows: Iterable[tuple[int, int, Sequence[Finding]]], since: int, last: int
+) -> list[Finding]:
+    """The findings on the inputs of all windows (start, end, findings) that end after a moment, one for
     each kind.
 
-    A defect that was over by then explains nothing, though sums of windows show it for long.
+    What began after the `last` labelled row explains no error, and a defect that was over by then
+    explains none, though sums of windows show it for long.
     """
     found: dict[str, Finding] = {}
-    for end, findings in windows:
+    for start, end, findings in windows:
         if end <= since:
             continue
         for one in findings:
             if one.kind in DEFECTS and not episodic.lasts(one):
+                continue
+            if min(start, one.since if one.since is not None else start) > last:
                 continue
             old = found.get(one.kind, one)
             features = {part.feature: part for part in (*old.features, *one.features)}
