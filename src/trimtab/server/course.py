@@ -94,14 +94,19 @@ def metrics(window: Window) -> tuple[dict[str, Any], dict[str, Any]]:
 def _measured(window: Window) -> dict[str, tuple[dict[str, float], str]]:
     """What a window's labels showed: all that came, else the few that have come, and how many."""
     few, whole = metrics(window)
-    part = f" on {window.features['labels']['labels']:,} of {window.rows:,} rows" if few else ""
-    found = {metric: (one, part) for metric, one in few.items()}
-    found |= {metric: (one, "") for metric, one in whole.items()}
+    kept = window.features.get("labels", {}).get("labels", 0)
+    found = {metric: (one, _part(window, kept)) for metric, one in few.items()}
+    judged = window.features.get("quality", {}).get("rows", window.rows)
+    found |= {metric: (one, _part(window, judged)) for metric, one in whole.items()}
     return {
         metric: ({end: words.stored(one[end]) for end in _ENDS}, of)
         for metric, (one, of) in found.items()
         if all(one.get(end) is not None for end in _ENDS)
     }
+
+
+def _part(window: Window, labels: int) -> str:
+    return f" on {labels:,} of {window.rows:,} rows" if labels < window.rows else ""
 
 
 def _course(

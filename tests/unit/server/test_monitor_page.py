@@ -155,6 +155,11 @@ def test_labels_of_a_part_are_drawn_and_said_and_a_selection_is_not():
     assert drawn.metric == "accuracy"
     assert drawn.realised.dots[0][2].endswith("measured on 50 of 600 rows")
     selected = [window(1, [], labels={"labels": 50, "biased": "selected", "metrics": few})]
+    judged = {"rows": 300, "values": {"accuracy": {"value": 0.25, "lo": 0.2, "hi": 0.3}}}
+    (drawn,) = course.draw([window(1, [], quality=judged)], [])
+    assert drawn.realised.dots[0][2].endswith("measured on 300 of 600 rows")
+    (drawn,) = course.draw([window(1, [], quality=judged | {"rows": 600})], [])
+    assert drawn.realised.dots[0][2].endswith("measured")
     assert course.draw(selected, []) == []
 
 
