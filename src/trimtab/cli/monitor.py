@@ -174,7 +174,7 @@ def _measures(measures: list[Measure], findings: list[Finding], drifted: list[st
                 called(one.feature),
                 one.statistic.replace("_", " "),
                 f"{one.p:.2g}",
-                f"{one.effect:.3g} {one.unit}",
+                f"{words.number(one.effect)} {one.unit}",
                 words.interval(one.lo, one.hi),
                 *(f"{getattr(one, name, 0.0):.3g}" for name in more),
                 named.get(one.feature) or ("moved a little" if one.feature in drifted else "ok"),

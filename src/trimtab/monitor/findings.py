@@ -66,7 +66,8 @@ def called(feature: str) -> str:
 
 def figure(value: float, digits: int = 4) -> str:
     """A number for people: large ones whole, with their thousands apart, and no power of ten."""
-    return f"{value:,.0f}" if 10_000 <= abs(value) < _LARGE else f"{value:.{digits}g}"
+    whole = 10**digits - 0.5 <= abs(value) < _LARGE
+    return f"{value:,.0f}" if whole else f"{value:.{digits}g}"
 
 
 class FeatureFinding(msgspec.Struct, frozen=True, kw_only=True):

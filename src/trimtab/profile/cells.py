@@ -16,6 +16,8 @@ MAX_CELLS: Final = 256
 MAX_ATOMS: Final = 16
 MAX_LEVELS: Final = 1_000
 MAX_TAIL: Final = 65_536
+_APART: Final = 10_000
+_LARGE: Final = 1e15
 _MAX: Final = 1.7976931348623157e308
 SCORE_SCALE: Final = 128
 """Normal scores are kept as integers in steps of 1/128, so that their products add exactly."""
@@ -87,10 +89,11 @@ class NumberCells(msgspec.Struct, frozen=True, kw_only=True, tag="number", tag_f
         cell = code - self.FIRST
         if 0 <= cell < self.inner:
             if cell in self.atoms:
-                return f"the value {self.bounds[cell]:g}"
-            return f"{self.bounds[cell]:g} to {self.bounds[cell + 1]:g}"
-        front = ("-infinity", f"far below {self.low:g}", f"below {self.low:g}")
-        back = (f"above {self.high:g}", f"far above {self.high:g}", "+infinity")
+                return f"the value {_figure(self.bounds[cell])}"
+            return f"{_figure(self.bounds[cell])} to {_figure(self.bounds[cell + 1])}"
+        low, high = _figure(self.low), _figure(self.high)
+        front = ("-infinity", f"far below {low}", f"below {low}")
+        back = (f"above {high}", f"far above {high}", "+infinity")
         rest = (*back, "missing", "NaN", "mistyped")
         return front[code] if cell < 0 else rest[cell - self.inner]
 
@@ -135,6 +138,13 @@ class CategoryCells(msgspec.Struct, frozen=True, kw_only=True, tag="category", t
 
 
 Cells = NumberCells | CategoryCells
+
+
+def _figure(value: float) -> str:
+    """A bound for people: six digits, large ones whole, with their thousands apart."""
+    if not _APART <= abs(value) < _LARGE:
+        return f"{value:.6g}"
+    return f"{value:,.0f}" if value.is_integer() or abs(value) >= 10 * _APART else f"{value:,.6g}"
 
 
 def level_hash(level: str) -> int:

@@ -44,7 +44,7 @@ def number(value: float | str | None) -> str:
         return {math.inf: "∞", -math.inf: "-∞"}.get(value, "not a number")
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 9_999.5 else f"{value:.4g}"
 
 
 def origin(meta: Mapping[str, Any]) -> str:

@@ -115,3 +115,25 @@ def test_equal_bins_have_equal_digests_and_round_trip():
     assert binning.digest(fit(table | {"x": np.arange(100.0) + 1})) != binning.digest(one)
     with pytest.raises(NotFoundError, match="'z'"):
         one.feature("z")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (1_000_000.0, "1,000,000"),
+        (-999_999.0, "-999,999"),
+        (1_234_567.0, "1,234,567"),
+        (1_764_547_200.0, "1,764,547,200"),
+        (12_345.678, "12,345.7"),
+        (999_999.96, "1,000,000"),
+        (-999.25, "-999.25"),
+        (2024.0, "2024"),
+        (0.000123, "0.000123"),
+        (1e300, "1e+300"),
+    ],
+)
+def test_cells_are_called_by_numbers_that_people_read(value, said):
+    """A power of ten with six digits named another value: 1234567 was 1.23457e+06."""
+    cells = number(np.concatenate([np.full(50, value), np.full(50, value + abs(value))]))
+    assert cells.label(3) == f"the value {said}"
+    assert cells.label(2) == f"below {said}"

@@ -21,6 +21,7 @@ from trimtab.store.records import Run
         (math.inf, "∞"),
         (-math.inf, "-∞"),
         (math.nan, "not a number"),
+        (9_999.7, "10,000"),
     ],
 )
 def test_numbers(value, text):

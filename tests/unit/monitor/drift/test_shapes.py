@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from trimtab.monitor.findings import figure
 from trimtab.monitor.judge import judge
 from trimtab.profile.profile import count
 from trimtab.profile.reference import fit_reference
@@ -43,3 +44,14 @@ def test_large_numbers_are_written_out(now, said):
     (found,) = judge(reference, [count(reference.bins, {"price": later})]).findings
     assert said in found.text
     assert "e+" not in found.text
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "said"),
+    [
+        (1_234.6, 3, "1,235"), (123.4, 2, "123"), (9_999.7, 4, "10,000"), (9_999.2, 4, "9999"),
+        (0.34, 2, "0.34"), (99.4, 2, "99"), (-1_234.6, 3, "-1,235"), (1e300, 4, "1e+300"),
+    ],
+)  # fmt: skip
+def test_no_number_that_is_rounded_turns_into_a_power_of_ten(value, digits, said):
+    assert figure(value, digits) == said
