@@ -67,18 +67,17 @@ def compare(reference: Reference, counts: NDArray[Any], rows: float, base: Base)
         lines.places.tolist(), _numbers(reference, lines, counts, rows, base), strict=True
     ):
         found[place] = measure
-    spans = reference.bins.spans()
+    spans, phi = reference.bins.spans(), _phi(reference, rows, base.rows)
     for place, cells in enumerate(reference.bins.features):
         if isinstance(cells, CategoryCells):
             span = spans[cells.name]
-            phi = _phi(reference, rows, base.rows)[place]
             found[place] = _levels(
                 reference,
                 cells,
                 counts[span],
                 base.counts[span],
                 reference.profile.counts[span],
-                phi,
+                phi[place],
             )
     return [one for one in found if one is not None]
 

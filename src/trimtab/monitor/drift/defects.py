@@ -43,7 +43,7 @@ def broken(case: Case) -> list[Signal]:
     groups = _groups(case)
     level = case.alpha * budget.RATES / len(groups)
     found = []
-    for name, codes in groups.items():
+    for name, codes in _concerned(case, groups):
         best: Signal | None = None
         for entry in case.scales:
             signal = _defect(case, name, codes, entry, level)
@@ -59,7 +59,7 @@ def surest_defect(case: Case) -> float:
     groups = _groups(case)
     n = int(case.rows[0])
     best = 1.0
-    for name, codes in groups.items():
+    for name, codes in _concerned(case, groups):
         k = int(case.windows[0][list(codes)].sum())
         hits, total = _expected(case, name, codes, 0)
         # fewer than a grant is no defect, and nor is it that fewer rows are broken
@@ -91,10 +91,12 @@ def spike(case: Case) -> Signal | None:
         base = case.base(entry, (code,))
         if not rates.far_from(k, n, base, total):
             continue
+        effect = rates.difference(k, n, base, total)
+        if sure(effect) <= case.margins.share:  # known at once, an exact p is not
+            continue
         p = corrected(rates.two_sided(k, n, base, total), case.at(case.single, entry), case.chunks)
         p = min(1.0, len(window) * p)
-        effect = rates.difference(k, n, base, total)
-        if p >= case.alpha * budget.SPIKE or sure(effect) <= case.margins.share:
+        if p >= case.alpha * budget.SPIKE:
             continue
         note = f"{cells.label(code)} holds {_percent(k / n)}, was {_percent(base / total)}"
         kind = _spike_kind(case, code, effect)
@@ -136,6 +138,17 @@ def _groups(case: Case) -> dict[str, tuple[int, ...]]:
     return groups
 
 
+def _concerned(case: Case, groups: dict[str, tuple[int, ...]]) -> list[tuple[str, tuple[int, ...]]]:
+    """The defects that any row has: that there are fewer is news of missing values alone."""
+    there = set(np.flatnonzero(case.windows.any(axis=0)).tolist())
+    return [
+        (name, codes)
+        for name, codes in groups.items()
+        if not there.isdisjoint(codes)
+        or (name == "missing" and bool(case.bases[:, list(codes)].any()))
+    ]
+
+
 def _expected(case: Case, name: str, codes: tuple[int, ...], entry: int) -> tuple[int, int]:
     """Hits and rows of the reference to compare a defect with."""
     if name != "unseen":
@@ -175,9 +188,11 @@ def _defect(
     fell = name == "missing" and k * total < hits * n
     if total == 0 or not rates.far_from(k, n, hits, total) or (k * total < hits * n and not fell):
         return None
-    p = _p(case, name, k, n, hits, total, entry)
     effect = rates.difference(k, n, hits, total)
-    if p >= level or sure(effect) <= case.margins.rate:
+    if sure(effect) <= case.margins.rate:
+        return None
+    p = _p(case, name, k, n, hits, total, entry)
+    if p >= level:
         return None
     kind = "data drift" if fell else _KINDS.get(name, "broken input")
     test: Test = name  # type: ignore[assignment]

@@ -104,3 +104,11 @@ def test_f_correction_has_the_right_size():
         statistic = phi * random.chisquare(1)
         rejected += anderson.p_value(statistic / 2, float(chunks.mean()), 20) < 0.01 * 3**0.5
     assert rejected / 4000 == pytest.approx(0.01, abs=0.005)
+
+
+@pytest.mark.parametrize("chunks", [8, 30, 400])
+@pytest.mark.parametrize("phi", [1.0, 3.0])
+def test_ordinary_variation_from_chunks_makes_no_p_smaller_than_its_normal(phi, chunks):
+    """What lets judging pass over features at once: Jensen's inequality."""
+    for a2 in np.geomspace(1e-3, 50, 40).tolist():
+        assert anderson.p_value(a2 / phi) <= anderson.p_value(a2, phi, chunks) + 1e-15
