@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -45,6 +45,15 @@ class Spans:
     places: list[int]
     span: int
     notes: list[str]
+
+
+class _Odd(NamedTuple):
+    """How many of a column's values are words, the first of them, and whether they are 10 % at most."""
+
+    count: int
+    of: int
+    first: str
+    few: bool
 
 
 def read(path: Path) -> dict[str, Values]:
@@ -102,6 +111,21 @@ def kinds(table: Table) -> tuple[dict[str, Kind], list[str]]:
         else:
             found[name] = kind
     return found, neither
+
+
+def mixed(table: Table) -> list[str]:
+    """Which of a reference's columns hold words among numbers, what they count as, and what to do."""
+    said = []
+    for name, values in table.items():
+        odd = _odd(values) if isinstance(values, pl.Series) else None
+        if odd is None:
+            continue
+        words = f"{odd.count:,} of its {odd.of:,} values are no numbers, the first {odd.first!r}"
+        if odd.few:
+            said.append(f"{name} counts as numbers: {words}; they count as of the wrong type")
+        else:
+            said.append(f"{name} counts as words: {words}; write nothing where a value is unknown")
+    return said
 
 
 def column(values: Values, kind: Kind) -> NDArray[Any]:
@@ -220,6 +244,21 @@ def _row(name: str, number: int, line: bytes) -> dict[str, Any]:
         raise DataError(f"{name} line {number} is not a JSON object: {error}") from error
 
 
+def _odd(values: pl.Series) -> _Odd | None:
+    """The words of a text column of which half are numbers at least; codes such as 007 are words."""
+    if values.dtype != pl.String:
+        return None
+    plain = values.str.strip_chars()
+    known = plain.filter(~plain.str.to_lowercase().is_in(_MISSING))
+    read = known.cast(pl.Float64, strict=False)
+    words = known.filter(read.is_null())
+    if not len(words) or 2 * len(words) > len(known):
+        return None
+    if typed.infer(known.filter(read.is_not_null())) not in ("integer", "number"):
+        return None
+    return _Odd(len(words), len(values), str(words[0])[:40], few=10 * len(words) <= len(known))
+
+
 def _kind(values: Values) -> Kind | None:
     if not isinstance(values, pl.Series):
         known = [one for one in values.tolist() if one is not None]
@@ -228,6 +267,9 @@ def _kind(values: Values) -> Kind | None:
     if values.dtype == pl.String:
         found = typed.infer(values)
         if found == "text":
+            odd = _odd(values)
+            if odd is not None and odd.few:
+                return "number"
             return "text" if is_free_text(column(values.head(LOOK), "text")) else "category"
         return None if found == "time" else "number"
     if values.dtype.is_numeric() or values.dtype == pl.Boolean:

@@ -21,7 +21,7 @@ from trimtab.data.reader import TABLES
 from trimtab.errors import NotFoundError, UsageError
 from trimtab.loop.files import answered, looking, meaning
 from trimtab.loop.files.answered import Quality
-from trimtab.loop.files.base import Base, base_of, fit
+from trimtab.loop.files.base import Base, base_of, fit, said
 from trimtab.loop.files.looking import Looked
 from trimtab.loop.project import Project, open_project
 from trimtab.loop.reports import Report
@@ -130,7 +130,7 @@ def _watched(
     told = _answers(config, asked, base, table, columns, spans, looked, file.name)
     looked, found = told.looked, looking.union(told.looked)
     recorded = _record(project, base, file, looked, told.proof) if asked.record else 0
-    notes = [*spans.notes, *told.notes]
+    notes = [*spans.notes, *base.notes, *told.notes]
     left = [called(name) for name in absent if name not in missing]
     if left:
         notes.append(f"not in {file.name}, and so not judged: {', '.join(left)}")
@@ -189,7 +189,7 @@ def _base(project: Project | None, asked: Watching, config: Config) -> Base:
         table = files.read(path)
         kept = {name: one for name, one in table.items() if name not in left}
         made = fit(_renamed(kept, asked), config, asked.time, asked.window)
-        return Base(path.name, hashing.file_digest(path), made)
+        return Base(path.name, hashing.file_digest(path), made, notes=said(path.name, kept))
     if project is None:
         raise NotFoundError(
             f"{asked.against!r} is no file, and there is no project here with such a version",

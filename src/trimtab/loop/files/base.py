@@ -29,12 +29,15 @@ _PAST: Final = 200_000
 
 @dataclass(frozen=True)
 class Base:
-    """A reference with where it came from; `model` where that is a packaged model."""
+    """A reference with where it came from; `model` where that is a packaged model, `notes` on what its
+    table's columns count as.
+    """
 
     label: str
     digest: str
     reference: Reference
     model: Watched | None = None
+    notes: tuple[str, ...] = ()
 
 
 def base_of(ws: Workspace, reference: str, config: Config, window: str = "") -> Base:
@@ -63,7 +66,8 @@ def base_of(ws: Workspace, reference: str, config: Config, window: str = "") -> 
         table = {name: one for name, one in files.split(frame).items() if name not in left}
         found = fit(table, config, known.time if known else "", window)
         same = bool(versions.find(ws, "model", data.name))
-        return Base(f"data {data.label}" if same else data.label, data.digest, found)
+        label = f"data {data.label}" if same else data.label
+        return Base(label, data.digest, found, notes=said(label, table))
     model = watched(ws, version)
     if model is None:
         raise NotFoundError(
@@ -71,6 +75,11 @@ def base_of(ws: Workspace, reference: str, config: Config, window: str = "") -> 
             hint="name a data version or a file instead",
         )
     return Base(version.label, version.digest, model.reference, model)
+
+
+def said(label: str, table: Table) -> tuple[str, ...]:
+    """Which columns of a reference hold words among numbers, and what they count as."""
+    return tuple(f"{label}: {one}" for one in files.mixed(table))
 
 
 def fit(table: Table, config: Config, time: str = "", window: str = "") -> Reference:

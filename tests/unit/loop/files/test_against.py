@@ -460,3 +460,54 @@ def test_a_data_version_is_a_reference_and_windows_are_recorded_on_demand(place)
         assert before <= max(one.start for one in operations.windows(project.ws)) <= ids.now()
     assert len(operations.windows(project.ws)) == 3, "rows without times are of the look"
     project.ws.close()
+
+
+def with_words(path, seed, odd, every, shift=0.0):
+    """A table whose every so-and-so-manieth x is a word; `every` 2 makes half of them words."""
+    rows = table(seed, shift=shift).to_dicts()
+    for at, row in enumerate(rows[::every]):
+        row["x"] = odd[at % len(odd)]
+    if path.suffix == ".csv":
+        lines = [",".join(str(value) for value in row.values()) for row in rows]
+        path.write_text("\n".join(["x,y,kind", *lines]) + "\n")
+    else:
+        path.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_a_reference_with_a_few_words_among_numbers_is_of_numbers_and_says_so(place, form):
+    old = with_words(place / f"ref.{form}", 0, ["-", "n/a"], 20)
+    calm = watch(
+        with_words(place / f"calm.{form}", 1, ["-", "n/a"], 20), Watching(against=str(old))
+    )
+    assert (calm.status, calm.findings) == ("nothing", [])
+    assert calm.notes == [
+        f"ref.{form}: x counts as numbers: 50 of its 2,000 values are no numbers, the first '-'; "
+        "they count as of the wrong type"
+    ]
+    moved = watch(
+        with_words(place / f"moved.{form}", 2, ["-", "n/a"], 20, 0.5), Watching(against=str(old))
+    )
+    assert [one.kind for one in moved.findings] == ["data drift"]
+    assert "x 0.46 sd higher" in moved.findings[0].text
+
+
+@pytest.mark.slow
+def test_a_reference_with_many_words_among_numbers_is_of_words_and_says_so(place):
+    old = with_words(place / "ref.ndjson", 0, ["-"], 3)
+    found = watch(with_words(place / "next.ndjson", 1, ["-"], 3), Watching(against=str(old)))
+    assert any(
+        "ref.ndjson: x counts as words: 667 of its 2,000 values" in one for one in found.notes
+    )
+
+
+def test_codes_with_zeros_in_front_stay_words(place):
+    codes = [f"{at % 40:04}" for at in range(1990)] + ["none yet"] * 10
+    frame = table(0).with_columns(code=pl.Series(codes))
+    frame.write_csv(place / "codes.csv")
+    found = look(place, frame, against="codes.csv")
+    (code,) = [one for one in found.windows[0].measures if one.feature == "code"]
+    assert code.statistic == "chi_square"
+    assert found.notes == []
