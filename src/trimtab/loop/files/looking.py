@@ -133,7 +133,7 @@ def _fresh(found: Sequence[Finding], finding: Finding) -> Finding | None:
         return finding
     if finding.kind == "concept drift":  # of no feature: another one began at another time
         began = finding.since or 0
-        told = any(one.since == began or ids.iso(began) in one.text for one in same)
+        told = any(began in (one.since, one.detail.get("repeats_since")) for one in same)
         return None if told else finding
     known = {each.feature for one in same for each in one.features}
     left = tuple(one for one in finding.features if one.feature not in known)

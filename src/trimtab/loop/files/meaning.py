@@ -156,7 +156,7 @@ def _named(
         lambda: late,
         began=began,
         moment="" if timed else f"row {labelled.known.places[began] + 1:,}",
-        form=meaning.shape(state, alarm, began) if timed else ("", ""),
+        form=meaning.shape(state, alarm, began) if timed else None,
         slices=where.slices(
             {name: values[places] for name, values in labelled.slices.items()},
             np.where(turned, 1 - late.event, late.event),

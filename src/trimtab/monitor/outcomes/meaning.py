@@ -67,6 +67,14 @@ def truths(model: Watched, found: Joined) -> Truths:
     return Truths(rows.times, inputs | columns, columns[traffic.SCORE], event)
 
 
+class Shape(NamedTuple):
+    """How errors came to rise; of a recurring rise, in words when the one before was, and since when."""
+
+    form: Form = ""
+    said: str = ""
+    repeats: int | None = None
+
+
 def judge(
     config: Config,
     model: Watched,
@@ -114,7 +122,7 @@ def name(
     began: int,
     moment: str = "",
     private: Collection[str] = (),
-    form: tuple[Form, str] = ("", ""),
+    form: Shape | None = None,
     slices: tuple[str, ...] = (),
 ) -> Naming:
     """What an alarm of the detector means, beside what the inputs show since it `began`.
@@ -122,6 +130,7 @@ def name(
     `known` gives the labelled rows since then, read only where inputs moved. `moment` says in words
     when that was, features made of `private` columns explain nothing, `form` is `shape`'s.
     """
+    form = form or Shape()
     moved = [
         one.feature
         for finding in inputs
@@ -140,8 +149,8 @@ def name(
         margin=MARGIN,
         outcome=_OUTCOME[model.signature.task],
         began=moment or ids.iso(began),
-        form=form[0],
-        said=form[1],
+        form=form.form,
+        said=form.said,
         slices=slices,
     )
     if naming.finding is None:
@@ -157,35 +166,36 @@ def name(
         "row": float(alarm.at),
         "since_row": float(alarm.since),
     }
+    if form.repeats is not None:
+        detail["repeats_since"] = float(form.repeats)
     return Naming(
         msgspec.structs.replace(naming.finding, since=began, detail=detail), naming.reason
     )
 
 
-def shape(
-    state: ConceptState, alarm: Alarm, began: int, past: Sequence[Episode] = ()
-) -> tuple[Form, str]:
+def shape(state: ConceptState, alarm: Alarm, began: int, past: Sequence[Episode] = ()) -> Shape:
     """How errors came to rise, by the batches that were fed, and what episode that repeats."""
     same = [one for one in state.ended if one.alarm.stream == alarm.stream]
     if same:
         first, last = same[-1].alarm.since_time, same[-1].until
         begun = f" from {ids.iso(first)}" if first is not None else ""
-        return "recurring", f", as{begun} to {ids.iso(last)}"
+        return Shape("recurring", f", as{begun} to {ids.iso(last)}", first)
     older = [
         one for one in past if one.until and one.until <= began and alarm.stream in one.features
     ]
     if older:
-        return "recurring", f", as from {ids.iso(older[-1].since)} to {ids.iso(older[-1].until)}"
+        since, until = older[-1].since, older[-1].until
+        return Shape("recurring", f", as from {ids.iso(since)} to {ids.iso(until)}", since)
     place = list(dict.fromkeys(one.stream for one in state.tracks)).index(alarm.stream)
     course = state.course
     late = [one for one in course if one.start >= began] or list(course[-1:])
     rows = sum(one.rows for one in late)
     level = sum(one.seen[place] - one.expected[place] for one in late) / max(rows, 1)
     if level <= 0 or len(course) < 2:  # one window alone tells no form
-        return "", ""
+        return Shape()
     values = [(one.seen[place] - one.expected[place]) / one.rows / level for one in course]
     noise = [max(one.variance[place], 1e-9) / one.rows**2 / level**2 for one in course]
-    return forms.shape(Course(np.array(values), np.array(noise))).form, ""
+    return Shape(forms.shape(Course(np.array(values), np.array(noise))).form)
 
 
 def episodes(state: ConceptState, endpoint: str, model: str) -> list[Episode]:

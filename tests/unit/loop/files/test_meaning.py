@@ -14,6 +14,7 @@ from trimtab.loop.files import answered, looking, meaning
 from trimtab.loop.files.answered import Answered
 from trimtab.model.signature import Column, Signature
 from trimtab.monitor import basis, files
+from trimtab.monitor.findings import Finding
 from trimtab.monitor.log import traffic
 from trimtab.monitor.watched import Watched
 from trimtab.profile.reference import fit_reference
@@ -162,3 +163,35 @@ def test_windows_are_due_when_they_ended_so_long_before_the_newest_row(delay, da
     starts = [START + day * DAY for day in range(4)]
     spans = files.Spans(np.arange(40), times, starts, [0, 10, 20, 30], DAY, [])
     assert meaning.due(spans, config) == 10 * days
+
+
+def test_a_change_that_the_one_after_repeats_is_told_with_it(model):
+    looked, _ = judged(model, [0.0] * 6 + [0.9] * 5 + [0.0] * 7 + [0.9] * 4)
+    (told,) = looking.union(looked)
+    assert told.form == "recurring"
+    assert ids.iso(int(told.detail["repeats_since"])) in told.text
+    assert abs(told.detail["repeats_since"] - (START + 6 * DAY)) < DAY
+
+
+def test_a_change_that_began_when_what_the_next_repeats_had_ended_is_told(model):
+    """A moment that happens to stand in another's sentence is no word on what began then."""
+    moments = [START + at * DAY for at in (2, 5, 9)]
+
+    def one(place, text, **detail):
+        return Finding(kind="concept drift", severity="alarm", features=(), since=moments[place],
+                       text=text, detail=detail)  # fmt: skip
+
+    again = f"Concept drift (recurring, as from {ids.iso(moments[0])} to {ids.iso(moments[1])})."
+    looked = [
+        looking.Looked(start=at, end=at + DAY, rows=9, findings=[found])
+        for at, found in zip(
+            moments,
+            (
+                one(0, "Concept drift: wrong decisions."),
+                one(1, "Concept drift: fewer events."),
+                one(2, again, repeats_since=float(moments[0])),
+            ),
+            strict=True,
+        )
+    ]
+    assert [each.since for each in looking.union(looked)] == [moments[2], moments[1]]

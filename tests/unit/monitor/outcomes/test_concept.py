@@ -240,7 +240,7 @@ def test_a_concept_that_returns_is_recurring_and_the_first_episode_is_kept():
     (first,) = state.ended
     assert (first.alarm.since_time, first.until) in {(3, 7), (4, 7)}
     assert state.alarm is not None and state.alarm.since_time in (11, 12)
-    form, said = meaning.shape(state, state.alarm, 12)
+    form, said, _ = meaning.shape(state, state.alarm, 12)
     assert form == "recurring" and said.startswith(", as from")
     state = fed([0.0] * 4 + [0.8] * 3 + [0.0] * 5)
     assert state.alarm is None and "was over by" in meaning._calm(state).reason
