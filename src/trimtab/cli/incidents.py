@@ -78,25 +78,27 @@ def _render_list(found: Incidents) -> None:
         ],
         right=["seen"],
     )
+    for said in found.undelivered:
+        note(said)
 
 
 def _render_shown(shown: IncidentShown) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
-    from trimtab.server import words
+    from trimtab.server import deliveries, words
 
     _render(shown)
     times = "once" if shown.occurrences == 1 else f"in {shown.occurrences:,} windows"
     paper.facts({"seen": f"{times}, last {words.moment(shown.seen_at)}"})
     if shown.alerts:
         paper.table(
-            ["told", "to", "state", "attempts", "when", "answer"],
+            ["told", "to", "state", "attempts", "sent, or tried next", "answer"],
             [
                 (
                     one.event,
                     one.channel,
                     one.state,
                     str(one.attempts),
-                    words.moment(one.sent_at or one.next_at),
+                    deliveries.when(one),
                     one.error or one.receipt,
                 )
                 for one in shown.alerts
@@ -105,7 +107,7 @@ def _render_shown(shown: IncidentShown) -> None:
         )
     opened = (one.created_at for one in shown.alerts if one.event == "opened")
     if any(abs(moment - shown.opened_at) > _APART for moment in opened):
-        note("when: by this machine's clock; all else by the clock that the endpoint's rows go by")
+        note("sent, or tried next: by this machine's clock; all else by the endpoint's rows' clock")
 
 
 def _render(one: Incident) -> None:

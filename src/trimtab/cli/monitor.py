@@ -237,6 +237,8 @@ def _render_seen(found: Monitored) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
     from trimtab.server import words
 
+    for said in found.undelivered:
+        note(said)
     if not found.watched:
         paper.say("nothing is watched yet: no window of traffic has closed")
         return

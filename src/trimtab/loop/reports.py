@@ -229,3 +229,18 @@ class Drift(Report, frozen=True, kw_only=True):
     columns: list[ColumnDrift] = []
     said: list[str] = []
     reason: str = ""
+
+
+class Delivery(Report, frozen=True, kw_only=True):
+    """What became of an alert; `at` is when it arrived, or when it is tried next.
+
+    `failing` is one that was tried in vain, `text` says all of it in a sentence.
+    """
+
+    text: str
+    channel: str = ""
+    event: str = ""
+    state: str = ""
+    attempts: int = 0
+    at: int = 0
+    failing: bool = False

@@ -50,7 +50,7 @@ class Spans:
 class _Odd(NamedTuple):
     """How many of a column's values are words, the first of them, and whether they are 10 % at most."""
 
-    count: int
+    words: int
     of: int
     first: str
     few: bool
@@ -120,7 +120,7 @@ def mixed(table: Table) -> list[str]:
         odd = _odd(values) if isinstance(values, pl.Series) else None
         if odd is None:
             continue
-        words = f"{odd.count:,} of its {odd.of:,} values are no numbers, the first {odd.first!r}"
+        words = f"{odd.words:,} of its {odd.of:,} values are no numbers, the first {odd.first!r}"
         if odd.few:
             said.append(f"{name} counts as numbers: {words}; they count as of the wrong type")
         else:

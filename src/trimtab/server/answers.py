@@ -6,7 +6,7 @@ from typing import Any
 
 from trimtab.access import Scope
 from trimtab.config import Config
-from trimtab.loop.reports import Admission, Drift, Report
+from trimtab.loop.reports import Admission, Delivery, Drift, Report
 from trimtab.profile.shape import Shape
 from trimtab.serve.access.consumers import Consumer
 from trimtab.store.records import (
@@ -314,10 +314,14 @@ class KeyRemoved(Report, frozen=True, kw_only=True):
 
 
 class Incidents(Report, frozen=True, kw_only=True):
-    """Incidents, newest first; `occurrences` counts the windows in which each was seen."""
+    """Incidents, newest first; `occurrences` counts the windows in which each was seen, `deliveries` says
+    who was told of the open ones, `undelivered` which channels did not take their alerts.
+    """
 
     incidents: list[Incident]
     occurrences: dict[str, int] = {}
+    deliveries: dict[str, list[Delivery]] = {}
+    undelivered: list[str] = []
 
 
 class IncidentShown(Incident, frozen=True, kw_only=True):
@@ -345,9 +349,12 @@ class WatchedThing(Report, frozen=True, kw_only=True):
 
 
 class Monitored(Report, frozen=True, kw_only=True):
-    """Everything that is watched, with its newest model and the one before."""
+    """Everything that is watched, with its newest model and the one before; `undelivered` says which
+    channels did not take their alerts.
+    """
 
     watched: list[WatchedThing]
+    undelivered: list[str] = []
 
 
 class LabelRequests(Report, frozen=True, kw_only=True):

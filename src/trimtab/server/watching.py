@@ -8,6 +8,7 @@ import msgspec
 
 from trimtab.loop.alerts import severity
 from trimtab.loop.project import Project
+from trimtab.loop.reports import Delivery
 from trimtab.monitor.findings import OUTPUTS
 from trimtab.server import course, heat, operations, words
 from trimtab.server.answers import WatchedThing
@@ -48,6 +49,8 @@ class MonitorPage(msgspec.Struct, frozen=True, kw_only=True):
     open: list[Incident]
     closed: list[Incident]
     occurrences: dict[str, int]
+    deliveries: dict[str, list[Delivery]]
+    undelivered: list[str]
 
 
 def page(
@@ -77,6 +80,8 @@ def page(
         open=[one for one in book.incidents if one.state == "open"],
         closed=[one for one in book.incidents if one.state != "open"][:_CLOSED],
         occurrences=book.occurrences,
+        deliveries=book.deliveries,
+        undelivered=book.undelivered,
     )
 
 

@@ -40,6 +40,23 @@ def of_incident(ws: Workspace, incident: str) -> list[Alert]:
         return [from_row(Alert, row) for row in db.execute(query)]
 
 
+def of_open(ws: Workspace) -> dict[str, list[Alert]]:
+    """The alerts of each open incident, oldest first."""
+    table, known = tables.alerts, tables.incidents
+    query = (
+        sa.select(table)
+        .join(known, (known.c.project == table.c.project) & (known.c.id == table.c.incident))
+        .where(table.c.project == ws.project, known.c.state == "open")
+        .order_by(table.c.created_at, table.c.id)
+    )
+    found: dict[str, list[Alert]] = {}
+    with ws.reading() as db:
+        for row in db.execute(query):
+            one = from_row(Alert, row)
+            found.setdefault(one.incident, []).append(one)
+    return found
+
+
 def undelivered(ws: Workspace) -> list[Alert]:
     """Alerts that were tried in vain: those that wait to be tried again, and those given up whose
     incident is still open; oldest first.

@@ -10,13 +10,14 @@ from trimtab import ids
 from trimtab.deploy import local, tomb
 from trimtab.errors import NotFoundError
 from trimtab.loop import freeze, pause
+from trimtab.loop.alerts import unheard
 from trimtab.loop.project import Project, applied
 from trimtab.loop.releases import heard
 from trimtab.loop.reports import Node, Overview, RequirementState
 from trimtab.loop.retiring import retirement
 from trimtab.loop.views import outlook
 from trimtab.monitor.outcomes import knowledge
-from trimtab.store import alerts, operations, runs, verdicts, versions
+from trimtab.store import operations, runs, verdicts, versions
 from trimtab.store.records import Action, Endpoint, Incident, Rollout, Run, Verdict, Version
 
 _RECENT = 20
@@ -56,7 +57,7 @@ def overview(project: Project) -> Overview:
         purpose=config.project.purpose,
         sentence=_sentence(project, champion, endpoints, open_rollouts, is_open, actions)
         + "".join(f" {one}." for one in ending.values())
-        + _unheard(project)
+        + "".join(f" {one}" for one in unheard.sentences(project))
         + _rest(project),
         outlook=outlook.outlook(project, ids.now()),
         nodes=nodes,
@@ -190,18 +191,6 @@ def _monitor(project: Project, endpoints: Sequence[Endpoint], is_open: Sequence[
             name="monitor", state="unknown", title="cannot know", detail=detail, link="/monitor"
         )
     return Node(name="monitor", state="good", title="calm", detail=detail, link="/monitor")
-
-
-def _unheard(project: Project) -> str:
-    """Which channels did not take their alerts, so that nobody takes silence for calm."""
-    said, named = "", project.config.alerts.to
-    waiting = [one for one in alerts.undelivered(project.ws) if one.channel in named]
-    for channel in dict.fromkeys(one.channel for one in waiting):
-        mine = [one for one in waiting if one.channel == channel]
-        count = "An alert was" if len(mine) == 1 else f"{len(mine):,} alerts were"
-        again = "" if mine[-1].state == "waiting" else ", given up"
-        said += f" {count} not delivered by {channel}: {mine[-1].error}{again}."
-    return said
 
 
 def _rest(project: Project) -> str:

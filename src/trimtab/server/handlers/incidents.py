@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from trimtab.loop.alerts import incidents as book
+from trimtab.loop.alerts import unheard
 from trimtab.loop.project import Project
+from trimtab.server import deliveries
 from trimtab.server import requests as asked
 from trimtab.server.answers import Incidents, IncidentShown
 from trimtab.store import alerts, operations
@@ -11,12 +13,15 @@ from trimtab.store.records import Incident
 
 
 def ls(project: Project, request: asked.StateFilter) -> Incidents:
-    """Incidents, newest first, and how often each was seen; raises UsageError."""
+    """Incidents, newest first, how often each was seen, who was told; raises UsageError."""
     found = operations.incidents(project.ws, state=request.of("open", "resolved") or None)
     seen = alerts.sightings(project.ws)
+    in_force = deliveries.in_force(project)
     return Incidents(
         incidents=found,
         occurrences={one.id: seen[one.id].occurrences for one in found if one.id in seen},
+        deliveries=deliveries.of_open(in_force, found),
+        undelivered=unheard.sentences(in_force),
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trimtab.loop.alerts import unheard
 from trimtab.loop.project import Project
 from trimtab.loop.retiring import retirement
 from trimtab.monitor.outcomes import knowledge
+from trimtab.server import deliveries
 from trimtab.server import requests as asked
 from trimtab.server.answers import Monitored, WatchedThing
 from trimtab.store import estimates, label_requests, operations, versions
@@ -42,7 +44,7 @@ def show(project: Project, request: asked.Watched) -> Monitored:
                 requests=label_requests.find(ws, endpoint=name, state="open"),
             )
         )
-    return Monitored(watched=found)
+    return Monitored(watched=found, undelivered=unheard.sentences(deliveries.in_force(project)))
 
 
 def _newest(by_name: dict[tuple[str, str], list[Window]]) -> list[tuple[str, str]]:

@@ -78,13 +78,13 @@ def test_a_failing_pool_of_windows_stands_until_it_is_looked_at_again():
         (
             "waiting",
             "open",
-            "An alert was not delivered by webhook: the far side said 500.",
+            "not delivered by webhook: the far side said 500, tried again by the next pass.",
             "webhook",
         ),
         (
             "waiting",
             "resolved",
-            "An alert was not delivered by webhook: the far side said 500.",
+            "not delivered by webhook: the far side said 500, tried again by the next pass.",
             "webhook",
         ),
         ("failed", "open", "the far side said 500, given up.", "webhook"),
