@@ -110,6 +110,10 @@ def _render_shown(shown: IncidentShown) -> None:
         note("sent, or tried next: by this machine's clock; all else by the endpoint's rows' clock")
 
 
+def _often(count: int) -> str:
+    return {0: "", 1: "once"}.get(count, f"{count} times")
+
+
 def _render(one: Incident) -> None:
     from trimtab.cli import paper  # rich is loaded only to print
     from trimtab.server import words
@@ -125,7 +129,7 @@ def _render(one: Incident) -> None:
             "endpoint": one.endpoint,
             "since": words.moment(one.since or one.opened_at),
             "opened": words.moment(one.opened_at),
-            "reopened": f"{one.reopened} times" if one.reopened else "",
+            "reopened": _often(one.reopened),
             "acknowledged": taken if one.acknowledged_at else "",
             "resolved": words.moment(one.resolved_at) if one.resolved_at else "",
             "resolution": one.resolution,

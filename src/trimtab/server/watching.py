@@ -56,7 +56,7 @@ class MonitorPage(msgspec.Struct, frozen=True, kw_only=True):
 def page(
     project: Project, name: str = "", model: str = "", window: str = "", feature: str = ""
 ) -> MonitorPage:
-    """Everything that is watched; the chosen window in detail, or else the newest that found."""
+    """Everything that is watched; the chosen window in detail, or else the newest that finds."""
     found = operations.MONITOR_SHOW.call(project, Watched()).watched
     chosen = int(window) if window.lstrip("-").isdigit() else None
     things = [
@@ -98,7 +98,7 @@ def _detail(
 ) -> Detail | None:
     if not found:
         return None
-    thing = next((one for one in found if _is(one, *asked)), found[0])
+    thing = next((one for one in found if _is(one, *asked)), max(found, key=_found_last))
     newest = next((one for one in reversed(thing.windows) if one.judged_at), thing.windows[-1])
     shown = next((one for one in thing.windows if one.start == window), newest)
     measures = sorted(
@@ -115,6 +115,14 @@ def _detail(
         feature=feature,
         importance=_importance(project, thing.model, [str(one["feature"]) for one in measures]),
     )
+
+
+def _found_last(thing: WatchedThing) -> int:
+    """When the newest judged window began, if it shows anything still; 0 if not."""
+    last = next((one for one in reversed(thing.windows) if one.judged_at), None)
+    if last is None or not any(x.get("detail", {}).get("lasts", 1.0) > 0 for x in last.findings):
+        return 0
+    return last.start
 
 
 def _importance(project: Project, model: str, features: list[str]) -> dict[str, float]:

@@ -9,6 +9,8 @@ import pytest
 from trimtab import ids
 from trimtab.loop.alerts import incidents
 from trimtab.monitor.observe import Alarm, Seen
+from trimtab.monitor.outcomes import knowledge
+from trimtab.monitor.outcomes.knowledge import Knowledge
 from trimtab.server import course, heat
 from trimtab.store import estimates, ledger, operations, versions
 from trimtab.store.records import Window, WindowEstimate
@@ -266,6 +268,36 @@ def test_the_model_before_keeps_its_map(client, watched):
     shown = client.get(links[-1].replace("&amp;", "&")).text
     assert (shown.count(' chosen"'), shown.count('class="chosen"')) == (1, 1)
     assert "against loans@v1" in shown
+
+
+def test_what_is_known_now_is_not_said_of_the_model_before(client, watched):
+    newer = "blake3:" + "2" * 64
+    one = msgspec.structs.replace(window(20_020, [measure("income", 0.0)]), model=newer)
+    operations.save_window(watched.ws, one)
+    knowledge.keep(
+        watched.ws, "loans", Knowledge(state="known", sentence="known: it is right", model=newer)
+    )
+    first, before = client.get("/api/v1/monitor").json()["watched"]
+    assert (first["model"], first["known"], before["known"]) == (newer, "known: it is right", "")
+    assert client.get("/monitor").text.count("known: it is right") == 1
+
+
+def test_the_window_that_finds_is_shown_and_not_the_first_by_name(client, watched):
+    calm = msgspec.structs.replace(window(20_030, [measure("income", 0.0)]), endpoint="aaa")
+    operations.save_window(watched.ws, calm)
+    detail = client.get("/monitor").text.partition('id="detail"')[2]
+    assert detail.startswith(">loans, window from")
+
+
+def test_what_happened_once_is_said_so(client, watched):
+    one = msgspec.structs.replace(incident(watched), reopened=1)
+    operations.update_incident(watched.ws, one)
+    single = msgspec.structs.replace(window(20_040, [measure("income", 0.0)]), rows=1)
+    model = versions.find(watched.ws, "model")[0].digest
+    operations.save_window(watched.ws, msgspec.structs.replace(single, model=model))
+    text = client.get(f"/monitor?name=loans&window={single.start}").text
+    assert "opened again once" in text
+    assert '<span class="quiet">1 row</span>' in text
 
 
 def test_the_page_without_any_window_says_how_to_begin(client_of, empty):

@@ -233,8 +233,8 @@ def ask(
     return _open(
         project,
         Incident(
-            id=ids.new_id(), kind=kind, endpoint=endpoint, title=title, detail=detail, opened_at=now,
-            **named,
+            id=ids.new_id(), kind=kind, endpoint=endpoint, title=title, opened_at=now,
+            detail={"owner": project.config.project.owner, **detail}, **named,
         ),
         now,
     )  # fmt: skip

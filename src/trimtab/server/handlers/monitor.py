@@ -39,9 +39,13 @@ def show(project: Project, request: asked.Watched) -> Monitored:
                 against=against,
                 model=model,
                 windows=shown,
-                known=_known(project, name),
+                known=_known(project, name, model),
                 estimates=estimates.find(ws, name, model=model, since=shown[0].start),
-                requests=label_requests.find(ws, endpoint=name, state="open"),
+                requests=[
+                    one
+                    for one in label_requests.find(ws, endpoint=name, state="open")
+                    if one.model == model
+                ],
             )
         )
     return Monitored(watched=found, undelivered=unheard.sentences(deliveries.in_force(project)))
@@ -54,13 +58,15 @@ def _newest(by_name: dict[tuple[str, str], list[Window]]) -> list[tuple[str, str
             for one in [o for o in order if o[0] == name][:_MODELS]]  # fmt: skip
 
 
-def _known(project: Project, name: str) -> str:
-    """What is known of an endpoint's quality, in a sentence; of one that has ended, that it has."""
+def _known(project: Project, name: str, model: str) -> str:
+    """What is known of the quality of an endpoint's model, in a sentence, and nothing of another one's; of
+    an endpoint that has ended, that it has.
+    """
     ended = retirement.in_force(project.ws, name)
     if ended is not None and ended.phase in retirement.ENDED:
         return retirement.sentence(ended).removeprefix(f"{name} ")
     found = knowledge.of(project.ws, name)
-    return found.sentence if found else ""
+    return found.sentence if found and found.model in ("", model) else ""
 
 
 def _joined(windows: Sequence[Window]) -> list[Window]:

@@ -134,6 +134,7 @@ def test_a_refusal_asks_a_person_once(project):
     (found,) = operations.incidents(project.ws)
     assert found.title == "goods@v2 was refused: it is worse"
     assert "trimtab run" in found.detail["runbook"]
+    assert found.detail["owner"] == "somebody@example.org", "the page said nobody"
 
 
 def test_a_pass_that_dies_while_opening_is_repaired_by_the_next(project, monkeypatch):
