@@ -20,7 +20,7 @@ from trimtab.model import registry
 from trimtab.monitor import judge, saying
 from trimtab.monitor.budget import Budget, per_month
 from trimtab.monitor.drift import episodes
-from trimtab.monitor.embed import untold
+from trimtab.monitor.embed import spool, untold
 from trimtab.monitor.findings import DEFECTS, Finding, Findings
 from trimtab.monitor.log import altered, arms, catalogue, history, progress, traffic
 from trimtab.monitor.log.catalogue import Catalogue
@@ -238,15 +238,14 @@ def _count(
 
 
 def present(ws: Workspace, config: Config, endpoint: str, now: int | None = None) -> int:
-    """The event time that has been reached: the clock's, or the newest a client has told.
+    """The event time that has been reached: the newest that clients have told where they do, or the clock's.
 
     `now` is a pass's own where it was given one; whoever acts after such a pass acts at its time.
     """
-    newest = states.get(ws, f"newest:{endpoint}") or 0
     now = states.get(ws, VIRTUAL) if now is None else now
-    if config.serve.event_time == "server":
-        return ids.now() if now is None else now
-    return max(newest, now or 0)
+    if config.serve.event_time == "client" and not spool.is_embedded(ws, endpoint):
+        return max(states.get(ws, f"newest:{endpoint}") or 0, now or 0)
+    return ids.now() if now is None else now
 
 
 def _closed(

@@ -86,6 +86,27 @@ def test_three_lines_are_enough(made, project):
     assert pass_later(project).acted == []
 
 
+@pytest.mark.slow
+def test_a_monitors_window_closes_by_the_clock_whatever_clients_tell_an_endpoint(
+    made, project, monkeypatch
+):
+    """Its last one too: no later row is waited for."""
+    project.path.write_text(made.PROJECT.format(bound=made.BOUNDS["binary"]))
+    again = open_project(project.folder)
+    assert again.config.serve.event_time == "client"
+    apply(again)
+    at = ids.now_ns() - 2 * DAY * 1000
+    with monkeypatch.context() as patched:
+        patched.setattr("trimtab.ids.now_ns", lambda: at)
+        with trimtab.Monitor("goods@v1", project=project.folder) as monitor:
+            for row, score in zip(*rows_of(made, 800, shift=1.0), strict=True):
+                monitor.log(row, score)
+    tick(again)
+    again.ws.close()
+    (incident,) = operations.incidents(project.ws)
+    assert (incident.endpoint, incident.kind) == ("goods-embedded", "data drift")
+
+
 def test_calm_rows_open_nothing_and_two_processes_add_up(made, project):
     for seed in (1, 2):
         with trimtab.Monitor("goods@v1", project=project.folder) as monitor:

@@ -51,6 +51,13 @@ def folder(root: Path, name: str) -> Path:
     return root / FOLDER / name
 
 
+def is_embedded(ws: Workspace, name: str) -> bool:
+    """Whether a name is that of a monitor, whose rows have the time of its own clock."""
+    from trimtab.store import operations  # noqa: PLC0415 - as above
+
+    return any(one.name == name and one.target == TARGET for one in operations.endpoints(ws))
+
+
 def write(place: Path, part: Part) -> Path:
     """Leave a part; raises StorageError where the disk refuses, and then nothing is visible.
 
