@@ -38,7 +38,9 @@ def is_bare(root: Path, config: Config) -> bool:
     if not path.exists():
         return True
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", _PATIENCE, uri=True)) as db:
+        with closing(
+            sqlite3.connect(f"{path.as_uri()}?mode=rw", timeout=_PATIENCE, uri=True)
+        ) as db:
             return _is_bare(db, config)
     except sqlite3.Error:
         return False

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import sqlite3
+
 import pytest
 import sqlalchemy as sa
 
 from trimtab import ids
 from trimtab.errors import StorageError
 from trimtab.interop.mlflow import following, ours
+from trimtab.interop.mlflow.board import Board
 from trimtab.store import artifacts, deleted, metrics, outside, runs, tables, trees
 from trimtab.store.records import Artifact, Point
 
@@ -257,3 +261,13 @@ def test_what_is_noted_no_more_is_read_whole(other, found):
         tx.exec_driver_sql("DELETE FROM changes WHERE seq < (SELECT max(seq) FROM changes)")
     assert found("metrics.loss = 0.5") == ["fit"]
     assert found() == ["fit"]
+
+
+def test_who_is_forgotten_leaves_no_connection_open(other):
+    one = following.Following(Board(other))
+    one.catch_up()
+    link = one._link
+    del one
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        link.execute("PRAGMA data_version")

@@ -11,6 +11,7 @@ import logging
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -102,6 +103,8 @@ class Following:
         if self._link is None:
             path = self._board.ws.engine.url.database or ""
             self._link = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            # No server says when it ends; the connection goes with whoever held it.
+            weakref.finalize(self, self._link.close)
         return int(self._link.execute("PRAGMA data_version").fetchone()[0])
 
     def _told(self, is_new: bool) -> tuple[int, set[str] | None]:

@@ -30,7 +30,7 @@ def stuck(
         if not isinstance(cells, NumberCells) or cells.name in left:
             continue
         now, base = window.counts[spans[cells.name]], reference.profile.counts[spans[cells.name]]
-        if window.rows < least_rows or base.max() > _USUAL * max(base.sum(), 1):
+        if window.rows < least_rows or base.max() > _USUAL * max(int(base.sum()), 1):
             continue
         if window.low[place] == window.high[place] and now.max() >= _SHARE * window.rows:
             found.append(cells.name)
