@@ -353,6 +353,22 @@ def test_a_folder_that_is_none_of_mlflows(other, tmp_path):
         taken(other, tmp_path / "real.db")
 
 
+@pytest.mark.parametrize("content", [b"", b"x" * 4096])
+def test_a_database_that_is_none_of_mlflows_is_left_closed(tmp_path, monkeypatch, content):
+    made, connect = [], sqlite3.connect
+
+    def noting(*given, **named):
+        made.append(connect(*given, **named))
+        return made[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", noting)
+    (tmp_path / "file.db").write_bytes(content)
+    with pytest.raises(DataError, match="no database of"):
+        open_source(str(tmp_path / "file.db"), Tally().skip)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        made[0].execute("SELECT 1")
+
+
 def test_targets_that_are_none(ws, tmp_path):
     with pytest.raises(UsageError, match="is no target"):
         leave(ws, [], "ftp://there")

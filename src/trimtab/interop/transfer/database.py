@@ -46,13 +46,10 @@ class Database:
         self._db = sqlite3.connect(f"file:{quote(self.about)}?mode=ro", uri=True)
         self._db.row_factory = sqlite3.Row
         try:
-            rows = self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            self._tables = {row["name"] for row in rows}
-        except sqlite3.DatabaseError as error:
-            raise DataError(f"{path} is no database of SQLite: {error}") from error
-        missing = [name for name in _NEEDED if name not in self._tables]
-        if missing:
-            raise DataError(f"{path} is no database of MLflow's: it has no table {missing[0]!r}")
+            self._tables = self._known(path)
+        except DataError:
+            self.close()
+            raise
 
     def experiments(self) -> Iterator[Experiment]:
         """Every experiment, deleted ones too."""
@@ -196,6 +193,17 @@ class Database:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def _known(self, path: Path) -> set[str]:
+        try:
+            rows = self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            found = {str(row["name"]) for row in rows}
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{path} is no database of SQLite: {error}") from error
+        missing = [name for name in _NEEDED if name not in found]
+        if missing:
+            raise DataError(f"{path} is no database of MLflow's: it has no table {missing[0]!r}")
+        return found
 
     def _place(self, owner: Owner) -> tuple[Path, Path] | None:
         """The folder that all files are below, and that of the owner; None where they are elsewhere."""
