@@ -57,8 +57,25 @@ class Command:
             raise Failure(f"`{shown}` has not answered within {self.patience:g} s") from None
         if done.returncode not in codes:
             said = (done.stderr.strip() or done.stdout.strip())[-2_000:]
-            raise Failure(f"`{shown}` ended with exit code {done.returncode}:\n{said}")
+            why = "".join(f"\n{one}" for one in _refusals(done.stdout))
+            raise Failure(f"`{shown}` ended with exit code {done.returncode}:\n{said}{why}")
         return Answer(done.returncode, _document(done.stdout, shown))
+
+
+def verdicts(printed: dict[str, Any]) -> list[dict[str, Any]]:
+    """The verdicts in what `run` or `gate` printed."""
+    found: list[dict[str, Any]] = printed.get("decision", printed).get("verdicts", [])
+    return found
+
+
+def _refusals(text: str) -> list[str]:
+    """Why a gate did not let pass, from the document that says so on standard output."""
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        return []
+    told = verdicts(found) if isinstance(found, dict) else []
+    return [f"{one['status']}: {one['reason']}" for one in told if one["status"] != "pass"]
 
 
 def _document(text: str, shown: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from trimtab.demo.command import Command, Failure
+from trimtab.demo.command import Command, Failure, verdicts
 from trimtab.demo.loans import Shift, World, as_first_delivered
 from trimtab.demo.screen import Screen
 from trimtab.demo.traffic import Outcomes, send
@@ -313,12 +313,6 @@ def ensure(held: bool, what: str) -> None:
     """Stop the demo where something it shows did not come true."""
     if not held:
         raise Failure(f"it should hold that {what}")
-
-
-def verdicts(trained: dict[str, Any]) -> list[dict[str, Any]]:
-    """The verdicts in what `run` or `gate` printed."""
-    found: list[dict[str, Any]] = trained.get("decision", trained)["verdicts"]
-    return found
 
 
 def incidents(stage: Stage) -> list[dict[str, Any]]:

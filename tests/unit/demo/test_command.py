@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -37,6 +38,16 @@ def test_an_unexpected_code_shows_what_was_said(tmp_path):
         Failure, match=r"`trimtab deploy` ended with exit code 1:\nport 80 is taken"
     ):
         broken.call("deploy")
+
+
+def test_a_gate_that_refuses_unexpectedly_says_why(tmp_path):
+    """Progress goes to standard error, the reason is in the document."""
+    slow = {"status": "fail", "reason": "latency_ms p99 is 31 [24, 40] on 200 rows, must be <= 20"}
+    found = {"decision": {"verdicts": [{"status": "pass", "reason": "fine"}, slow]}}
+    script = f"import sys; print({json.dumps(found)!r}); print('asking the gate', file=sys.stderr); sys.exit(3)"
+    with pytest.raises(Failure) as refused:
+        python(tmp_path, script).call("run")
+    assert str(refused.value).endswith(f"asking the gate\nfail: {slow['reason']}")
 
 
 def test_words_where_json_was_asked_for(tmp_path):
