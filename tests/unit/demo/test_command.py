@@ -44,7 +44,8 @@ def test_a_gate_that_refuses_unexpectedly_says_why(tmp_path):
     """Progress goes to standard error, the reason is in the document."""
     slow = {"status": "fail", "reason": "latency_ms p99 is 31 [24, 40] on 200 rows, must be <= 20"}
     found = {"decision": {"verdicts": [{"status": "pass", "reason": "fine"}, slow]}}
-    script = f"import sys; print({json.dumps(found)!r}); print('asking the gate', file=sys.stderr); sys.exit(3)"
+    said = "print('asking the gate', file=sys.stderr); sys.exit(3)"
+    script = f"import sys; print({json.dumps(found)!r}); {said}"
     with pytest.raises(Failure) as refused:
         python(tmp_path, script).call("run")
     assert str(refused.value).endswith(f"asking the gate\nfail: {slow['reason']}")
