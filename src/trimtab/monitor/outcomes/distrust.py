@@ -6,7 +6,8 @@ that it deserves, and so that a drift that is over is remembered with its end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from trimtab import ids
@@ -31,15 +32,27 @@ def spans(ws: Workspace, endpoint: str, model: str) -> list[Span]:
     return [Span(since, until) for since, until in states.get(ws, _name(endpoint, model)) or []]
 
 
-def note(ws: Workspace, endpoint: str, model: str, drift: int, over: int) -> list[Span]:
-    """Remember since when labels show a `drift`, or when the last one was `over` (0 for none)."""
+def note(
+    ws: Workspace,
+    endpoint: str,
+    model: str,
+    drift: int,
+    over: int,
+    replaced: Mapping[int, int] = MappingProxyType({}),
+) -> list[Span]:
+    """Remember since when labels show a `drift`, or when the last one was `over` (0 for none).
+
+    `replaced` are those, by their beginning, of which newer labels tell from a moment on.
+    """
     before = spans(ws, endpoint, model)
     past = [
         Span(one.since, one.until)
         for one in estimates.episodes(ws, endpoint, model=model, kind=KIND)
         if one.until
     ]
-    ended = [one if one.until else Span(one.since, over) for one in before]
+    ended = [
+        one if one.until else Span(one.since, replaced.get(one.since, over)) for one in before
+    ]
     found = sorted({*past, *(one for one in ended if one.since < one.until)})
     found += [Span(drift, 0)] if drift else []
     if found != before:

@@ -78,7 +78,8 @@ def look(
     drift = there.get(distrust.KIND, 0)
     gone = max(one.get(distrust.KIND, 0) for one in (over, seen.over))
     over = {kind: at for kind, at in {**over, **seen.over}.items() if kind not in there}
-    spans = distrust.note(ws, endpoint, model.version.digest, drift, gone)
+    newer = switch.replaced(ws, endpoint, model)
+    spans = distrust.note(ws, endpoint, model.version.digest, drift, gone, newer)
     usable = unlabelled.mark(ws, config, endpoint, model, usable, spans)
     found = (
         _know(ws, config, endpoint, model, usable, index, moment, drift)

@@ -7,6 +7,7 @@ itself: by the rule of `relief`, on windows that came after its rows and whose l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -28,11 +29,7 @@ def look(
     ws: Workspace, endpoint: str, model: Watched, closed: Sequence[Window], index: Catalogue
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """The alarm of the last settled request as the fields of `observe.Alarm`, or where it was over."""
-    settled = [
-        one
-        for one in label_requests.find(ws, endpoint=endpoint, state="closed")
-        if one.model == model.version.digest and "switched" in one.detail
-    ]
+    settled = _settled(ws, endpoint, model)
     if not settled or not settled[0].detail["switched"]:
         return [], {}
     one, name = settled[0], f"switch:{endpoint}"
@@ -52,6 +49,23 @@ def look(
         "detail": {"request": one.id, **one.detail},
     }
     return [alarm], {}
+
+
+def replaced(ws: Workspace, endpoint: str, model: Watched) -> dict[int, int]:
+    """By where the rows of a settled request that showed it begin, where those of the next settled one do:
+    from there on that one tells.
+    """
+    settled = _settled(ws, endpoint, model)
+    return {one.since: newer.since for newer, one in pairwise(settled) if one.detail["switched"]}
+
+
+def _settled(ws: Workspace, endpoint: str, model: Watched) -> list[LabelRequest]:
+    """The requests on a model's rows that were answered, newest first."""
+    return [
+        one
+        for one in label_requests.find(ws, endpoint=endpoint, state="closed")
+        if one.model == model.version.digest and "switched" in one.detail
+    ]
 
 
 def _over(model: Watched, request: LabelRequest, closed: Sequence[Window], index: Catalogue) -> int:

@@ -6,19 +6,19 @@ import pytest
 from tests.unit.monitor.conftest import BEGIN, DAY
 
 from trimtab import ids
-from trimtab.store import label_requests
+from trimtab.store import estimates, label_requests
 
 
-def answer(place):
-    """Label the rows of day 0 that are asked for, as soon as the day is over."""
+def answer(place, day=0):
+    """Label the rows of a day that are asked for, as soon as the day is over."""
     (request,) = label_requests.find(place.ws, endpoint="goods", state="open")
-    truth = dict(zip(place.ids[0], place.days[0].truth, strict=True))
-    every, place.ids[0] = (
-        place.ids[0],
+    truth = dict(zip(place.ids[day], place.days[day].truth, strict=True))
+    every, place.ids[day] = (
+        place.ids[day],
         [one.prediction for one in label_requests.rows(place.ws, request.id)],
     )
-    place.label(0, truth=[truth[one] for one in place.ids[0]], name="asked")
-    place.ids[0] = every
+    place.label(day, truth=[truth[one] for one in place.ids[day]], name=f"asked{day}")
+    place.ids[day] = every
 
 
 @pytest.mark.slow
@@ -64,3 +64,20 @@ def test_what_a_request_showed_is_not_contradicted_where_the_detector_sees_too_f
     assert [one.kind for one in seen.alarms] == ["concept drift"]
     assert "by a fair sample" in seen.alarms[0].title
     assert not any("errors are as" in one for one in seen.sentences)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("later", "lasts"), [(-0.2, True), (1.0, False)])
+def test_what_a_request_showed_of_its_rows_stays_where_a_newer_one_is_settled(site, later, lasts):
+    place = site(seed=3)
+    for day, meaning in enumerate((-0.2, later)):
+        place.live(day, 1_000, meaning=meaning)
+        place.look(day + 1)
+        answer(place, day)
+        seen = place.look(day + 1)
+    assert [one.kind for one in seen.alarms] == (["concept drift"] if lasts else [])
+    found = estimates.find(place.ws, "goods", metric="roc_auc")
+    doubts = {(one.start - BEGIN) // DAY: one.untrusted for one in found}
+    until = ids.iso(BEGIN + DAY)
+    assert doubts[0] == f"labels showed concept drift from {ids.iso(BEGIN)} to {until}"
+    assert doubts[1] == (f"labels show concept drift since {until}" if lasts else "")
