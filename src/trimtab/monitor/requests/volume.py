@@ -168,10 +168,12 @@ def _where_usual(empty: NDArray[np.bool_], week: int) -> NDArray[np.bool_]:
 
 def _chance(empty: NDArray[np.bool_], week: int, run: int) -> float:
     """How likely `run` more windows in a row are empty, by how often earlier ones were (beta-binomial,
-    Jeffreys' prior). Windows of more than a day count as its days.
+    Jeffreys' prior). Where none was, windows of more than a day count as its days; where one was, its
+    days were empty together.
     """
-    days = max(_WEEKDAYS // week, 1) if week else 1
-    known, none = len(empty) * days, int(empty.sum()) * days
+    none = int(empty.sum())
+    days = max(_WEEKDAYS // week, 1) if week and not none else 1
+    known = len(empty) * days
     return math.prod((none + 0.5 + i) / (known + 1 + i) for i in range(run * days))
 
 

@@ -202,3 +202,11 @@ def test_an_empty_week_is_seven_empty_days():
     """Twelve weeks of an endpoint that was asked in each say more than twelve days."""
     found = volume.silence([*[420.0] * 12, 0.0], 2e-4, period=1, week=1)
     assert found is not None and found.known
+
+
+def test_days_of_an_empty_week_are_empty_together():
+    """An endpoint that nobody asks in one week of twenty says nothing by another such week."""
+    weeks = [0.0 if i % 20 == 5 else 420.0 for i in range(40)]
+    assert volume.silence([*weeks, 0.0], 2e-4, period=1, week=1) is None
+    found = volume.silence([*weeks, 0.0, 0.0, 0.0], 2e-4, period=1, week=1)
+    assert found is not None and found.known
