@@ -50,9 +50,7 @@ def note(
         for one in estimates.episodes(ws, endpoint, model=model, kind=KIND)
         if one.until
     ]
-    ended = [
-        one if one.until else Span(one.since, replaced.get(one.since, over)) for one in before
-    ]
+    ended = [one if one.until else Span(one.since, replaced.get(one.since, over)) for one in before]
     found = sorted({*past, *(one for one in ended if one.since < one.until)})
     found += [Span(drift, 0)] if drift else []
     if found != before:

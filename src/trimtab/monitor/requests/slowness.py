@@ -9,8 +9,9 @@ judged alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby, pairwise
+from operator import itemgetter
 from statistics import median
 from typing import Final, NamedTuple
 
@@ -87,26 +88,37 @@ def look(
 
 def _course(closed: Sequence[Window], others: Sequence[Window], span: int) -> list[_Course]:
     """The windows of whichever version was the champion, oldest first: of the one that is, and of
-    others where it did not answer or had only begun to.
+    others where it did not answer, had only begun to, or was about to end.
     """
     mine = {one.start: one for one in closed if one.features.get(asking.LATENCY)}
     if not mine:
         return []
-    rest = [
-        one
-        for one in others
-        if one.features.get(asking.LATENCY)
-        and one.start <= max(mine)
-        and (one.start not in mine or one.start - span not in mine)
-    ]
-    order = sorted(
-        [*rest, *mine.values()],
-        key=lambda one: (one.start, one is mine.get(one.start), _first(one)),
-    )
+    ordered = [((one.start, 1, _first(one)), one) for one in mine.values()]
+    for one in others:
+        side = _side(one, mine, span)
+        if side is not None and one.features.get(asking.LATENCY):
+            ordered.append(((one.start, side, _first(one)), one))
+    order = [one for _, one in sorted(ordered, key=itemgetter(0))]
     found: list[_Course] = []
     for _, run in groupby(order, key=lambda one: one.model):
         found += _begun([_taken(one) for one in run], found)
     return found if found and found[-1].model == closed[-1].model else []
+
+
+def _side(window: Window, mine: Mapping[int, Window], span: int) -> int | None:
+    """Whether another version's window comes before (0) or after (2) the version's own of that time; None
+    where it is none of the course.
+    """
+    start, newest = window.start, max(mine)
+    own = mine.get(start)
+    if start > newest:
+        return None
+    if own is None:
+        return 0
+    begins, ends = start - span not in mine, start < newest and start + span not in mine
+    if begins and ends:
+        return 2 if _first(window) > _first(own) else 0
+    return 2 if ends else 0 if begins else None
 
 
 def _begun(run: list[_Course], before: Sequence[_Course]) -> list[_Course]:

@@ -121,6 +121,16 @@ def test_going_back_ends_what_the_version_brought():
     assert set(found) & {21, 22, 23, 24} <= {max(found)}
 
 
+def test_going_back_does_not_change_when_the_version_came():
+    """The one gone back to answered in the morning of the day on which the other came."""
+    found = looks(served([Reign("v1", 0), Reign("v2", 14.4, 5), Reign("v1", 17.5)], 24))
+    assert {one.since for (one,) in found.values()} == {BEGIN + int(14.4 * DAY) + 1_000}
+    (over,) = found[max(found)]
+    assert (
+        over.detail["lasts"] == 0.0 and f"goods@v2 answers since {ids.iso(over.since)}" in over.text
+    )
+
+
 def test_what_another_version_mended_on_the_same_day_ended_when_that_began():
     (one,) = looks(served([Reign("v1", 0), Reign("v2", 12.2, 5), Reign("v3", 12.9)], 15))[15]
     (began, ended) = (ids.iso(BEGIN + int(at * DAY) + 1_000) for at in (12.2, 12.9))
