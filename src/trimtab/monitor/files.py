@@ -120,9 +120,11 @@ def mixed(table: Table) -> list[str]:
         odd = _odd(values) if isinstance(values, pl.Series) else None
         if odd is None:
             continue
-        words = f"{odd.words:,} of its {odd.of:,} values are no numbers, the first {odd.first!r}"
+        are = "is no number" if odd.words == 1 else "are no numbers"
+        words = f"{odd.words:,} of its {odd.of:,} values {are}, the first {odd.first!r}"
         if odd.few:
-            said.append(f"{name} counts as numbers: {words}; they count as of the wrong type")
+            it = "it counts" if odd.words == 1 else "they count"
+            said.append(f"{name} counts as numbers: {words}; {it} as of the wrong type")
         else:
             said.append(f"{name} counts as words: {words}; write nothing where a value is unknown")
     return said

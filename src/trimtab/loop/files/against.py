@@ -189,7 +189,8 @@ def _base(project: Project | None, asked: Watching, config: Config) -> Base:
         table = files.read(path)
         kept = {name: one for name, one in table.items() if name not in left}
         made = fit(_renamed(kept, asked), config, asked.time, asked.window)
-        return Base(path.name, hashing.file_digest(path), made, notes=said(path.name, kept))
+        notes = said(path.name, kept, config, asked.time)
+        return Base(path.name, hashing.file_digest(path), made, notes=notes)
     if project is None:
         raise NotFoundError(
             f"{asked.against!r} is no file, and there is no project here with such a version",

@@ -67,7 +67,8 @@ def base_of(ws: Workspace, reference: str, config: Config, window: str = "") -> 
         found = fit(table, config, known.time if known else "", window)
         same = bool(versions.find(ws, "model", data.name))
         label = f"data {data.label}" if same else data.label
-        return Base(label, data.digest, found, notes=said(label, table))
+        notes = said(label, table, config, known.time if known else "")
+        return Base(label, data.digest, found, notes=notes)
     model = watched(ws, version)
     if model is None:
         raise NotFoundError(
@@ -77,9 +78,9 @@ def base_of(ws: Workspace, reference: str, config: Config, window: str = "") -> 
     return Base(version.label, version.digest, model.reference, model)
 
 
-def said(label: str, table: Table) -> tuple[str, ...]:
-    """Which columns of a reference hold words among numbers, and what they count as."""
-    return tuple(f"{label}: {one}" for one in files.mixed(table))
+def said(label: str, table: Table, config: Config, time: str = "") -> tuple[str, ...]:
+    """Which columns that a reference is fitted to hold words among numbers, and what they count as."""
+    return tuple(f"{label}: {one}" for one in files.mixed(_plain(table, config, time)))
 
 
 def fit(table: Table, config: Config, time: str = "", window: str = "") -> Reference:
@@ -89,8 +90,7 @@ def fit(table: Table, config: Config, time: str = "", window: str = "") -> Refer
     and rows without a time are left out. Raises DataError where nothing can be compared.
     """
     who = config.monitor.entity if config.monitor.entity in table else ""
-    plain = {name: values for name, values in table.items() if name not in (time, who)}
-    kinds, _ = files.kinds(plain)
+    kinds, _ = files.kinds(_plain(table, config, time))
     if not kinds:
         raise DataError("the reference has no column of numbers or words to compare")
     columns: dict[str, Column] = {
@@ -114,6 +114,12 @@ def fit(table: Table, config: Config, time: str = "", window: str = "") -> Refer
         past=_past(columns, entities, newest),
         past_times=times[newest],
     )
+
+
+def _plain(table: Table, config: Config, time: str) -> Table:
+    """A table without the columns that say when a row was and whose it is."""
+    left = (time, config.monitor.entity)
+    return {name: values for name, values in table.items() if name not in left}
 
 
 def _past(columns: dict[str, Column], entities: Column | None, rows: NDArray[np.intp]) -> Past:

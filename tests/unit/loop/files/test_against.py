@@ -512,3 +512,15 @@ def test_codes_with_zeros_in_front_stay_words(place):
     (code,) = [one for one in found.windows[0].measures if one.feature == "code"]
     assert code.statistic == "chi_square"
     assert found.notes == []
+
+
+def test_of_who_a_row_is_it_is_not_said_what_it_counts_as(place):
+    (place / "trimtab.toml").write_text('[project]\nname = "shop"\n[monitor]\nentity = "user"\n')
+    users = ["guest" if at % 40 == 0 else str(at // 3) for at in range(2000)]
+    odd = ["many", *(str(at) for at in range(1999))]
+    frame = table(0).with_columns(user=pl.Series(users), odd=pl.Series(odd))
+    frame.write_csv(place / "visits.csv")
+    found = look(place, frame, against="visits.csv")
+    (said,) = [one for one in found.notes if "counts as" in one]
+    assert said.startswith("visits.csv: odd counts as numbers: 1 of its 2,000 values is no number,")
+    assert said.endswith("the first 'many'; it counts as of the wrong type")
