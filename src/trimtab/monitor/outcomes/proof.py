@@ -142,16 +142,19 @@ def _completed(part: Scored, one: Evidence) -> Evidence:
     metric, weight = metrics.get(one.metric), part.weight
     if weight is None or not one.n or not isinstance(metric, Metric) or not metric.needs_labels:
         return one
-    truth = part.known_truth.astype(np.float64) if part.task == "binary" else part.known_truth
     details = {**one.details, "complete": len(weight) / float(weight.sum()), "corrected": False}
+    plainly = msgspec.structs.replace(one, details=details)
+    if one.slice or one.statistic:
+        return plainly
+    truth = part.known_truth.astype(np.float64) if part.task == "binary" else part.known_truth
     plain, whole = (
         realised.measure(part.task, part.known_score, part.decision, truth, each, [one.metric]).get(
             one.metric
         )
         for each in (np.ones(len(weight)), weight)
     )
-    if one.slice or one.statistic or plain is None or whole is None:
-        return msgspec.structs.replace(one, details=details)
+    if plain is None or whole is None:
+        return plainly
     widen = (len(weight) * float(weight @ weight)) ** 0.5 / float(weight.sum())
     lowest, highest = metric.bounds
     value = min(max(one.value + whole.value - plain.value, lowest), highest)
