@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from trimtab import ids
+from trimtab.alerting import AlertsConfig
 from trimtab.errors import NotFoundError
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Delivery
@@ -35,7 +36,7 @@ def of_open(project: Project, incidents: Collection[Incident]) -> dict[str, list
         newest = {alert.channel: alert.id for alert in mine if alert.state == "sent"}
         shown = [x for x in mine if x.state != "sent" or newest[x.channel] == x.id]
         found[one.id] = [_delivery(alert, settings.to) for alert in shown] or [
-            Delivery(text=f"Nobody was told: {_why(settings.to, one)}.")
+            Delivery(text=f"Nobody was told: {_why(settings, one)}.")
         ]
     return found
 
@@ -77,7 +78,9 @@ def _text(alert: Alert, named: Collection[str]) -> str:
     return f"{what} is told from {words.moment(alert.next_at)} UTC on, with others in one message."
 
 
-def _why(named: Collection[str], incident: Incident) -> str:
-    if not named:
+def _why(settings: AlertsConfig, incident: Incident) -> str:
+    if not settings.to:
         return "[alerts] to names no channel"
+    if any(incident.severity in settings.severities_of(one) for one in settings.to):
+        return "when it opened no channel of [alerts] to heard of it"
     return f"no channel of [alerts] to hears of a {incident.severity}"

@@ -106,11 +106,17 @@ def test_each_state_of_an_alert_is_a_sentence(told, how, said):
     assert sentences(told, one)[how.get("channel", "webhook")].text == said
 
 
-def test_that_nobody_is_told_of_a_notice_is_said(told, client_of):
-    quiet = Incident(id="i", kind="skew", key="k", endpoint="loans", title="x", severity="notice")
+@pytest.mark.parametrize(
+    ("severity", "why"),
+    [
+        ("notice", "no channel of [alerts] to hears of a notice"),
+        ("page", "when it opened no channel of [alerts] to heard of it"),  # a pager came later
+    ],
+)
+def test_that_nobody_is_told_is_said_and_why(told, client_of, severity, why):
+    quiet = Incident(id="i", kind="skew", key="k", endpoint="loans", title="x", severity=severity)
     operations_of_store.open_incident(told.ws, quiet)
-    said = "Nobody was told: no channel of [alerts] to hears of a notice."
-    assert said in client_of(told).get("/monitor").text
+    assert f"Nobody was told: {why}." in client_of(told).get("/monitor").text
 
 
 def test_an_alert_that_is_given_up_has_no_next_time(told, capsys):
