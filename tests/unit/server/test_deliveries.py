@@ -125,4 +125,4 @@ def test_an_alert_that_is_given_up_has_no_next_time(told, capsys):
     shown = operations.INCIDENTS_SHOW.call(told, Identified(id=one.id))
     assert sorted(deliveries.when(alert) == "given up" for alert in shown.alerts) == [False, True]
     verbs._render_shown(shown)
-    assert "2030" not in capsys.readouterr().out
+    assert "2030-03-17" not in capsys.readouterr().out
