@@ -212,7 +212,8 @@ def _sentence(
     actions: Sequence[Action],
 ) -> str:
     name = project.config.project.name
-    if champion is None and any(retirement.is_over(project.ws, one.name) for one in endpoints):
+    ours = [one for one in endpoints if one.target == local.TARGET]  # a watch takes no alias away
+    if champion is None and any(retirement.is_over(project.ws, one.name) for one in ours):
         return f"{name} has no champion any more."
     if champion is None:
         return f"{name} has no model that passed its requirements yet."

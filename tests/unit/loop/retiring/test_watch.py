@@ -20,7 +20,7 @@ from trimtab.loop.tick import tick
 from trimtab.loop.views.overview import overview
 from trimtab.server import operations as asked
 from trimtab.server.requests import Watched
-from trimtab.store import ledger, operations, versions
+from trimtab.store import ledger, operations, refs, versions
 from trimtab.store.records import Incident
 
 DAY = 86_400_000_000
@@ -121,6 +121,17 @@ def test_a_watch_that_ended_is_not_ended_again_and_callers_are_none_of_its(proje
     with pytest.raises(ConflictError, match="shop was retired on") as refused:
         retire.begin(project, Wish(endpoint="shop"))
     assert "the next row that it logs" in refused.value.hint
+
+
+def test_a_watch_that_ended_took_no_champion_away(project, log):
+    """A model that nothing here ever promoted, watched inside another server alone."""
+    (only,) = versions.find(project.ws, "model", "goods")
+    versions.set_alias(project.ws, "model", "goods", "champion", refs.ABSENT, expect=only.digest)
+    log(2)
+    before = overview(project).sentence
+    assert "has no model that passed its requirements yet." in before
+    retire.begin(project, Wish(endpoint="shop"))
+    assert overview(project).sentence.startswith(before)
 
 
 def test_who_logs_again_is_watched_again_and_its_drift_is_back(project, log):
