@@ -210,7 +210,8 @@ class Counting:
             self.turned.append(_Turned(columns, stamps[part]))
             yield
 
-        self.lost += yield from _without_bad(len(times), keep)
+        bad = yield from _without_bad(len(times), keep)
+        self.lost += bad  # read after the pauses: others lose rows meanwhile
 
     def _tally(self) -> Generator[None, None, None]:
         pieces, self.turned = self.turned, []
@@ -244,6 +245,7 @@ class Counting:
                 known[start] = profiles.merge(known[start], counted) if start in known else counted
             self.newest[start] = max(int(times[part].max()), self.newest.get(start, 0))
 
-        self.lost += yield from _without_bad(len(times), add)
+        bad = yield from _without_bad(len(times), add)
+        self.lost += bad
         while len(self.windows) > KEPT:
             del self.windows[min(self.windows)]

@@ -555,6 +555,16 @@ def test_who_asks_in_the_middle_of_a_count_has_all_of_it(monkeypatch):
         assert (counted.totals, monitor.dropped) == (expected.totals, 0)
 
 
+def test_rows_that_are_dropped_in_the_middle_of_a_count_are_counted(monkeypatch):
+    monkeypatch.setattr(embedded, "_LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(embedded, "_PIECE_SECONDS", 0.0)
+    with watcher(limit=100) as monitor:
+        rows = plain(ordinary(51))
+        in_pieces(monitor, rows[:50], lambda: monitor._counted.begun)
+        monitor.log(rows[50] | {"income": Refuses()}, 0.5)
+        assert (monitor.rows, monitor.dropped) == (50, 1)
+
+
 def test_a_count_that_an_event_loop_left_is_finished_by_the_thread(monkeypatch):
     monkeypatch.setattr(embedded, "_LOOK_SECONDS", 0.01)
     monkeypatch.setattr(embedded, "_PIECE_SECONDS", 0.0)
