@@ -3,17 +3,18 @@
 `python benchmarks/monitoring/alarms.py [--repetitions 6] [--rows 1000]`. Per repetition a reference of
 ten windows and eight windows of every scenario; peers see one feature, with their defaults. Ours is
 `judge` at 1e-4 a feature and window, once with its margins and once without, a single scale. Prints
-shares of windows that alarm with standard errors; then blind spots, broken joins, delays, wobble.
+shares of windows that alarm with standard errors; then blind spots, broken joins, delays, wobble,
+season, each with the peers on the same rows.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from environments import BUILD, Absent, ask, save
+from environments import BUILD, Absent, Answer, ask, save
 from numpy.typing import NDArray
 
 from trimtab.monitor.budget import Budget, Margins
@@ -161,8 +162,16 @@ def mixture(random: np.random.Generator, n: int, broken: float = 0.0) -> NDArray
     return x
 
 
+JOINED = {
+    "evidently": ("evidently", "joins"),
+    "nannyml PCA": ("nannyml", "joins"),
+    "nannyml domain classifier, 8 windows": ("nannyml", "classifier"),
+}
+"""What peers have for a broken join, and the task that asks for it."""
+
+
 def joins(rows: int = 1_000, references: int = 20, seed: int = 9) -> dict[str, dict[str, Any]]:
-    """Twenty windows of each share under every reference; the peer sees the first reference's."""
+    """Twenty windows of each share under every reference; peers see the first reference's."""
     shares = (0.0, 0.1, 0.25, 0.5, 1.0)
     found: dict[str, dict[str, Any]] = {f"{f:g}": {"ours": []} for f in shares}
     arrays: dict[str, NDArray[Any]] = {}
@@ -180,11 +189,12 @@ def joins(rows: int = 1_000, references: int = 20, seed: int = 9) -> dict[str, d
                 found[f"{f:g}"]["ours"].append(bool(seen.findings))
     path = BUILD / f"joins-{rows}.npz"
     save(path, arrays)
-    answer = ask("nannyml", "joins", str(path))
-    for f, told in found.items():
-        told["nannyml PCA"] = (
-            answer.reason if isinstance(answer, Absent) else answer.value[f"window|{f}"]
-        )
+    for label, (peer, task) in JOINED.items():
+        answer = ask(peer, task, str(path))
+        for f, told in found.items():
+            told[label] = (
+                answer.reason if isinstance(answer, Absent) else answer.value[f"window|{f}"]
+            )
     return found
 
 
@@ -205,10 +215,94 @@ def delays(rows: int, step: float, repetitions: int = 200, seed: int = 10) -> li
     return result
 
 
+CALM_DAYS = 10
+COURSES: dict[str, Callable[[int], float]] = {
+    "ramp to .5 over 20 windows": lambda day: 0.5 * min(day / 20, 1.0),
+    "step .05": lambda _: 0.05,
+    "step .1": lambda _: 0.1,
+}
+"""The mean, in sd, of the first, second, ... window after ten calm ones."""
+
+
+class Told(NamedTuple):
+    """One course: whether a calm window alarmed, and windows until the first alarm after them."""
+
+    false: bool
+    delay: int | None
+
+
+def first(hits: Sequence[bool]) -> Told:
+    later = list(hits[CALM_DAYS:])
+    return Told(any(hits[:CALM_DAYS]), later.index(True) + 1 if True in later else None)
+
+
+def courses(
+    rows: int, days: int, names: Sequence[str], repetitions: int = 40, seed: int = 13
+) -> dict[str, dict[str, list[Told] | str]]:
+    """Ours over all sums at 1e-4 together, and the peers, who look at each window by itself."""
+    arrays: dict[str, NDArray[Any]] = {}
+    found: dict[str, dict[str, list[Told] | str]] = {}
+    for repetition in range(repetitions):
+        random = np.random.default_rng([seed, rows, repetition])
+        base = arrays[f"reference|x|{repetition}"] = random.normal(size=10 * rows)
+        fitted = fit_reference({"x": base})
+        for name in names:
+            means = [0.0] * CALM_DAYS + [COURSES[name](day) for day in range(1, days + 1)]
+            windows = np.stack([random.normal(mean, size=rows) for mean in means])
+            arrays[f"window|x|{repetition}|{name}"] = windows
+            counted = [count(fitted.bins, {"x": window}) for window in windows]
+            own = [bool(judge(fitted, counted[max(0, day - 31) : day + 1],
+                              budget=level(1e-4 / 6, 1, 6)).findings)
+                   for day in range(len(counted))]  # fmt: skip
+            told = found.setdefault(name, {}).setdefault("ours", [])
+            assert isinstance(told, list)
+            told.append(first(own))
+    for peer, answer in asked(f"courses-{rows}", arrays).items():
+        for name in names:
+            found[name][peer] = (
+                answer.reason
+                if isinstance(answer, Absent)
+                else [first(answer.value[f"window|x|{k}|{name}"]) for k in range(repetitions)]
+            )
+    return found
+
+
+def asked(name: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Answer | Absent]:
+    """What every peer with a test of one column says of these references and windows."""
+    path = BUILD / f"{name}.npz"
+    save(path, arrays)
+    return {peer: ask(peer, "alarms", str(path)) for peer in ("evidently", "nannyml", "alibi")}
+
+
+def late(told: list[Told] | str) -> str:
+    """`found/of, median delay (courses with a false alarm)`."""
+    if isinstance(told, str):
+        return "absent"
+    delays = [one.delay for one in told if one.delay is not None]
+    median = f"{np.median(delays):g}" if delays else "-"
+    return f"{len(delays)}/{len(told)}, {median} ({sum(one.false for one in told)})"
+
+
+def spoken(arrays: dict[str, NDArray[Any]], name: str, scenario: str) -> dict[str, float]:
+    """Each peer's share of alarms in one scenario's windows; NaN, and a line, where it is absent."""
+    result: dict[str, float] = {}
+    for peer, answer in asked(name, arrays).items():
+        if isinstance(answer, Absent):
+            print(f"{peer} is absent: {answer.reason}")
+            result[peer] = float("nan")
+            continue
+        hits = [hit for key, told in answer.value.items() if key.endswith(f"|{scenario}")
+                for hit in told]  # fmt: skip
+        result[peer] = float(np.mean(hits))
+    return result
+
+
 def wobble(
     rows: int = 100_000, windows: int = 40, chunks: int = 20, seed: int = 11
 ) -> dict[str, float]:
-    """Alarm shares where the mean varies by .02 sd from window to window: ordinary, and +.2 sd."""
+    """Alarm shares where the mean varies by .02 sd from window to window: ordinary, and +.2 sd;
+    the peers' in ordinary windows.
+    """
     random = np.random.default_rng(seed)
 
     def draw(shift: float = 0.0) -> NDArray[Any]:
@@ -216,16 +310,22 @@ def wobble(
 
     base = np.concatenate([draw() for _ in range(chunks)])
     fitted = fit_reference({"x": base}, chunks=np.repeat(np.arange(chunks), rows))
-    result = {}
+    result, drawn = {}, []
     for name, shift in (("none", 0.0), (".2", 0.2)):
-        hits = [bool(judge(fitted, [count(fitted.bins, {"x": draw(shift)})], budget=level(1e-4)).findings)
-                for _ in range(windows)]  # fmt: skip
+        drawn = [draw(shift) for _ in range(windows)]
+        hits = [bool(judge(fitted, [count(fitted.bins, {"x": x})], budget=level(1e-4)).findings)
+                for x in drawn]  # fmt: skip
         result[name] = float(np.mean(hits))
-    return result
+        if not shift:
+            arrays = {"reference|x|0": base, "window|x|0|none": np.stack(drawn)}
+    return result | spoken(arrays, "wobble", "none")
 
 
 def season(repetitions: int = 3, rows: int = 10_000, seed: int = 12) -> dict[str, float]:
-    """A weekly sine of .15 sd and no drift: alarm share over 28 days, pooled and by weekday."""
+    """A weekly sine of .15 sd and no drift: alarm share over 28 days, pooled and by weekday; and the
+    peers'.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
     hits: dict[str, list[bool]] = {"pooled": [], "by weekday": []}
     for repetition in range(repetitions):
         random = np.random.default_rng([seed, repetition])
@@ -239,15 +339,19 @@ def season(repetitions: int = 3, rows: int = 10_000, seed: int = 12) -> dict[str
             keyed = fit_reference({"x": base}, chunks=days, seasons=days % 7)
         except TypeError:  # a version before seasons
             keyed = None
+        later = np.stack([draw(day) for day in range(28, 56)])
+        arrays[f"reference|x|{repetition}"] = base
+        arrays[f"window|x|{repetition}|season"] = later
         for day in range(28, 56):
-            x = {"x": draw(day)}
+            x = {"x": later[day - 28]}
             own = [count(pooled.bins, x)]
             hits["pooled"].append(bool(judge(pooled, own, budget=level(1e-4)).findings))
             if keyed is not None:
                 own = [count(keyed.bins, x)]
                 found = judge(keyed, own, budget=level(1e-4), seasons=[day % 7]).findings
                 hits["by weekday"].append(bool(found))
-    return {name: float(np.mean(told)) if told else float("nan") for name, told in hits.items()}
+    result = {name: float(np.mean(told)) if told else float("nan") for name, told in hits.items()}
+    return result | spoken(arrays, "season", "season")
 
 
 def table(found: dict[str, dict[str, Any]], cell: Callable[[Any], str]) -> None:
@@ -276,13 +380,16 @@ def main() -> int:
     table(rates(given.rows, given.repetitions), share)
     print("blind spots")
     table(blind_spots(), seen)
-    print("broken joins, n = 1,000, 20 references x 20 windows each; the peer on the first 20")
+    print("broken joins, n = 1,000, 20 references x 20 windows each; peers on the first 20")
     table(joins(), share)
     for rows, step in ((1_000, 0.1), (10_000, 0.05)):
         told = delays(rows, step)
         late = [x for x in told if x is not None and x > 0]
         print(f"delay, n = {rows}, step {step}: {len(late)}/{len(told)} found, median "
               f"{np.median(late) if late else float('nan'):g} windows, {told.count(-1)} false")  # fmt: skip
+    for rows, days, names in ((1_000, 20, tuple(COURSES)), (10_000, 10, ("step .05",))):
+        print(f"n = {rows}: found of 40, median windows to it (with an alarm in ten calm windows)")
+        table(courses(rows, days, names), late)
     print("wobble .02, n = 100,000, alarm shares:", wobble())
     print("season, alarm shares:", season())
     return 0

@@ -19,7 +19,7 @@ from trimtab.monitor.drift.defects import surest_defect
 from trimtab.monitor.drift.inspection import inspect
 from trimtab.monitor.drift.joins import came_apart
 from trimtab.monitor.drift.onset import strongest_run
-from trimtab.monitor.drift.slices import measure_slices, together
+from trimtab.monitor.drift.slices import measure_slices, placed, together
 from trimtab.monitor.drift.windows import LEAST_ROWS, Suffixes, suffixes
 from trimtab.monitor.findings import OUTPUTS, Findings, Measure
 from trimtab.monitor.names import Onset, name_inputs
@@ -80,8 +80,11 @@ def judge(
     onsets |= {(signal.feature, signal.test): since for signal in apart}
     judged = sum(case.cells.name not in altered for case in cases)
     measures = compare(reference, found.counts[0], float(found.rows[0]), bases[0])
+    named = name_inputs([*signals, *apart], onsets, judged, margins)
     return Findings(
-        findings=name_inputs([*signals, *apart], onsets, judged, margins),
+        findings=tuple(
+            placed(one, reference, windows, found, bases, margins, judged) for one in named
+        ),
         measures=tuple(measures),
         slices=measure_slices(reference, together(windows[found.first[0] :]), bases[0]),
         drifted=_drifted(cases, measures, altered),

@@ -14,7 +14,14 @@ import msgspec
 from trimtab import ids
 from trimtab.monitor import names
 from trimtab.monitor.drift import forms, over, spells
-from trimtab.monitor.findings import DEFECTS, EACH_A_CAUSE, FeatureFinding, Finding, Findings
+from trimtab.monitor.findings import (
+    DEFECTS,
+    EACH_A_CAUSE,
+    OUTPUTS,
+    FeatureFinding,
+    Finding,
+    Findings,
+)
 from trimtab.monitor.requests import stale
 from trimtab.profile.profile import Profile
 from trimtab.profile.reference import Reference
@@ -139,6 +146,7 @@ def part(finding: Finding, features: tuple[FeatureFinding, ...]) -> Finding:
         since=since,
         form=form,
         share=max(shares, default=None),
+        slices=finding.slices if any(one.feature in OUTPUTS for one in features) else (),
         text=names.sentence(
             finding.kind,
             form,
