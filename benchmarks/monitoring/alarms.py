@@ -165,7 +165,6 @@ def mixture(random: np.random.Generator, n: int, broken: float = 0.0) -> NDArray
 JOINED = {
     "evidently": ("evidently", "joins"),
     "nannyml PCA": ("nannyml", "joins"),
-    "nannyml domain classifier, 8 windows": ("nannyml", "classifier"),
 }
 """What peers have for a broken join, and the task that asks for it."""
 

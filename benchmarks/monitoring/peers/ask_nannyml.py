@@ -69,28 +69,6 @@ def joins(path):
     return found
 
 
-def classifier(path, most=8):
-    """The domain classifier on the first windows of each share: its threshold is an AUC of .65."""
-    import nannyml as nml
-
-    data, found = np.load(path, allow_pickle=False), {}
-    base = data["reference"]
-    names = [f"f{i}" for i in range(base.shape[1])]
-    for name in data.files:
-        if name.startswith("window|"):
-            windows = data[name][:most]
-            own = nml.DomainClassifierCalculator(
-                feature_column_names=names, chunk_size=windows.shape[1]
-            )
-            own.fit(pd.DataFrame(base, columns=names))
-            rows = windows.reshape(-1, base.shape[1])
-            result = (
-                own.calculate(pd.DataFrame(rows, columns=names)).filter(period="analysis").to_df()
-            )
-            found[name] = [bool(x) for x in result[("domain_classifier_auroc", "alert")]]
-    return found
-
-
 def speed(path):
     import nannyml  # noqa: F401 - before the clock runs
 
@@ -206,7 +184,6 @@ run(
         "alarms": alarms,
         "blind": blind,
         "joins": joins,
-        "classifier": classifier,
         "speed": speed,
         "cbpe": cbpe,
         "quality": quality,

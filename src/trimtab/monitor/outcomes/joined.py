@@ -20,6 +20,7 @@ from trimtab.monitor.log import catalogue, history, traffic
 from trimtab.monitor.log.catalogue import Catalogue
 from trimtab.monitor.log.history import Key, Piece, Signed
 from trimtab.monitor.log.traffic import Answers
+from trimtab.monitor.outcomes import repeated
 from trimtab.store import operations
 from trimtab.store.records import Label, Window
 from trimtab.store.workspace import Workspace
@@ -100,7 +101,7 @@ def settle(index: Catalogue, ws: Workspace, endpoint: str, config: Config, signe
         found = history.lookup(index, labels, signed, columns(config))
         seen = {name for rows in found.values() for name in rows.ids}
         with index.transaction():
-            for key, rows in found.items():
+            for key, rows in repeated.apart(index, found).items():
                 _keep(index, key, rows, labels, config, signed(key[0]))
             index.db.executemany(
                 "INSERT OR IGNORE INTO orphans VALUES (?)",

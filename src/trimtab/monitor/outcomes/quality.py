@@ -19,7 +19,7 @@ from trimtab.model.signature import Signature
 from trimtab.monitor.log import catalogue, history, traffic
 from trimtab.monitor.log.catalogue import Catalogue
 from trimtab.monitor.log.traffic import Answers
-from trimtab.monitor.outcomes import completion, joined, meaning, pooled, proof
+from trimtab.monitor.outcomes import completion, joined, meaning, pooled, proof, repeated
 from trimtab.monitor.outcomes.joined import Joined
 from trimtab.monitor.outcomes.proof import Look
 from trimtab.monitor.watched import Watched
@@ -154,7 +154,7 @@ def _key(
         for one in closed
     ]
     told = [joined.orphans(index), joined.odd(index, digest)[0], last >= 0]
-    told.append(operations.count_label_changes(ws))
+    told += [operations.count_label_changes(ws), repeated.known(index)]
     return hashing.object_digest("config", [config.digest, digest, windows, told])
 
 
@@ -170,6 +170,7 @@ def _look(
     sentences = [
         *_left_out(endpoint, version, index),
         *_unknown(endpoint, index),
+        *repeated.said(endpoint, index),
         *_changed(ws, endpoint),
     ]
     if joined.last_time(index, version.digest) < 0:
