@@ -227,7 +227,9 @@ def columns_of(table: Any) -> tuple[dict[str, Column], dict[str, str]]:
     others: dict[str, str] = {}
     for name in _names(table):
         values = values_of(table[name])
-        if values.dtype.kind in "fiub":
+        if values.ndim > 1:
+            others[name] = "vectors"
+        elif values.dtype.kind in "fiub":
             found[name] = values.astype(np.float64)
         elif values.dtype.kind not in "OUT":
             others[name] = values.dtype.name

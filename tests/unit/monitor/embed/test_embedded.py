@@ -143,6 +143,16 @@ def test_a_column_of_times_is_said_to_be_not_watched(when, held, caplog):
         assert (monitor.rows, monitor.findings().measures[-1].feature) == (100, "town")
 
 
+def test_embeddings_are_said_to_be_not_watched(caplog):
+    vectors = np.random.default_rng(0).normal(size=(len(ordinary()["town"]), 4))
+    with caplog.at_level(logging.WARNING, "trimtab.monitor"):
+        monitor = trimtab.Monitor.against(ordinary() | {"vector": vectors})
+    assert "column vector is not watched, it holds vectors" in caplog.text
+    with monitor:
+        monitor.log(ordinary(100, 1) | {"vector": vectors[:100]})
+        assert (monitor.rows, monitor.dropped) == (100, 0)
+
+
 def test_a_column_of_which_nothing_is_known_is_watched(caplog):
     with trimtab.Monitor.against(ordinary() | {"note": [None] * 3000}) as monitor:
         monitor.log(ordinary(300, 1) | {"note": ["now"] * 300})
