@@ -222,9 +222,25 @@ def text(label: Any) -> str:
     return str(label)
 
 
+def once(rows: Answers) -> tuple[list[int], set[str]]:
+    """The places of rows that a label can be of: of those with one id and the same answer the first, of
+    those with unlike answers none; and the ids that have unlike ones.
+    """
+    first: dict[str, int] = {}
+    unlike = set()
+    for place, name in enumerate(rows.ids):
+        other = first.setdefault(name, place)
+        if other == place:
+            continue
+        same = rows.score[other].tobytes() == rows.score[place].tobytes()
+        if not same or rows.decision[other] != rows.decision[place]:
+            unlike.add(name)
+    return [place for name, place in first.items() if name not in unlike], unlike
+
+
 def with_labels(rows: Answers, labels: Mapping[str, Label]) -> tuple[Answers, list[Label]]:
-    """The rows whose truth has arrived, with it."""
-    known = [index for index, one in enumerate(rows.ids) if one in labels]
+    """The rows whose truth has arrived, with it; where an id stands for unlike answers, none."""
+    known = [index for index in once(rows)[0] if rows.ids[index] in labels]
     return rows.take(known), [labels[rows.ids[index]] for index in known]
 
 

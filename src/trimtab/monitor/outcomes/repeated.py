@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from trimtab.monitor.log import catalogue
+from trimtab.monitor.log import catalogue, traffic
 from trimtab.monitor.log.catalogue import Catalogue
 from trimtab.monitor.log.history import Key
 from trimtab.monitor.log.traffic import Answers
@@ -23,7 +23,7 @@ def apart(index: Catalogue, found: dict[Key, Answers]) -> dict[Key, Answers]:
     result, names = {}, set(catalogue.get(index, _KEY) or ())
     before = len(names)
     for key, rows in found.items():
-        places, unlike = _once(rows)
+        places, unlike = traffic.once(rows)
         result[key] = rows if len(places) == rows.rows else rows.take(places)
         names |= unlike
     if len(names) > before:
@@ -46,17 +46,3 @@ def said(endpoint: str, index: Catalogue) -> list[str]:
     example = catalogue.get(index, _KEY)[0]
     told = f"{endpoint}: {many} {what} for several rows with unlike answers, such as {example}"
     return [f"{told}; labels of such ids are left out: give each row an id of its own"]
-
-
-def _once(rows: Answers) -> tuple[list[int], set[str]]:
-    """The places of rows to keep, and the ids that stand for unlike answers."""
-    if len(set(rows.ids)) == rows.rows:
-        return list(range(rows.rows)), set()
-    first: dict[str, int] = {}
-    unlike = set()
-    for place, name in enumerate(rows.ids):
-        other = first.setdefault(name, place)
-        same = rows.score[other].tobytes() == rows.score[place].tobytes()
-        if not same or rows.decision[other] != rows.decision[place]:
-            unlike.add(name)
-    return [place for name, place in first.items() if name not in unlike], unlike

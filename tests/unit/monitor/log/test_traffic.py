@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -119,6 +121,16 @@ def test_labels_join_by_prediction_id_only():
     rows = traffic.answers([frame(["p", "q", "r"])], SIGNED)
     known, labels = traffic.with_labels(rows, {"r": label("r", "yes"), "s": label("s", "no")})
     assert (known.ids, [one.value for one in labels]) == (["r"], ["yes"])
+
+
+def test_a_label_of_an_id_that_stands_for_unlike_answers_is_nobodys():
+    rows = traffic.answers([frame(["p", "q", "p"])], SIGNED)
+    alike = rows.take([0, 1, 0])
+    labels = {"p": label("p", "yes"), "q": label("q", "no")}
+    assert traffic.with_labels(alike, labels)[0].ids == ["p", "q"]
+    unlike = dataclasses.replace(alike, score=np.array([0.1, 0.5, 0.9], dtype=np.float32))
+    assert traffic.with_labels(unlike, labels)[0].ids == ["q"]
+    assert traffic.once(unlike)[1] == {"p"}
 
 
 def test_slices_come_from_the_request_or_from_every_label():
