@@ -76,13 +76,15 @@ def ours(reference: Reference, windows: NDArray[Any], margins: Margins) -> list[
     ]  # fmt: skip
 
 
-def rates(rows: int, repetitions: int, seed: int = 7) -> dict[str, dict[str, list[bool] | str]]:
-    """Per scenario and method the alarms, or the reason that there are none."""
+def rates(
+    rows: int, repetitions: int, seed: int = 7, reference: int = 0
+) -> dict[str, dict[str, list[bool] | str]]:
+    """Per scenario and method the alarms, or why there are none; a reference has ten windows' rows."""
     arrays: dict[str, NDArray[Any]] = {}
     found: dict[str, dict[str, Any]] = {name: {} for name in SCENARIOS}
     for repetition in range(repetitions):
         random = np.random.default_rng([seed, rows, repetition])
-        bases = {name: draw(random, 10 * rows) for name, draw in FAMILIES.items()}
+        bases = {name: draw(random, reference or 10 * rows) for name, draw in FAMILIES.items()}
         fitted = {name: fit_reference(one("x", base)) for name, base in bases.items()}
         arrays |= {f"reference|{name}|{repetition}": base for name, base in bases.items()}
         for scenario, (family, draw) in SCENARIOS.items():
@@ -299,9 +301,7 @@ def spoken(arrays: dict[str, NDArray[Any]], name: str, scenario: str) -> dict[st
 def wobble(
     rows: int = 100_000, windows: int = 40, chunks: int = 20, seed: int = 11
 ) -> dict[str, float]:
-    """Alarm shares where the mean varies by .02 sd from window to window: ordinary, and +.2 sd;
-    the peers' in ordinary windows.
-    """
+    """Alarm shares where a window's mean varies by .02 sd, and with +.2 sd; the peers' without."""
     random = np.random.default_rng(seed)
 
     def draw(shift: float = 0.0) -> NDArray[Any]:
@@ -321,9 +321,7 @@ def wobble(
 
 
 def season(repetitions: int = 3, rows: int = 10_000, seed: int = 12) -> dict[str, float]:
-    """A weekly sine of .15 sd and no drift: alarm share over 28 days, pooled and by weekday; and the
-    peers'.
-    """
+    """A weekly sine of .15 sd and no drift: alarm share over 28 days, pooled, by weekday, the peers'."""
     arrays: dict[str, NDArray[Any]] = {}
     hits: dict[str, list[bool]] = {"pooled": [], "by weekday": []}
     for repetition in range(repetitions):
@@ -373,19 +371,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=6)
     parser.add_argument("--rows", type=int, default=1_000)
+    parser.add_argument("--reference", type=int, default=0, help="its rows")
     given = parser.parse_args()
     print(f"alarm rates, windows of {given.rows}, {given.repetitions} references x {WINDOWS} windows; "
           "standard errors take windows for independent")  # fmt: skip
-    table(rates(given.rows, given.repetitions), share)
+    table(rates(given.rows, given.repetitions, reference=given.reference), share)
     print("blind spots")
     table(blind_spots(), seen)
     print("broken joins, n = 1,000, 20 references x 20 windows each; peers on the first 20")
     table(joins(), share)
     for rows, step in ((1_000, 0.1), (10_000, 0.05)):
         told = delays(rows, step)
-        late = [x for x in told if x is not None and x > 0]
-        print(f"delay, n = {rows}, step {step}: {len(late)}/{len(told)} found, median "
-              f"{np.median(late) if late else float('nan'):g} windows, {told.count(-1)} false")  # fmt: skip
+        after = [x for x in told if x is not None and x > 0]
+        print(f"delay, n = {rows}, step {step}: {len(after)}/{len(told)} found, median "
+              f"{np.median(after) if after else float('nan'):g} windows, {told.count(-1)} false")  # fmt: skip
     for rows, days, names in ((1_000, 20, tuple(COURSES)), (10_000, 10, ("step .05",))):
         print(f"n = {rows}: found of 40, median windows to it (with an alarm in ten calm windows)")
         table(courses(rows, days, names), late)
