@@ -26,11 +26,18 @@ _ENDS: Final = NumberCells.FIRST
 """So many codes lie below the reference's minimum, and as many above its maximum."""
 
 
+_OTHERS: Final = 3
+"""A number's last codes: missing, NaN and mistyped."""
+
+
 class Coarse(msgspec.Struct, frozen=True, kw_only=True):
-    """A feature's groups: byte i is the group of code i."""
+    """A feature's groups: byte i is the group of code i; of a number the first `ends` of them lie below
+    the reference, and as many above it, next to those that are no numbers.
+    """
 
     feature: str
     groups: bytes
+    ends: int = 0
 
     @property
     def count(self) -> int:
@@ -46,7 +53,9 @@ def fit(bins: Bins, columns: Columns, without: Collection[str] = ()) -> tuple[Co
             continue
         codes = coder(cells)(values[cells.name])
         mass = np.bincount(codes, minlength=cells.size).astype(np.float64)
-        found.append(Coarse(feature=cells.name, groups=_groups(cells, mass).tobytes()))
+        ends = _ENDS if isinstance(cells, NumberCells) and cells.inner else 0
+        groups = _groups(cells, mass).tobytes()
+        found.append(Coarse(feature=cells.name, groups=groups, ends=ends))
     return tuple(found)
 
 
@@ -58,6 +67,17 @@ def table(coarse: Sequence[Coarse], bins: Bins, columns: Columns) -> Groups:
     for place, one in enumerate(coarse):
         codes = coder(bins.feature(one.feature))(mine[one.feature])
         found[:, place] = np.frombuffer(one.groups, dtype=np.uint8)[codes]
+    return found
+
+
+def within(coarse: Sequence[Coarse], groups: Groups) -> Groups:
+    """The same rows with what lies outside of a number's reference counted to the run beside it."""
+    found = groups.copy()
+    for place, one in enumerate(coarse):
+        if one.ends:
+            mine, last = found[:, place], one.count - _OTHERS - 1
+            near = np.clip(mine, one.ends, last - one.ends)
+            found[:, place] = np.where(mine <= last, near, mine)
     return found
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.monitor.basis import Basis
+from trimtab.monitor.drift import coarse
 from trimtab.monitor.drift.coarse import Groups
 from trimtab.monitor.findings import Finding, called
 from trimtab.monitor.outcomes import cbpe, loss
@@ -122,7 +123,8 @@ def _weights(basis: Basis, groups: Groups | None) -> tuple[Floats | None, float,
     """
     if basis.sample is None or groups is None or len(groups) < _LEAST_NEW:
         return None, 1.0, "too few rows with inputs to weight withheld rows by"
-    old = basis.sample.open()[0]
+    # a row a little outside says more of today than a group that no withheld row is in
+    old, groups = (coarse.within(basis.coarse, one) for one in (basis.sample.open()[0], groups))
     weight = weighing.weights(old, groups)
     effective = weighing.effective(weight)
     if effective * len(old) < min(weighing.LEAST_EFFECTIVE * len(old), weighing.ENOUGH_ROWS):

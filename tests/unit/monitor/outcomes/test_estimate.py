@@ -89,6 +89,42 @@ def test_weights_mend_what_one_curve_cannot():
     assert better.estimates[0].lo <= right <= better.estimates[0].hi
 
 
+def test_rows_a_little_outside_count_as_those_beside_them():
+    """A group of their own would have no withheld row, and would pull weights away from the run beside it."""
+    noise = np.random.default_rng(0)
+    known, found = binary(noise)
+    columns, score, _ = world(noise, 3_000, 0.8)
+    least, most = known.bins.feature("x").low, known.bins.feature("x").high
+    beside, outside = columns["x"].copy(), columns["x"].copy()
+    top, low = np.argsort(columns["x"])[-60:], np.argsort(columns["x"])[:60]
+    beside[top], beside[low] = most, least
+    outside[top], outside[low] = most + 0.1, least - 0.1
+    outside[top[0]], outside[low[0]] = np.inf, -np.inf
+    said_of = [
+        estimate.estimate(found, "binary", asked(known, found, columns | {"x": x}, score), [MOVED])
+        for x in (beside, outside)
+    ]
+    assert [one.reason for one in said_of] == ["", ""]
+    assert said_of[0].estimates[0].value == said_of[1].estimates[0].value
+    assert ["where no withheld row" in one.untrusted for one in said_of] == [False, True]
+
+
+def test_only_what_lies_outside_of_a_number_is_counted_to_the_run_beside_it():
+    columns = {"x": np.arange(100.0), "place": np.array(["a", "b"] * 50, dtype=object)}
+    bins = fit_reference(columns).bins
+    groups = coarse.fit(bins, columns)
+    odd = [-np.inf, -1e9, -1.0, 0.0, 99.0, 100.0, 1e9, np.inf, np.nan]
+    place = np.array(["a", "b", "new", None, "a", "b", "new", None, "a"], dtype=object)
+    found = coarse.table(groups, bins, {"x": np.array(odd), "place": place})
+    near = coarse.within(groups, found)
+    numbers = [one.feature for one in groups].index("x")
+    assert len(set(found[:, numbers].tolist())) == 9
+    assert near[:4, numbers].tolist() == [found[3, numbers]] * 4
+    assert near[4:8, numbers].tolist() == [found[4, numbers]] * 4
+    assert near[8, numbers] == found[8, numbers]
+    assert np.array_equal(near[:, 1 - numbers], found[:, 1 - numbers])
+
+
 @pytest.mark.slow
 def test_a_small_share_of_many_withheld_rows_is_enough():
     noise = np.random.default_rng(5)
