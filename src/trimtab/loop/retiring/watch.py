@@ -92,9 +92,8 @@ def again(project: Project, one: Retirement, notes: Notes) -> list[str]:
         if known is None:
             return said
         if _newest(project, name) <= known.gone_at:
-            incidents.ended_with(
-                project, name, _ENDED
-            )  # a pass at work meanwhile may have opened one
+            # a pass at work meanwhile may have opened one
+            incidents.ended_with(project, name, _ENDED)
             return said
         action = _done(known, "again", f"{name} logs again and is watched again")
         with ws.transaction():

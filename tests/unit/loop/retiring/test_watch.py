@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -24,20 +20,8 @@ from trimtab.store import ledger, operations, refs, versions
 from trimtab.store.records import Incident
 
 DAY = 86_400_000_000
-HERE = Path(__file__).parents[2] / "monitor" / "conftest.py"
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def made():
-    """How the monitor's tests make models by hand."""
-    spec = importlib.util.spec_from_file_location("made_by_hand", HERE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
 
 
 @pytest.fixture
