@@ -15,13 +15,12 @@ import numpy as np
 from trimtab import ids
 from trimtab.monitor import basis as bases
 from trimtab.monitor.log.catalogue import Catalogue
-from trimtab.monitor.outcomes import completion, joined, meaning, relief
+from trimtab.monitor.outcomes import completion, distrust, joined, meaning, relief
 from trimtab.monitor.watched import Watched
 from trimtab.store import label_requests, states
 from trimtab.store.records import LabelRequest, Window
 from trimtab.store.workspace import Workspace
 
-_KIND: Final = "concept drift"
 _LAST: Final = 2
 
 
@@ -35,13 +34,13 @@ def look(
     one, name = settled[0], f"switch:{endpoint}"
     before = states.get(ws, name) or {}
     if before.get("request") == one.id:
-        return [], {_KIND: int(before["over"])}
+        return [], {distrust.KIND: int(before["over"])}
     over = _over(model, one, closed, index)
     if over:
         states.put(ws, name, {"request": one.id, "over": over})
-        return [], {_KIND: over}
+        return [], {distrust.KIND: over}
     alarm = {
-        "kind": _KIND,
+        "kind": distrust.KIND,
         "title": f"Concept drift: {one.resolution}, by a fair sample of the rows since "
         f"{ids.iso(one.since)}.",
         "severity": "page",
