@@ -40,6 +40,13 @@ class Project:
         """The same project under the configuration in force; raises NotFoundError before the first."""
         return replace(self, config=applied(self.ws))
 
+    def in_force(self) -> Project:
+        """The same under the configuration in force; before the first `apply` the file is what there is."""
+        try:
+            return self.applied()
+        except NotFoundError:
+            return self
+
 
 def open_project(start: Path | None = None) -> Project:
     """The project of a folder or of one above it; raises NotFoundError or ConfigError."""

@@ -6,20 +6,11 @@ from collections.abc import Collection
 
 from trimtab import ids
 from trimtab.alerting import AlertsConfig
-from trimtab.errors import NotFoundError
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Delivery
 from trimtab.server import words
 from trimtab.store import alerts
 from trimtab.store.records import Alert, Incident
-
-
-def in_force(project: Project) -> Project:
-    """The project under the configuration in force; before the first `apply` the file is what there is."""
-    try:
-        return project.applied()
-    except NotFoundError:
-        return project
 
 
 def of_open(project: Project, incidents: Collection[Incident]) -> dict[str, list[Delivery]]:

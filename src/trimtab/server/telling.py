@@ -7,7 +7,6 @@ from typing import Final
 import msgspec
 
 from trimtab import ids
-from trimtab.errors import NotFoundError
 from trimtab.loop.project import Project
 from trimtab.loop.reports import Event
 from trimtab.loop.views.timeline import moment
@@ -40,10 +39,7 @@ def page(project: Project, since: str = "") -> TimelinePage:
     whole = operations.TIMELINE.call(project, Between())
     first = moment(since) if since else whole.since
     shown = [one for one in whole.events if one.time >= first]
-    try:
-        config = project.applied().config
-    except NotFoundError:
-        config = project.config
+    config = project.in_force().config
     drawn = None
     if whole.events:
         windows = [one for one in rows.windows(project.ws) if one.role != "shadow"]

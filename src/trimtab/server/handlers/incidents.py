@@ -16,7 +16,7 @@ def ls(project: Project, request: asked.StateFilter) -> Incidents:
     """Incidents, newest first, how often each was seen, who was told; raises UsageError."""
     found = operations.incidents(project.ws, state=request.of("open", "resolved") or None)
     seen = alerts.sightings(project.ws)
-    in_force = deliveries.in_force(project)
+    in_force = project.in_force()
     return Incidents(
         incidents=found,
         occurrences={one.id: seen[one.id].occurrences for one in found if one.id in seen},

@@ -8,7 +8,6 @@ from trimtab.loop.alerts import unheard
 from trimtab.loop.project import Project
 from trimtab.loop.retiring import retirement
 from trimtab.monitor.outcomes import knowledge
-from trimtab.server import deliveries
 from trimtab.server import requests as asked
 from trimtab.server.answers import Monitored, WatchedThing
 from trimtab.store import estimates, label_requests, operations, versions
@@ -48,7 +47,7 @@ def show(project: Project, request: asked.Watched) -> Monitored:
                 ],
             )
         )
-    return Monitored(watched=found, undelivered=unheard.sentences(deliveries.in_force(project)))
+    return Monitored(watched=found, undelivered=unheard.sentences(project.in_force()))
 
 
 def _newest(by_name: dict[tuple[str, str], list[Window]]) -> list[tuple[str, str]]:
